@@ -1,1 +1,25 @@
-//! placeholder
+//! SQL for plug-ins: one database per tenant, single statements in one dialect, behind two fences.
+//!
+//! A [`Database`] is opened once per tenant; [`Database::install`] runs a plug-in's migrations,
+//! [`Database::session`] gives it access. Reads run on a pool of reading connections, commits go
+//! through one writer that groups those waiting into one durable transaction.
+//! The dialect is written down in `docs/sql.md`.
+
+mod config;
+mod database;
+mod error;
+mod lock;
+mod session;
+mod types;
+
+pub use config::{
+    DatabaseConfig, ExposedView, FullTextIndex, Limits, Migration, PluginSchema, SessionGrant,
+};
+pub use database::{Database, Stats, Wake};
+pub use error::{Error, InstallError, OpenError};
+pub use lock::LockGuard;
+pub use session::Session;
+pub use types::{
+    Batch, Committed, Consumer, DeadLetter, Delivery, Durability, FullTextEntry, Hit, Message,
+    OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Value,
+};
