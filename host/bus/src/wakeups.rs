@@ -1,0 +1,208 @@
+//! Wake-ups of one process.
+
+use std::hash::RandomState;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::registry::Registry;
+use crate::topic::Topic;
+use crate::watch::{Signal, Watch};
+
+/// Slots that remember when topics last fired; a power of two. 128 KiB. Two topics in one slot cost a needless
+/// wake-up of a watch taken with [`Bus::watch_since`].
+const RECENT: usize = 16_384;
+
+/// Caps of the bus.
+#[derive(Clone, Debug)]
+pub struct BusConfig {
+    /// Topics of one watch.
+    pub topics_per_watch: usize,
+    /// Subscriptions (topics of all watches) of the process. The default, 4 million, is about 200 MB.
+    pub subscriptions: usize,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        Self { topics_per_watch: 16_384, subscriptions: 4_000_000 }
+    }
+}
+
+/// Why a watch was not taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// Over [`BusConfig::topics_per_watch`].
+    #[error("a watch may have {cap} topics, not {asked}")]
+    TooManyTopics {
+        /// Topics asked for.
+        asked: usize,
+        /// Topics allowed.
+        cap: usize,
+    },
+    /// Over [`BusConfig::subscriptions`]. Passes when others leave.
+    #[error("the process holds as many subscriptions as it may ({cap})")]
+    Full {
+        /// Subscriptions allowed.
+        cap: usize,
+    },
+}
+
+/// A moment, for [`Bus::watch_since`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(u64);
+
+type Callback = Arc<dyn Fn(&[Topic]) + Send + Sync>;
+
+/// The wake-ups of this process; a cheap handle, cloned freely.
+#[derive(Clone)]
+pub struct Bus {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    seed: RandomState,
+    config: BusConfig,
+    registry: Arc<Registry>,
+    next_watch: AtomicU64,
+    /// Counts notifications.
+    clock: AtomicU64,
+    /// When the topics of each slot last fired, on `clock`.
+    recent: Vec<AtomicU64>,
+    next_listener: AtomicU64,
+    listeners: RwLock<Vec<(u64, Callback)>>,
+}
+
+impl Bus {
+    /// An empty bus.
+    pub fn new(config: BusConfig) -> Self {
+        let shared = Shared {
+            seed: RandomState::new(),
+            registry: Arc::new(Registry::new(config.subscriptions)),
+            config,
+            next_watch: AtomicU64::new(0),
+            clock: AtomicU64::new(0),
+            recent: (0..RECENT).map(|_| AtomicU64::new(0)).collect(),
+            next_listener: AtomicU64::new(0),
+            listeners: RwLock::new(Vec::new()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A tenant's topic as this process knows it.
+    pub fn topic(&self, tenant: &str, name: &str) -> Topic {
+        Topic::of(&self.shared.seed, tenant, name)
+    }
+
+    /// Watches topics from now on. Take it before looking at the database: nothing after it is missed.
+    ///
+    /// # Errors
+    /// Over a cap of [`BusConfig`].
+    pub fn watch<T: AsRef<str>>(&self, tenant: &str, topics: &[T]) -> Result<Watch, WatchError> {
+        let cap = self.shared.config.topics_per_watch;
+        if topics.len() > cap {
+            return Err(WatchError::TooManyTopics { asked: topics.len(), cap });
+        }
+        let mut hashes: Vec<Topic> =
+            topics.iter().map(|name| self.topic(tenant, name.as_ref())).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+
+        let shared = &self.shared;
+        let signal = Signal::new(shared.next_watch.fetch_add(1, Ordering::Relaxed));
+        if !shared.registry.enter(&hashes, &signal) {
+            return Err(WatchError::Full { cap: shared.config.subscriptions });
+        }
+        Ok(Watch::new(signal, hashes.into_boxed_slice(), Arc::clone(&shared.registry)))
+    }
+
+    /// This moment. Take it before a look at the database whose answer names the topics to watch.
+    pub fn mark(&self) -> Mark {
+        Mark(self.shared.clock.load(Ordering::SeqCst))
+    }
+
+    /// Watches topics that may have fired since `mark`: such a watch is fired when it comes back.
+    /// Rarely it is fired although none was.
+    ///
+    /// # Errors
+    /// Over a cap of [`BusConfig`].
+    pub fn watch_since<T: AsRef<str>>(
+        &self,
+        mark: Mark,
+        tenant: &str,
+        topics: &[T],
+    ) -> Result<Watch, WatchError> {
+        let watch = self.watch(tenant, topics)?;
+        let fired = watch.hashes().iter().filter_map(|topic| self.slot(*topic));
+        if fired.into_iter().any(|slot| slot.load(Ordering::SeqCst) > mark.0) {
+            watch.fire();
+        }
+        Ok(watch)
+    }
+
+    /// Fires these topics: when it returns, every watch of them is fired and every listener has run.
+    pub fn notify<T: AsRef<str>>(&self, tenant: &str, topics: &[T]) {
+        if topics.is_empty() {
+            return;
+        }
+        let hashes: Vec<Topic> =
+            topics.iter().map(|name| self.topic(tenant, name.as_ref())).collect();
+        self.fire(&hashes);
+    }
+
+    /// Calls `callback` with what each notification fires, before [`Bus::notify`] returns, until the answer is
+    /// dropped. It runs on the committing path: it must be quick and must not notify.
+    #[must_use = "the callback ends when this is dropped"]
+    pub fn subscribe_all(&self, callback: impl Fn(&[Topic]) + Send + Sync + 'static) -> Listening {
+        let id = self.shared.next_listener.fetch_add(1, Ordering::Relaxed);
+        let mut listeners = self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.push((id, Arc::new(callback)));
+        Listening { id, shared: Arc::clone(&self.shared) }
+    }
+
+    /// Subscriptions held now, over all watches; for metrics.
+    pub fn subscriptions(&self) -> usize {
+        self.shared.registry.held()
+    }
+
+    fn fire(&self, topics: &[Topic]) {
+        let now = self.shared.clock.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        let mut signals = Vec::new();
+        for topic in topics {
+            // The slot first: a watch entered after this sees the slot, one entered before is in the registry.
+            if let Some(slot) = self.slot(*topic) {
+                slot.fetch_max(now, Ordering::SeqCst);
+            }
+            self.shared.registry.under(*topic, &mut signals);
+        }
+        for signal in signals {
+            signal.fire();
+        }
+        let listeners = self.shared.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, callback) in listeners.iter() {
+            callback(topics);
+        }
+    }
+
+    fn slot(&self, topic: Topic) -> Option<&AtomicU64> {
+        self.shared.recent.get(topic.bits() as usize % RECENT)
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self::new(BusConfig::default())
+    }
+}
+
+/// A callback of [`Bus::subscribe_all`]; dropping it ends it.
+pub struct Listening {
+    id: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut listeners = self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|(id, _)| *id != self.id);
+    }
+}
