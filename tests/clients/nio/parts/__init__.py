@@ -1,0 +1,1 @@
+"""The main job in parts, each with one coroutine `play(world)`."""
