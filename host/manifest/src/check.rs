@@ -1,0 +1,211 @@
+//! What types alone cannot say: names that must be there, and must not be there twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Auth, Descriptor, PluginManifest, PluginName, Problem,
+    descriptor::{Answer, names},
+    locate::{Step, problem_at},
+};
+
+type Found = Result<(), Problem>;
+
+/// Checks a manifest in itself.
+pub(crate) fn manifest(file: &str, text: &str, manifest: &PluginManifest) -> Found {
+    let problem =
+        |path: &[Step<'_>], message: String| Err(problem_at(file, text, path, message, Vec::new()));
+    let mut ids = BTreeSet::new();
+    for (at, route) in manifest.http.routes.iter().enumerate() {
+        let path =
+            |key| [Step::from("http"), Step::from("routes"), Step::from(at), Step::from(key)];
+        if !ids.insert(&route.id) {
+            return problem(&path("id"), format!("the route `{}` is there twice", route.id));
+        }
+        if route.methods.is_empty() {
+            return problem(&path("methods"), format!("the route `{}` has no method", route.id));
+        }
+        if route.paths.is_empty() {
+            return problem(&path("paths"), format!("the route `{}` has no path", route.id));
+        }
+        if route.auth_optional && route.auth == Some(Auth::None) {
+            let message = "`auth-optional` says nothing where `auth` is \"none\"".to_owned();
+            return problem(&path("auth-optional"), message);
+        }
+    }
+    for (at, view) in manifest.storage.exposes.iter().enumerate() {
+        if !view.is_of(&manifest.name) {
+            let message = format!(
+                "`{view}` is not a view of its own; those begin with `{}_v`",
+                manifest.name.table_prefix()
+            );
+            return problem(&["storage".into(), "exposes".into(), at.into()], message);
+        }
+    }
+    for (at, topic) in manifest.topics.emits.iter().enumerate() {
+        if topic.plugin() != manifest.name.as_str() {
+            let message = format!(
+                "`{topic}` is not a topic of its own; those begin with `{}.`",
+                manifest.name
+            );
+            return problem(&["topics".into(), "emits".into(), at.into()], message);
+        }
+    }
+    let mut topics = BTreeSet::new();
+    for (at, consume) in manifest.topics.consumes.iter().enumerate() {
+        let path =
+            |key| [Step::from("topics"), Step::from("consumes"), Step::from(at), Step::from(key)];
+        if !topics.insert(&consume.topic) {
+            return problem(&path("topic"), format!("`{}` is consumed twice", consume.topic));
+        }
+        for (key, number) in [("batch", consume.batch), ("max-attempts", consume.max_attempts)] {
+            if number == 0 {
+                return problem(&path(key), format!("`{key}` is at least 1"));
+            }
+        }
+    }
+    for interface in manifest.requires.keys() {
+        if !manifest.grants.call.contains(interface) {
+            let message = format!("`{interface}` is not among the calls of `[grants] call`");
+            return problem(&["requires".into(), interface.as_str().into()], message);
+        }
+    }
+    Ok(())
+}
+
+/// Checks a descriptor in itself.
+pub(crate) fn descriptor(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    answers(file, text, descriptor)?;
+    classes(file, text, descriptor)?;
+    prefixes(file, text, descriptor)?;
+    let known: Vec<&str> = descriptor.plugins.keys().map(PluginName::as_str).collect();
+    let check = |path: &[Step<'_>], plugin: &PluginName, seen: &mut BTreeSet<PluginName>| {
+        if !descriptor.plugins.contains_key(plugin) {
+            let help = Problem::allowed(plugin.as_str(), &known);
+            return Err(problem_at(file, text, path, format!("no plug-in `{plugin}`"), help));
+        }
+        if !seen.insert(plugin.clone()) {
+            let message = format!("`{plugin}` is named twice");
+            return Err(problem_at(file, text, path, message, Vec::new()));
+        }
+        Ok(())
+    };
+    for (hook, order) in &descriptor.hooks.order {
+        let mut seen = BTreeSet::new();
+        for (at, plugin) in order.iter().enumerate() {
+            check(
+                &["hooks".into(), "order".into(), hook.as_str().into(), at.into()],
+                plugin,
+                &mut seen,
+            )?;
+        }
+    }
+    for (node, what) in &descriptor.nodes {
+        let mut seen = BTreeSet::new();
+        for (at, plugin) in what.run.iter().enumerate() {
+            check(
+                &["nodes".into(), node.as_str().into(), "run".into(), at.into()],
+                plugin,
+                &mut seen,
+            )?;
+        }
+    }
+    if descriptor.listeners.is_empty() {
+        let message = "without a listener nobody can reach the server".to_owned();
+        return Err(problem_at(file, text, &["listeners".into()], message, Vec::new()));
+    }
+    Ok(())
+}
+
+fn answers(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    let table = &descriptor.http.answers;
+    let named: [(&str, &Answer); 10] = [
+        ("not-found", &table.not_found),
+        ("method-not-allowed", &table.method_not_allowed),
+        ("bad-request", &table.bad_request),
+        ("not-utf8", &table.not_utf8),
+        ("too-large", &table.too_large),
+        ("too-many", &table.too_many),
+        ("slow-body", &table.slow_body),
+        ("internal", &table.internal),
+        ("unavailable", &table.unavailable),
+        ("timeout", &table.timeout),
+    ];
+    for (name, answer) in named {
+        if !(200..=599).contains(&answer.status) {
+            let path = ["http".into(), "answers".into(), name.into(), "status".into()];
+            let message = format!("{} is no status; expected 200 to 599", answer.status);
+            return Err(problem_at(file, text, &path, message, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
+/// Rates and limits that are numbers.
+fn classes(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    let rates = descriptor.rates.iter().map(|(name, rate)| ("rates", name, rate.per_second));
+    let limits = descriptor.limits.iter().map(|(name, limit)| ("limits", name, limit.per_second));
+    for (table, name, per_second) in rates.chain(limits) {
+        if !per_second.is_finite() || per_second < 0.0 {
+            let path = [table.into(), name.as_str().into(), "per-second".into()];
+            let message = format!("{per_second} is no rate; expected 0 or more each second");
+            return Err(problem_at(file, text, &path, message, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
+/// Table prefixes of which none begins another: `rooms` and `rooms-extra` would share `rooms_extra_x`.
+fn prefixes(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    let taken: BTreeMap<String, &PluginName> =
+        descriptor.enabled_plugins().map(|(name, _)| (name.table_prefix() + "_", name)).collect();
+    let neighbours = taken.iter().zip(taken.iter().skip(1));
+    for ((first, one), (second, other)) in neighbours {
+        if second.starts_with(first.as_str()) {
+            let message = format!("the tables of `{other}` could be taken for those of `{one}`");
+            let help = vec!["choose a name that does not go on from another".to_owned()];
+            let path = ["plugins".into(), other.as_str().into()];
+            return Err(problem_at(file, text, &path, message, help));
+        }
+    }
+    Ok(())
+}
+
+/// A rate class that a manifest names and the descriptor does not have.
+impl Descriptor {
+    /// Checks that every rate class and authenticator which the manifests name exists. Called once
+    /// all are read, at start.
+    ///
+    /// # Errors
+    /// What is missing, naming the plug-in and the route.
+    pub fn check_manifests<'a>(
+        &self,
+        manifests: impl Iterator<Item = &'a PluginManifest> + Clone,
+    ) -> Result<(), String> {
+        let offered: BTreeSet<&str> = manifests
+            .clone()
+            .flat_map(|manifest| manifest.authenticators.keys().map(crate::Name::as_str))
+            .collect();
+        for manifest in manifests {
+            for route in &manifest.http.routes {
+                let place = format!("plug-in `{}`, route `{}`", manifest.name, route.id);
+                if let Some(rate) = &route.rate
+                    && !self.rates.contains_key(rate)
+                {
+                    let known = names(&self.rates).join(", ");
+                    return Err(format!(
+                        "{place}: no rate class `{rate}`; add `[rates.{rate}]` to the descriptor, which has: {known}"
+                    ));
+                }
+                let auth = route.auth.as_ref().unwrap_or(&self.http.default_authenticator);
+                if let Auth::By(name) = auth
+                    && !offered.contains(name.as_str())
+                {
+                    return Err(format!(
+                        "{place}: no loaded plug-in offers the authenticator `{name}`"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

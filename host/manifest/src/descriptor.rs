@@ -1,0 +1,119 @@
+//! `tessera.toml`: what the operator wants.
+
+mod engine;
+mod fetch;
+mod http;
+mod plugins;
+mod server;
+mod tenant;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::http::names;
+pub use self::{
+    engine::{Crypto, Engine, PasswordCost},
+    fetch::Fetch,
+    http::{Answer, Answers, Cors, Http, LimitClass, Rate, RateBy},
+    plugins::{Grants, GrantsTable, Hooks, OnError, Plugin},
+    server::{Bus, BusEngine, Listener, Log, LogFormat, Metrics, Server, Storage, StorageEngine},
+    tenant::{Node, Tenant, TenantEntry},
+};
+use crate::{Name, PluginName, Problem, TenantName, check, locate, merge};
+
+/// The whole descriptor. Everything has a default.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[schemars(title = "tessera.toml")]
+pub struct Descriptor {
+    /// The process.
+    pub server: Server,
+    /// Where requests come in.
+    pub listeners: Vec<Listener>,
+    /// The Prometheus endpoint.
+    pub metrics: Metrics,
+    /// Log lines.
+    pub log: Log,
+    /// The SQL database.
+    pub storage: Storage,
+    /// Messages and wake-ups.
+    pub bus: Bus,
+    /// The only tenant.
+    pub tenant: Tenant,
+    /// Many tenants. Not served yet.
+    pub tenants: BTreeMap<TenantName, TenantEntry>,
+    /// The edge.
+    pub http: Http,
+    /// Rate classes that routes name.
+    pub rates: BTreeMap<Name, Rate>,
+    /// Classes of counts that plug-ins take from.
+    pub limits: BTreeMap<Name, LimitClass>,
+    /// HTTP to the outside.
+    pub fetch: Fetch,
+    /// Keys and passwords.
+    pub crypto: Crypto,
+    /// The machine that runs components.
+    pub engine: Engine,
+    /// Plug-ins by name.
+    pub plugins: BTreeMap<PluginName, Plugin>,
+    /// Who answers hooks, in which order.
+    pub hooks: Hooks,
+    /// Several processes. Not served yet.
+    pub nodes: BTreeMap<Name, Node>,
+}
+
+impl Default for Descriptor {
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            listeners: vec![Listener::default()],
+            metrics: Metrics::default(),
+            log: Log::default(),
+            storage: Storage::default(),
+            bus: Bus::default(),
+            tenant: Tenant::default(),
+            tenants: BTreeMap::new(),
+            http: Http::default(),
+            rates: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            fetch: Fetch::default(),
+            crypto: Crypto::default(),
+            engine: Engine::default(),
+            plugins: BTreeMap::new(),
+            hooks: Hooks::default(),
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Descriptor {
+    /// Reads and checks a descriptor that stands by itself. `file` is the name used in messages.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Problem> {
+        let descriptor: Self = locate::read(file, text)?;
+        check::descriptor(file, text, &descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// Reads `text` over `below`: tables are merged key by key, everything else (lists too) is
+    /// replaced. Messages speak of `file`, which is the name of `text`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in `text`, or in what both make together, with its place.
+    pub fn parse_over(below: &str, file: &str, text: &str) -> Result<Self, Problem> {
+        // By itself first: so every message has a place in the file that the operator wrote.
+        let _: Self = locate::read(file, text)?;
+        let descriptor: Self = merge::read(below, file, text)?;
+        check::descriptor(file, text, &descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// The plug-ins that are not switched off.
+    pub fn enabled_plugins(&self) -> impl Iterator<Item = (&PluginName, &Plugin)> {
+        self.plugins.iter().filter(|(_, plugin)| plugin.enabled)
+    }
+}
