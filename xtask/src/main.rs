@@ -1,1 +1,88 @@
-fn main() {}
+//! `cargo xtask …`: set-up, build, run, test, checks and benchmarks of this repository.
+//!
+//! Nothing of this hides in shell scripts: every step prints what it does, and a step that fails
+//! prints the command to run by hand.
+
+mod apt;
+mod bench;
+mod ci;
+mod clients;
+mod cmd;
+mod doctor;
+mod guests;
+mod host;
+mod package;
+mod plugins;
+mod run;
+mod section;
+mod summary;
+mod test;
+mod toolchain;
+mod ui;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Builds, runs and tests Tessera.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Set this machine up, build everything and start the server (`tessera run`).
+    Run {
+        /// Build the host optimised (guests always are).
+        #[arg(long)]
+        release: bool,
+        /// Arguments for `tessera run`, after `--`.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Build `target/<profile>/tessera` and `target/plugins/*.wasm`.
+    Build {
+        /// Build the host optimised (guests always are).
+        #[arg(long)]
+        release: bool,
+        /// Build the plug-ins only, not the host.
+        #[arg(long, conflicts_with = "release")]
+        guests: bool,
+    },
+    /// Run the tests: all of them, or those of one filter.
+    Test {
+        /// `unit`, `e2e`, `crash`, `http`, or a nextest filter expression such as `test(horizon)`.
+        filter: Option<String>,
+    },
+    /// Everything that must hold before a change lands: format, lints, tests, docs, generated files.
+    Ci,
+    /// Run the benchmarks on an optimised build; arguments go to the harness.
+    Bench {
+        /// `[name] [--url URL]` and whatever else the harness takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Say of each tool whether it is there, and the command that installs it if not.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Run { release, args } => run::run(release, args),
+        Task::Build { release, guests } => run::build(release, guests),
+        Task::Test { filter } => test::test(filter.as_deref()),
+        Task::Ci => ci::ci(),
+        Task::Bench { args } => bench::bench(args),
+        Task::Doctor => doctor::doctor(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

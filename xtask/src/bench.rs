@@ -1,0 +1,22 @@
+//! `bench`: builds everything optimised, then becomes the harness in `tests/src/bin/bench.rs`.
+
+use crate::{cmd::Cmd, guests, host, run, ui, workspace::Workspace};
+use anyhow::Result;
+
+/// Runs the harness with `args`.
+pub(crate) fn bench(args: Vec<String>) -> Result<()> {
+    let workspace = Workspace::load()?;
+    guests::build(&workspace)?;
+    host::need_c_compiler()?;
+    Cmd::cargo()
+        .args(["build", "--release", "-p", "tessera", "-p", "tessera-tests", "--bins"])
+        .dir(&workspace.root)
+        .show("build the server and the harness (release; a first build takes some minutes)")?;
+    let harness = Cmd::new(workspace.target.join("release/bench").to_string_lossy())
+        .env("TESSERA_BIN", workspace.binary(true).to_string_lossy())
+        .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
+        .dir(&workspace.root)
+        .args(args);
+    ui::step(&format!("run the benchmarks: {harness}"));
+    run::replace(&harness)
+}

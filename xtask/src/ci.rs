@@ -1,0 +1,31 @@
+//! `ci`: everything that must hold before a change lands, cheap checks first.
+
+use crate::{cmd::Cmd, test, ui, workspace::Workspace};
+use anyhow::Result;
+
+/// Runs all checks; the first that fails ends it.
+pub(crate) fn ci() -> Result<()> {
+    let workspace = Workspace::load()?;
+    let cargo = || Cmd::cargo().dir(&workspace.root);
+    cargo().args(["fmt", "--all", "--check"]).show("check the format")?;
+    cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .show("lint with clippy")?;
+    cargo()
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .args(["doc", "--no-deps", "-p", "tessera-sdk"])
+        .show("build the documentation of the SDK")?;
+    optional(cargo(), "deny", &["check"])?;
+    optional(cargo(), "machete", &[])?;
+    test::test(None)
+}
+
+/// Runs `cargo TOOL` if it is installed, else says that it is not.
+fn optional(cargo: Cmd, tool: &str, args: &[&str]) -> Result<()> {
+    if cargo.clone().args([tool, "--version"]).read().is_none() {
+        let install = format!("cargo install cargo-{tool} --locked");
+        ui::step(&format!("cargo {tool}: not installed, skipped (to install it: {install})"));
+        return Ok(());
+    }
+    cargo.args([tool]).args(args.iter().copied()).show(&format!("cargo {tool}"))
+}

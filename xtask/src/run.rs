@@ -1,0 +1,53 @@
+//! `build` and `run`.
+
+use crate::{cmd::Cmd, guests, host, ui, workspace::Workspace};
+use anyhow::{Context, Result};
+
+/// Builds plug-ins and server.
+pub(crate) fn build(release: bool, guests_only: bool) -> Result<()> {
+    let workspace = Workspace::load()?;
+    guests::build(&workspace)?;
+    if !guests_only {
+        host::build(&workspace, release)?;
+    }
+    Ok(())
+}
+
+/// Builds, then becomes `tessera run`, so that signals reach the server and its exit code is ours.
+pub(crate) fn run(release: bool, args: Vec<String>) -> Result<()> {
+    build(release, false)?;
+    let workspace = Workspace::load()?;
+    let tessera = Cmd::new(workspace.binary(release).to_string_lossy())
+        .args(["run"])
+        .args(plugins_flag(&workspace, &args))
+        .args(args);
+    ui::step(&format!("start: {tessera}"));
+    replace(&tessera)
+}
+
+/// Names the plug-ins just built, unless the caller names some or a descriptor that does.
+fn plugins_flag(workspace: &Workspace, args: &[String]) -> Vec<String> {
+    let names = |arg: &String| {
+        ["--plugins", "--config"]
+            .iter()
+            .any(|flag| arg == flag || arg.starts_with(&format!("{flag}=")))
+    };
+    if args.iter().any(names) {
+        return Vec::new();
+    }
+    vec!["--plugins".into(), workspace.plugins().to_string_lossy().into()]
+}
+
+/// Becomes `cmd`; returns only if it cannot start.
+#[cfg(unix)]
+pub(crate) fn replace(cmd: &Cmd) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(cmd.command().exec()).with_context(|| format!("cannot start: {cmd}"))
+}
+
+/// Runs `cmd` and ends with its exit code.
+#[cfg(not(unix))]
+pub(crate) fn replace(cmd: &Cmd) -> Result<()> {
+    let status = cmd.command().status().with_context(|| format!("cannot start: {cmd}"))?;
+    std::process::exit(status.code().unwrap_or(1));
+}

@@ -1,0 +1,202 @@
+//! `test`: sets everything up, runs the tests, ends with one line that adds them up.
+
+use crate::{clients, cmd::Cmd, guests, host, summary, summary::Tally, ui, workspace::Workspace};
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+/// The crate of the end-to-end tests.
+const FRONT_DOOR: &str = "tessera-tests";
+
+/// What to run.
+struct Selection {
+    /// A nextest filter expression; `None` is everything.
+    filter: Option<String>,
+    /// The same for plain `cargo test`, where that can say it.
+    plain: Option<Vec<String>>,
+    /// Whether the server, the plug-ins and the clients are needed.
+    front_door: bool,
+}
+
+impl Selection {
+    fn of(filter: Option<&str>) -> Self {
+        match filter {
+            None => Self { filter: None, plain: Some(Vec::new()), front_door: true },
+            Some("unit") => Self {
+                filter: Some(format!("not package({FRONT_DOOR})")),
+                plain: Some(vec!["--exclude".into(), FRONT_DOOR.into()]),
+                front_door: false,
+            },
+            Some(name @ ("e2e" | "crash" | "http")) => Self {
+                filter: Some(format!("package({FRONT_DOOR}) & test(/(^|::){name}/)")),
+                plain: Some(vec!["--test".into(), "it".into(), "--".into(), name.into()]),
+                front_door: true,
+            },
+            Some(other) => Self { filter: Some(other.into()), plain: None, front_door: true },
+        }
+    }
+}
+
+/// Runs the tests that `filter` selects and prints `N passed, M failed, K skipped`.
+pub(crate) fn test(filter: Option<&str>) -> Result<()> {
+    let workspace = Workspace::load()?;
+    let selection = Selection::of(filter);
+    let nextest = has_nextest() || install_nextest();
+    if selection.front_door {
+        guests::build(&workspace)?;
+        clients::set_up(&workspace)?;
+    }
+    host::need_c_compiler()?;
+    // One set of packages for all that follows: cargo unifies features over the packages selected,
+    // and another selection would build wasmtime and its like a second time.
+    Cmd::cargo()
+        .args(["build", "--workspace", "--bins", "--tests"])
+        .dir(&workspace.root)
+        .show("build the server and the tests (a first build takes some minutes)")?;
+
+    let mut sum = Tally::default();
+    let mut good = if nextest {
+        run_nextest(&workspace, &selection, &mut sum)?
+    } else {
+        run_plain(&workspace, &selection, &mut sum)?
+    };
+    if filter.is_none() || filter == Some("unit") {
+        good &= run_doc_tests(&workspace, &mut sum)?;
+    }
+    println!("{sum}");
+    match () {
+        () if !good || sum.failed > 0 => bail!("tests failed"),
+        () if sum.passed == 0 => bail!("no test ran: does the filter name any?"),
+        () => Ok(()),
+    }
+}
+
+fn run_nextest(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> Result<bool> {
+    let mut cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace).args([
+        "nextest",
+        "run",
+        "--workspace",
+        "--no-fail-fast",
+        "--no-tests=pass",
+    ]);
+    if let Some(filter) = &selection.filter {
+        cmd = cmd.args(["-E", filter]);
+    }
+    if ui::on_terminal() {
+        cmd = cmd.args(["--color=always"]);
+    }
+    let mut found = None;
+    let good = cmd.tee("run the tests", |line| found = summary::nextest(line).or(found))?;
+    let Some(mut tally) = found else {
+        if good {
+            return Ok(true); // nothing matched: the caller says so
+        }
+        bail!("nextest ended without a summary\nrun it by hand: {cmd}");
+    };
+    if let Some(filter) = &selection.filter {
+        // nextest counts what the filter leaves out as skipped; only ignored tests are.
+        tally.skipped = ignored(workspace, filter)?;
+    }
+    *sum += tally;
+    Ok(good)
+}
+
+/// How many tests that `filter` selects are marked as ignored.
+fn ignored(workspace: &Workspace, filter: &str) -> Result<u64> {
+    let list = Cmd::cargo().dir(&workspace.root).args([
+        "nextest",
+        "list",
+        "--workspace",
+        "--run-ignored=only",
+        "--message-format=json",
+        "-E",
+        filter,
+    ]);
+    let Some(text) = list.read() else { bail!("cannot list the tests\nrun it by hand: {list}") };
+    Ok(count_matches(&serde_json::from_str(&text)?))
+}
+
+fn count_matches(list: &Value) -> u64 {
+    let suites = list.get("rust-suites").and_then(Value::as_object);
+    let tests = suites
+        .into_iter()
+        .flat_map(|suites| suites.values())
+        .filter_map(|suite| suite.get("testcases")?.as_object())
+        .flat_map(|tests| tests.values());
+    tests
+        .filter(|test| test.pointer("/filter-match/status").is_some_and(|s| s == "matches"))
+        .count() as u64
+}
+
+fn run_plain(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> Result<bool> {
+    let Some(args) = &selection.plain else {
+        bail!("a filter expression needs nextest; run: cargo install cargo-nextest --locked");
+    };
+    ui::note("without nextest: plain `cargo test`");
+    let cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace)
+        .args(["test", "--workspace", "--no-fail-fast", "--bins", "--lib", "--tests"])
+        .args(args.iter().map(String::as_str));
+    cmd.tee("run the tests", |line| *sum += summary::libtest(line).unwrap_or_default())
+}
+
+fn run_doc_tests(workspace: &Workspace, sum: &mut Tally) -> Result<bool> {
+    let cmd = Cmd::cargo().dir(&workspace.root).args(["test", "--doc", "--workspace", "--quiet"]);
+    cmd.tee("run the examples in the documentation", |line| {
+        *sum += summary::libtest(line).unwrap_or_default();
+    })
+}
+
+/// Where the tests find the server, the plug-ins and the clients' interpreters.
+fn with_env(cmd: Cmd, workspace: &Workspace) -> Cmd {
+    cmd.env("TESSERA_BIN", workspace.binary(false).to_string_lossy())
+        .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
+        .env("TESSERA_PYTHON", clients::python(workspace).to_string_lossy())
+        .env("TESSERA_NODE", clients::node(workspace).to_string_lossy())
+}
+
+/// Whether `cargo nextest` is there.
+pub(crate) fn has_nextest() -> bool {
+    Cmd::cargo().args(["nextest", "--version"]).read().is_some()
+}
+
+fn install_nextest() -> bool {
+    let install = Cmd::cargo().args(["install", "cargo-nextest", "--locked"]);
+    match install.show("install cargo-nextest, once (takes some minutes)") {
+        Ok(()) => has_nextest(),
+        Err(error) => {
+            ui::error(&error);
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_matching_tests_are_counted() {
+        let list = json!({"rust-suites": {
+            "a": {"testcases": {
+                "x": {"ignored": true, "filter-match": {"status": "matches"}},
+                "y": {"ignored": false, "filter-match": {"status": "mismatch", "reason": "ignored"}},
+            }},
+            "b": {"testcases": {"z": {"ignored": true, "filter-match": {"status": "matches"}}}},
+        }});
+        assert_eq!(count_matches(&list), 2);
+        assert_eq!(count_matches(&json!({})), 0);
+    }
+
+    #[test]
+    fn named_filters_select_by_test_name() {
+        let crash = Selection::of(Some("crash"));
+        let filter = "package(tessera-tests) & test(/(^|::)crash/)";
+        assert_eq!(crash.filter.as_deref(), Some(filter));
+        assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
+    }
+
+    #[test]
+    fn other_filters_go_to_nextest_as_they_are() {
+        assert_eq!(Selection::of(Some("test(x)")).filter.as_deref(), Some("test(x)"));
+    }
+}
