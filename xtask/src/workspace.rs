@@ -3,7 +3,7 @@
 use crate::cmd::Cmd;
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The repository: its folder, its target folder and its packages.
 #[derive(Debug)]
@@ -46,9 +46,8 @@ struct Metadata {
 impl Workspace {
     /// Asks `cargo metadata`. Resolves no dependencies, so it needs no network.
     pub(crate) fn load() -> Result<Self> {
-        let cmd = Cmd::cargo()
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .dir(Path::new(env!("CARGO_MANIFEST_DIR")));
+        let cmd =
+            Cmd::cargo().args(["metadata", "--no-deps", "--format-version", "1"]).dir(&here());
         let output = cmd.command().output().with_context(|| format!("cannot start: {cmd}"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -72,4 +71,10 @@ impl Workspace {
     pub(crate) fn plugins(&self) -> PathBuf {
         self.target.join("plugins")
     }
+}
+
+/// The folder of this package: as `cargo run` says, else as it was when xtask was built.
+fn here() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
