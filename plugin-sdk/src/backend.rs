@@ -1,6 +1,6 @@
 //! Where calls to the host go: the WIT bindings inside wasm, a test host outside.
 
-use crate::bindings::host::{blobs, bus, crypto, fetch, log, storage, timers};
+use crate::bindings::host::{blobs, bus, crypto, fetch, log, storage};
 use crate::bindings::{hook_caller, service_caller};
 
 /// Everything a plug-in can ask for, one method for each function of `tessera:host`, `tessera:services` and

@@ -8,10 +8,12 @@
 pub mod backend;
 pub mod bindings;
 pub mod bus;
+pub mod cache;
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod http;
-pub mod kv;
+pub mod limits;
 pub mod log;
 pub mod matrix;
 pub mod random;
@@ -19,7 +21,12 @@ pub mod services;
 pub mod storage;
 pub mod timers;
 
-pub use bindings::{
-    export_accounts, export_authenticator, export_consumer, export_event_policy, export_http,
-    export_lifecycle, export_push, export_rooms, export_timer,
-};
+pub use bindings::accounts::export_accounts;
+pub use bindings::authenticator::export_authenticator;
+pub use bindings::consumer::export_consumer;
+pub use bindings::event_policy::export_event_policy;
+pub use bindings::http::export_http;
+pub use bindings::lifecycle::export_lifecycle;
+pub use bindings::push::export_push;
+pub use bindings::rooms::export_rooms;
+pub use bindings::timer::export_timer;

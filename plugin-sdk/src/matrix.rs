@@ -1,1 +1,9 @@
-//! x
+//! What Matrix plug-ins share: the table of error codes, events in client format, identifiers.
+
+mod error;
+mod event;
+mod id;
+
+pub use error::{Error, ErrorCode};
+pub use event::{ClientFormat, Pdu, Unsigned, room_id_of_create};
+pub use id::{is_user_id, localpart, server_name};
