@@ -40,7 +40,12 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Pro
 pub(crate) fn explain(file: &str, text: &str, error: &toml::de::Error) -> Problem {
     let span = error.span();
     let key = span.as_ref().map(|span| key_at(text, span)).unwrap_or_default();
-    let (message, help) = translate(error.message().trim());
+    let (mut message, help) = translate(error.message().trim());
+    if message == "duplicate key"
+        && let Some(name) = span.clone().and_then(|span| text.get(span))
+    {
+        message = format!("the key `{name}` is there twice");
+    }
     Problem::at(file, text, span, key, message, help)
 }
 
@@ -63,18 +68,34 @@ fn translate(message: &str) -> (String, Vec<String>) {
     if let Some(rest) = message.strip_prefix("missing field `") {
         return (format!("the key `{}` is missing", word(rest)), Vec::new());
     }
-    if let Some(rest) = message.strip_prefix("invalid type: ")
-        && let Some((found, expected)) = rest.split_once(", expected ")
-    {
-        return (
-            format!("wrong type: this is {}", article(found)),
-            vec![format!("expected: {expected}")],
-        );
+    for (start, what) in [("invalid type: ", "type"), ("invalid value: ", "value")] {
+        if let Some(rest) = message.strip_prefix(start)
+            && let Some((found, expected)) = rest.split_once(", expected ")
+        {
+            let message = format!("wrong {what}: this is {}", article(found));
+            return (message, vec![expected_help(expected)]);
+        }
     }
     match message.rsplit_once("; expected ") {
-        Some((what, expected)) => (what.to_owned(), vec![format!("expected: {expected}")]),
+        Some((what, expected)) => (what.to_owned(), vec![expected_help(expected)]),
         None => (message.to_owned(), Vec::new()),
     }
+}
+
+/// What is allowed, without names of Rust's types.
+fn expected_help(expected: &str) -> String {
+    let expected = match expected {
+        "a nonzero u32" => "a whole number from 1 to 4294967295",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u16" => "a whole number from 0 to 65535",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("expected: {expected}")
 }
 
 /// serde's `integer \`5\`` with an article.
@@ -87,6 +108,10 @@ fn article(found: &str) -> String {
 
 /// The dotted key of the place, as far as the text can be read at all.
 fn key_at(text: &str, span: &Range<usize>) -> String {
+    if span.is_empty() {
+        // The document itself, or a place where nothing stands.
+        return String::new();
+    }
     let Ok(table) = DeTable::parse(text) else { return String::new() };
     let mut path = Vec::new();
     find(table.get_ref(), span, &mut path);

@@ -13,7 +13,7 @@ pub use self::http::{
 };
 use crate::{
     InterfaceName, Limits, Name, OriginPattern, PluginName, Problem, TopicName, VersionRange,
-    ViewName, check, locate,
+    ViewName, check, locate, text::foreign,
 };
 
 /// A plug-in's manifest.
@@ -24,6 +24,7 @@ pub struct PluginManifest {
     /// Its name; tables, topics and metrics carry it as prefix.
     pub name: PluginName,
     /// Its own version, which is also the version of what it provides.
+    #[serde(deserialize_with = "foreign::one")]
     #[schemars(with = "String")]
     pub version: Version,
     /// One line for a person.

@@ -139,3 +139,48 @@ macro_rules! text_type {
 }
 
 pub(crate) use {text_traits, text_type};
+
+/// Types of other crates that are written as one string, for `#[serde(with = …)]`.
+pub(crate) mod foreign {
+    use ipnet::IpNet;
+    use semver::Version;
+    use serde::{Deserialize, Deserializer};
+
+    use super::Text;
+
+    impl Text for Version {
+        const EXPECTED: &'static str = "a version with three numbers such as \"1.2.3\"";
+
+        fn from_text(text: &str) -> Result<Self, String> {
+            text.parse().map_err(|_| "is no version".into())
+        }
+    }
+
+    impl Text for IpNet {
+        const EXPECTED: &'static str =
+            "an address range such as \"10.0.0.0/8\", \"fc00::/7\" or \"127.0.0.1/32\"";
+
+        fn from_text(text: &str) -> Result<Self, String> {
+            text.parse().map_err(|_| "is no address range".into())
+        }
+    }
+
+    /// Reads one.
+    pub(crate) fn one<'de, T: Text, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        super::deserialize(from)
+    }
+
+    /// Reads a list.
+    pub(crate) fn list<'de, T: Text, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+        struct Entry<T>(T);
+
+        impl<'de, T: Text> Deserialize<'de> for Entry<T> {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                super::deserialize(from).map(Self)
+            }
+        }
+
+        let entries = Vec::<Entry<T>>::deserialize(from)?;
+        Ok(entries.into_iter().map(|Entry(value)| value).collect())
+    }
+}

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Duration;
+use crate::{Duration, text::foreign};
 
 /// `[fetch]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -14,9 +14,11 @@ use crate::Duration;
 pub struct Fetch {
     /// Address ranges that are refused, after DNS: private, loopback, link-local, shared,
     /// documentation, multicast and reserved ones by default.
+    #[serde(deserialize_with = "foreign::list")]
     #[schemars(with = "Vec<String>")]
     pub deny: Vec<IpNet>,
     /// Address ranges that are let through although `deny` holds them.
+    #[serde(deserialize_with = "foreign::list")]
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<IpNet>,
     /// PEM file of certificate authorities trusted beside the system's.

@@ -166,16 +166,21 @@ impl Default for Answers {
 
 /// `[rates.NAME]`: a bucket of tokens that routes take from, one token each request.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Rate {
-    /// Tokens that come back each second; may be a fraction. 0 switches the class off.
+    /// Tokens that come back each second; may be a fraction. 0 switches the class off; absent: 1.
     #[schemars(range(min = 0))]
     pub per_second: f64,
-    /// Tokens in a full bucket.
+    /// Tokens in a full bucket; absent: 10.
     pub burst: NonZeroU32,
     /// Whose bucket.
-    #[serde(default)]
     pub by: RateBy,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { per_second: 1.0, burst: count(10), by: RateBy::User }
+    }
 }
 
 /// Whose bucket a request takes from.
@@ -191,13 +196,19 @@ pub enum RateBy {
 
 /// `[limits.NAME]`: a bucket of tokens that plug-ins take from, by keys of their own.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct LimitClass {
-    /// Tokens that come back each second; may be a fraction. 0 switches the class off.
+    /// Tokens that come back each second; may be a fraction. 0 switches the class off; absent: 1.
     #[schemars(range(min = 0))]
     pub per_second: f64,
-    /// Tokens in a full bucket.
+    /// Tokens in a full bucket; absent: 10.
     pub burst: NonZeroU32,
+}
+
+impl Default for LimitClass {
+    fn default() -> Self {
+        Self { per_second: 1.0, burst: count(10) }
+    }
 }
 
 /// Names of rate classes, for messages.
