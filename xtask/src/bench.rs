@@ -9,7 +9,7 @@ pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     guests::build(&workspace)?;
     host::need_c_compiler()?;
     Cmd::cargo()
-        .args(["build", "--release", "-p", "tessera", "-p", "tessera-tests", "--bins"])
+        .args(["build", "--release", "--workspace", "--bin", "tessera", "--bin", "bench"])
         .dir(&workspace.root)
         .show("build the server and the harness (release; a first build takes some minutes)")?;
     let harness = Cmd::new(workspace.target.join("release/bench").to_string_lossy())

@@ -4,11 +4,14 @@ use crate::{cmd::Cmd, workspace::Workspace};
 use anyhow::Result;
 
 /// Builds `target/<profile>/tessera`.
+///
+/// The whole workspace is selected although one binary is built: cargo unifies features over the
+/// packages selected, and with the same selection everywhere wasmtime and its like build once.
 pub(crate) fn build(workspace: &Workspace, release: bool) -> Result<()> {
     need_c_compiler()?;
     let profile = if release { "release" } else { "debug" };
     Cmd::cargo()
-        .args(["build", "-p", "tessera", "--bin", "tessera"])
+        .args(["build", "--workspace", "--bin", "tessera"])
         .args(release.then_some("--release"))
         .dir(&workspace.root)
         .show(&format!("build the server ({profile}; a first build takes some minutes)"))

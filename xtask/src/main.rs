@@ -19,6 +19,8 @@ mod summary;
 mod test;
 mod toolchain;
 mod ui;
+#[cfg(test)]
+mod wit;
 mod workspace;
 
 use clap::{Parser, Subcommand};

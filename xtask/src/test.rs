@@ -46,8 +46,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         clients::set_up(&workspace)?;
     }
     host::need_c_compiler()?;
-    // One set of packages for all that follows: cargo unifies features over the packages selected,
-    // and another selection would build wasmtime and its like a second time.
+    // The whole workspace in all that follows: see `host::build`.
     Cmd::cargo()
         .args(["build", "--workspace", "--bins", "--tests"])
         .dir(&workspace.root)
