@@ -154,17 +154,20 @@ fn classes(file: &str, text: &str, descriptor: &Descriptor) -> Found {
     Ok(())
 }
 
-/// Table prefixes of which none begins another: `rooms` and `rooms-extra` would share `rooms_extra_x`.
+/// Table prefixes of which none is another: `a-b` and `ab` would share their tables.
 fn prefixes(file: &str, text: &str, descriptor: &Descriptor) -> Found {
-    let taken: BTreeMap<String, &PluginName> =
-        descriptor.enabled_plugins().map(|(name, _)| (name.table_prefix() + "_", name)).collect();
-    let neighbours = taken.iter().zip(taken.iter().skip(1));
-    for ((first, one), (second, other)) in neighbours {
-        if second.starts_with(first.as_str()) {
-            let message = format!("the tables of `{other}` could be taken for those of `{one}`");
-            let help = vec!["choose a name that does not go on from another".to_owned()];
-            let path = ["plugins".into(), other.as_str().into()];
-            return Err(problem_at(file, text, &path, message, help));
+    let mut taken = BTreeMap::new();
+    for (name, _) in descriptor.enabled_plugins() {
+        if let Some(other) = taken.insert(name.table_prefix(), name) {
+            let message = format!("the tables of `{name}` would be those of `{other}`");
+            let help = vec!["choose names that differ in more than dashes".to_owned()];
+            return Err(problem_at(
+                file,
+                text,
+                &["plugins".into(), name.as_str().into()],
+                message,
+                help,
+            ));
         }
     }
     Ok(())

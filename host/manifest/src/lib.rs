@@ -37,7 +37,7 @@ pub use plugin::{
     Auth, Authenticator, AuthenticatorReads, BodyKind, ConfigSection, Consume, HooksSection,
     HttpSection, Method, PluginManifest, RequestedGrants, Route, StorageSection, TopicsSection,
 };
-pub use problem::Problem;
+pub use problem::{Details, Problem};
 pub use route_pattern::{RoutePattern, Segment};
 pub use schema::{Schema, schemas};
 pub use semver::{Version, VersionReq};

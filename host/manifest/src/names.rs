@@ -13,10 +13,11 @@ text_type! {
 }
 
 impl PluginName {
-    /// The prefix of its tables and views, without the underscore that follows: `keyword_policy`.
+    /// The prefix of its tables and views, without the underscore that follows: the name without
+    /// its dashes, `keywordpolicy`, so that no prefix with its underscore begins another.
     #[must_use]
     pub fn table_prefix(&self) -> String {
-        self.as_str().replace('-', "_")
+        self.as_str().replace('-', "")
     }
 }
 
@@ -48,7 +49,7 @@ text_type! {
     /// An exposed view: the plug-in's table prefix, `_v`, a version, `_` and a name.
     ViewName,
     expected "a view such as `rooms_v1_events`: plug-in, `_v` and version, `_` and a name",
-    pattern "^[a-z][a-z0-9_]*_v[0-9]+_[a-z][a-z0-9_]*$",
+    pattern "^[a-z][a-z0-9]*_v[0-9]+_[a-z][a-z0-9_]*$",
     check check_view
 }
 
@@ -103,14 +104,12 @@ fn check_topic(text: &str) -> Result<(), String> {
     check_name(topic)
 }
 
-/// What stands before `_v<N>_`.
+/// The plug-in's prefix in `<prefix>_v<N>_<name>`.
 fn view_prefix(text: &str) -> Option<&str> {
-    text.match_indices("_v").find_map(|(at, _)| {
-        let rest = text.get(at + 2..)?;
-        let (digits, name) = rest.split_once('_')?;
-        let version = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        (version && name.bytes().next().is_some_and(lower)).then(|| text.get(..at)).flatten()
-    })
+    let (prefix, rest) = text.split_once('_')?;
+    let (version, name) = rest.strip_prefix('v')?.split_once('_')?;
+    let version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    (version && name.bytes().next().is_some_and(lower)).then_some(prefix)
 }
 
 fn check_view(text: &str) -> Result<(), String> {

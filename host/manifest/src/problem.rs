@@ -7,7 +7,12 @@ use std::{fmt, ops::Range};
 /// Displays as several lines: `file:line:column: key: message`, the line itself with the place
 /// underlined, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(Box<Details>);
+
+/// The parts of a [`Problem`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Details {
     /// The file as its reader named it.
     pub file: String,
     /// The line, from 1; 0 where the problem has no place in the file.
@@ -25,6 +30,14 @@ pub struct Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl std::ops::Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,11 +74,18 @@ impl Problem {
         message: String,
         help: Vec<String>,
     ) -> Self {
-        let mut problem =
-            Self { file: file.to_owned(), line: 0, column: 0, key, message, help, excerpt: None };
+        let mut problem = Details {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            key,
+            message,
+            help,
+            excerpt: None,
+        };
         let Some((before, rest)) = span.as_ref().and_then(|span| text.split_at_checked(span.start))
         else {
-            return problem;
+            return Self(Box::new(problem));
         };
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
@@ -74,7 +94,7 @@ impl Problem {
         problem.line = before.matches('\n').count() + 1;
         problem.column = text.get(start..before.len()).unwrap_or_default().chars().count() + 1;
         problem.excerpt = Some((line.to_owned(), meant.chars().count()));
-        problem
+        Self(Box::new(problem))
     }
 
     /// Help lines for a word that is none of those allowed.
