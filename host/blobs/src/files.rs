@@ -27,7 +27,8 @@ pub(crate) fn folder_name(tenant: &str) -> String {
 
 /// Makes a folder's entries durable (its files' names, not their bytes).
 pub(crate) fn sync_folder(dir: &Dir) -> io::Result<()> {
-    dir.try_clone()?.into_std_file().sync_all()
+    // The handle itself is a mere path (O_PATH), which cannot be synced.
+    dir.open(".")?.sync_all()
 }
 
 /// Opens a folder, making it first where there is none.
