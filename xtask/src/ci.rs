@@ -2,9 +2,13 @@
 
 use crate::{cmd::Cmd, test, ui, workspace::Workspace};
 use anyhow::Result;
+use std::process::ExitCode;
 
 /// Runs all checks; the first that fails ends it.
-pub(crate) fn ci() -> Result<()> {
+///
+/// That the WIT packages parse and that the JSON schemas in `docs/schema` are fresh is asked by
+/// tests (of this crate and of `tessera-manifest`).
+pub(crate) fn ci() -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let cargo = || Cmd::cargo().dir(&workspace.root);
     cargo().args(["fmt", "--all", "--check"]).show("check the format")?;

@@ -73,18 +73,19 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Run { release, args } => run::run(release, args),
-        Task::Build { release, guests } => run::build(release, guests),
+        Task::Run { release, args } => run::run(release, args).map(success),
+        Task::Build { release, guests } => run::build(release, guests).map(success),
         Task::Test { filter } => test::test(filter.as_deref()),
         Task::Ci => ci::ci(),
-        Task::Bench { args } => bench::bench(args),
-        Task::Doctor => doctor::doctor(),
+        Task::Bench { args } => bench::bench(args).map(success),
+        Task::Doctor => doctor::doctor().map(success),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            ui::error(&error);
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        ui::error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn success((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

@@ -3,6 +3,7 @@
 use crate::{clients, cmd::Cmd, guests, host, summary, summary::Tally, ui, workspace::Workspace};
 use anyhow::{Result, bail};
 use serde_json::Value;
+use std::process::ExitCode;
 
 /// The crate of the end-to-end tests.
 const FRONT_DOOR: &str = "tessera-tests";
@@ -11,46 +12,50 @@ const FRONT_DOOR: &str = "tessera-tests";
 struct Selection {
     /// A nextest filter expression; `None` is everything.
     filter: Option<String>,
-    /// The same for plain `cargo test`, where that can say it.
+    /// The same as arguments for plain `cargo test`, where that can say it.
     plain: Option<Vec<String>>,
-    /// Whether the server, the plug-ins and the clients are needed.
+    /// Whether the plug-ins and the clients are needed.
     front_door: bool,
+    /// Whether the examples in the documentation run too.
+    doc_tests: bool,
 }
 
 impl Selection {
     fn of(filter: Option<&str>) -> Self {
         match filter {
-            None => Self { filter: None, plain: Some(Vec::new()), front_door: true },
+            None => Self {
+                filter: None,
+                plain: Some(vec!["--workspace".into()]),
+                front_door: true,
+                doc_tests: true,
+            },
             Some("unit") => Self {
                 filter: Some(format!("not package({FRONT_DOOR})")),
-                plain: Some(vec!["--exclude".into(), FRONT_DOOR.into()]),
+                plain: Some(vec!["--workspace".into(), "--exclude".into(), FRONT_DOOR.into()]),
                 front_door: false,
+                doc_tests: true,
             },
             Some(name @ ("e2e" | "crash" | "http")) => Self {
                 filter: Some(format!("package({FRONT_DOOR}) & test(/(^|::){name}/)")),
-                plain: Some(vec!["--test".into(), "it".into(), "--".into(), name.into()]),
+                plain: Some(vec!["-p".into(), FRONT_DOOR.into(), "--".into(), name.into()]),
                 front_door: true,
+                doc_tests: false,
             },
-            Some(other) => Self { filter: Some(other.into()), plain: None, front_door: true },
+            Some(other) => {
+                Self { filter: Some(other.into()), plain: None, front_door: true, doc_tests: false }
+            }
         }
     }
 }
 
-/// Runs the tests that `filter` selects and prints `N passed, M failed, K skipped`.
-pub(crate) fn test(filter: Option<&str>) -> Result<()> {
+/// Runs the tests that `filter` selects; the last line is `N passed, M failed, K skipped`.
+///
+/// Fails if a test fails or none runs. An error is a step before the tests that went wrong.
+pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let workspace = Workspace::load()?;
     let selection = Selection::of(filter);
     let nextest = has_nextest() || install_nextest();
-    if selection.front_door {
-        guests::build(&workspace)?;
-        clients::set_up(&workspace)?;
-    }
-    host::need_c_compiler()?;
-    // The whole workspace in all that follows: see `host::build`.
-    Cmd::cargo()
-        .args(["build", "--workspace", "--bins", "--tests"])
-        .dir(&workspace.root)
-        .show("build the server and the tests (a first build takes some minutes)")?;
+    set_up(&workspace, &selection)?;
 
     let mut sum = Tally::default();
     let mut good = if nextest {
@@ -58,15 +63,30 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     } else {
         run_plain(&workspace, &selection, &mut sum)?
     };
-    if filter.is_none() || filter == Some("unit") {
+    if selection.doc_tests {
         good &= run_doc_tests(&workspace, &mut sum)?;
     }
-    println!("{sum}");
-    match () {
-        () if !good || sum.failed > 0 => bail!("tests failed"),
-        () if sum.passed == 0 => bail!("no test ran: does the filter name any?"),
-        () => Ok(()),
+    let failed = !good || sum.failed > 0;
+    if failed {
+        ui::say("error: tests failed; to run one again: cargo xtask test 'test(NAME)'");
+    } else if sum.passed == 0 {
+        ui::say("error: no test ran: does the filter name any?");
     }
+    println!("{sum}");
+    Ok(if failed || sum.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
+    if selection.front_door {
+        guests::build(workspace)?;
+        clients::set_up(workspace)?;
+    }
+    host::need_c_compiler()?;
+    // The whole workspace in all that follows: see `host::build`.
+    Cmd::cargo()
+        .args(["build", "--workspace", "--bins", "--tests"])
+        .dir(&workspace.root)
+        .show("build the server and the tests (a first build takes some minutes)")
 }
 
 fn run_nextest(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> Result<bool> {
@@ -132,7 +152,7 @@ fn run_plain(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> R
     };
     ui::note("without nextest: plain `cargo test`");
     let cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace)
-        .args(["test", "--workspace", "--no-fail-fast", "--bins", "--lib", "--tests"])
+        .args(["test", "--no-fail-fast", "--bins", "--lib", "--tests"])
         .args(args.iter().map(String::as_str));
     cmd.tee("run the tests", |line| *sum += summary::libtest(line).unwrap_or_default())
 }

@@ -17,6 +17,11 @@ pub(crate) fn note(what: &str) {
     eprintln!("    {what}");
 }
 
+/// Says something that stands by itself.
+pub(crate) fn say(what: &str) {
+    eprintln!("{what}");
+}
+
 /// Prints an error with its causes.
 pub(crate) fn error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
