@@ -1,0 +1,64 @@
+//! A running server with users, for the tests that need no more.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tessera_tests::{
+    api::{self, Answer, Session},
+    http,
+    server::Server,
+};
+
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: Arc<str>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let server = Server::start().await.unwrap();
+        let base = server.url().into();
+        Self { server, http: http::client().unwrap(), base }
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> Session {
+        Session::register(&self.http, &self.base, name).await.unwrap()
+    }
+
+    /// A user and a public room of theirs.
+    pub(crate) async fn user_in_room(&self, name: &str) -> (Session, String) {
+        let user = self.user(name).await;
+        let room = user.create_room(&json!({"preset": "public_chat"})).await.unwrap();
+        (user, room)
+    }
+
+    /// A request without the client's path prefix.
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> Answer {
+        let body = body.map(|b| b.to_string().into_bytes());
+        api::request(&self.http, method, &format!("{}{path}", self.base), token, body)
+            .await
+            .unwrap()
+    }
+
+    /// The server still serves: nothing of what was done before hurt it.
+    pub(crate) async fn still_serves(&self, user: &Session, room: &str) {
+        let event_id = user.text(room, "still-serves", "still there").await.unwrap();
+        let event = user.get(&format!("/rooms/{room}/event/{event_id}")).await.unwrap();
+        assert_eq!(event["content"]["body"], "still there");
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_error(answer: &Answer, status: u16, errcodes: &[&str]) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(errcodes.contains(&answer.errcode()), "wanted one of {errcodes:?}: {answer:?}");
+    assert!(answer.body["error"].is_string(), "no text beside the code: {answer:?}");
+}

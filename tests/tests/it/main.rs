@@ -1,0 +1,25 @@
+//! The server from outside: started as an operator would, spoken to as a client would.
+//!
+//! `TESSERA_BIN` and `TESSERA_PLUGINS` say what is tested (default: `target/debug/tessera`, `target/plugins`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod abandoned;
+mod common;
+mod crash;
+mod e2e;
+mod edge;
+mod events;
+mod identifiers;
+mod json;
+mod operator;
+mod parked;
+mod stopping;
+mod tokens;
+mod transactions;
