@@ -1,0 +1,181 @@
+//! From plug-ins under test to a running host.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use tessera_manifest::PluginManifest;
+use tessera_storage::{
+    Database, DatabaseConfig, ExposedView, FullTextIndex, Migration, PluginSchema, SessionGrant,
+    Wake,
+};
+
+use crate::host::{Installed, Shared, TestHost};
+use crate::memory::Memory;
+use crate::services::Services;
+use crate::wakes::Wakes;
+
+/// A plug-in whose tables and grants a test needs.
+#[derive(Debug, Clone, Copy)]
+pub struct PluginUnderTest {
+    /// Its name, as in the manifest.
+    pub name: &'static str,
+    /// The text of `plugin.toml`.
+    pub manifest: &'static str,
+    /// Names and texts of the migrations, in order.
+    pub migrations: &'static [(&'static str, &'static str)],
+}
+
+/// Collects what a [`TestHost`] starts with.
+#[derive(Debug)]
+pub struct Builder {
+    plugins: Vec<PluginUnderTest>,
+    configs: HashMap<String, String>,
+    tenant: String,
+    now_ms: u64,
+    seed: u64,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            plugins: Vec::new(),
+            configs: HashMap::new(),
+            tenant: "hs1".to_owned(),
+            now_ms: 1_700_000_000_000,
+            seed: 1,
+        }
+    }
+
+    /// Adds a plug-in. The first one is the one that acts until [`TestHost::act_as`] says otherwise.
+    #[must_use]
+    pub fn plugin(mut self, plugin: PluginUnderTest) -> Self {
+        self.plugins.push(plugin);
+        self
+    }
+
+    /// The plug-in's section of the descriptor, as JSON. Not given: `[config] default` of its manifest.
+    #[must_use]
+    pub fn config(mut self, plugin: &str, json: &serde_json::Value) -> Self {
+        self.configs.insert(plugin.to_owned(), json.to_string());
+        self
+    }
+
+    /// The server name; `hs1` if not given.
+    #[must_use]
+    pub fn tenant(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.tenant);
+        self
+    }
+
+    /// Where the clock stands at first.
+    #[must_use]
+    pub fn now_ms(mut self, now_ms: u64) -> Self {
+        self.now_ms = now_ms;
+        self
+    }
+
+    /// Another sequence of random bytes.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Opens the database, runs the migrations and makes the host answer this thread's calls.
+    ///
+    /// # Panics
+    /// If a manifest or migration is refused; the message says why.
+    #[must_use]
+    pub fn start(self) -> TestHost {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let memory = Arc::new(Memory::default());
+        let wakes = Arc::new(Wakes::new(memory.clone()));
+        let path = folder.path().join("tenant.db");
+        let config = DatabaseConfig::default();
+        let wake: Arc<dyn Wake> = wakes.clone();
+        let database = runtime
+            .block_on(Database::open(&path, config, wake))
+            .unwrap_or_else(|error| panic!("cannot open the test database: {error}"));
+        let mut plugins = HashMap::new();
+        let first = self.plugins.first().map(|plugin| plugin.name).unwrap_or_default();
+        for plugin in &self.plugins {
+            let installed = runtime.block_on(install(&database, plugin, &self.configs));
+            plugins.insert(plugin.name.to_owned(), installed);
+        }
+        let host = TestHost::new(Arc::new(Shared {
+            database: Some(database),
+            runtime: Some(runtime),
+            _folder: folder,
+            plugins,
+            tenant: self.tenant,
+            now_ms: AtomicU64::new(self.now_ms),
+            random: AtomicU64::new(self.seed),
+            calls: AtomicUsize::new(0),
+            messages: Mutex::default(),
+            logs: Mutex::default(),
+            services: Mutex::new(Services::default()),
+            before_commit: Mutex::default(),
+            wakes,
+            memory,
+        }));
+        host.install();
+        host.act_as(first);
+        host
+    }
+}
+
+async fn install(
+    database: &Database,
+    plugin: &PluginUnderTest,
+    configs: &HashMap<String, String>,
+) -> Installed {
+    let manifest = PluginManifest::parse(&format!("{}/plugin.toml", plugin.name), plugin.manifest)
+        .unwrap_or_else(|problem| panic!("{problem}"));
+    assert_eq!(manifest.name.as_str(), plugin.name, "the manifest names another plug-in");
+    let prefix = manifest.name.table_prefix();
+    let text = |names: &[tessera_manifest::ViewName]| -> Vec<String> {
+        names.iter().map(|name| name.as_str().to_owned()).collect()
+    };
+    let schema = PluginSchema {
+        plugin: prefix.clone(),
+        version: manifest.version.to_string(),
+        migrations: plugin
+            .migrations
+            .iter()
+            .map(|(name, sql)| Migration { name: (*name).to_owned(), sql: (*sql).to_owned() })
+            .collect(),
+        exposes: text(&manifest.storage.exposes)
+            .into_iter()
+            .map(|name| ExposedView { name })
+            .collect(),
+        full_text: manifest
+            .storage
+            .full_text
+            .iter()
+            .map(|name| FullTextIndex { name: name.as_str().to_owned() })
+            .collect(),
+    };
+    database.install(schema).await.unwrap_or_else(|error| panic!("{error}"));
+    for consume in &manifest.topics.consumes {
+        database
+            .register_consumer(consume.topic.as_str(), &prefix)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", plugin.name));
+    }
+    let session = database.session(SessionGrant {
+        plugin: prefix.clone(),
+        reads: text(&manifest.storage.reads),
+        ..SessionGrant::default()
+    });
+    let config = configs
+        .get(plugin.name)
+        .cloned()
+        .unwrap_or_else(|| serde_json::Value::Object(manifest.config.default.clone()).to_string());
+    Installed { prefix, manifest, session, config }
+}
