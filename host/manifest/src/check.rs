@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     Auth, Descriptor, PluginManifest, PluginName, Problem,
-    descriptor::{Answer, names},
+    descriptor::Answer,
     locate::{Step, problem_at},
 };
 
@@ -171,44 +171,4 @@ fn prefixes(file: &str, text: &str, descriptor: &Descriptor) -> Found {
         }
     }
     Ok(())
-}
-
-/// A rate class that a manifest names and the descriptor does not have.
-impl Descriptor {
-    /// Checks that every rate class and authenticator which the manifests name exists. Called once
-    /// all are read, at start.
-    ///
-    /// # Errors
-    /// What is missing, naming the plug-in and the route.
-    pub fn check_manifests<'a>(
-        &self,
-        manifests: impl Iterator<Item = &'a PluginManifest> + Clone,
-    ) -> Result<(), String> {
-        let offered: BTreeSet<&str> = manifests
-            .clone()
-            .flat_map(|manifest| manifest.authenticators.keys().map(crate::Name::as_str))
-            .collect();
-        for manifest in manifests {
-            for route in &manifest.http.routes {
-                let place = format!("plug-in `{}`, route `{}`", manifest.name, route.id);
-                if let Some(rate) = &route.rate
-                    && !self.rates.contains_key(rate)
-                {
-                    let known = names(&self.rates).join(", ");
-                    return Err(format!(
-                        "{place}: no rate class `{rate}`; add `[rates.{rate}]` to the descriptor, which has: {known}"
-                    ));
-                }
-                let auth = route.auth.as_ref().unwrap_or(&self.http.default_authenticator);
-                if let Auth::By(name) = auth
-                    && !offered.contains(name.as_str())
-                {
-                    return Err(format!(
-                        "{place}: no loaded plug-in offers the authenticator `{name}`"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
 }

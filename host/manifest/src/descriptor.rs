@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::http::names;
 pub use self::{
     engine::{Crypto, Engine, PasswordCost},
     fetch::Fetch,

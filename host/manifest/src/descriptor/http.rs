@@ -210,8 +210,3 @@ impl Default for LimitClass {
         Self { per_second: 1.0, burst: count(10) }
     }
 }
-
-/// Names of rate classes, for messages.
-pub(crate) fn names<T>(classes: &BTreeMap<Name, T>) -> Vec<String> {
-    classes.keys().map(ToString::to_string).collect()
-}

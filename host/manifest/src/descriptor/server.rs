@@ -32,11 +32,14 @@ pub struct Server {
     /// The folder of plug-in files; absent: `../plugins` beside the executable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugins: Option<PathBuf>,
+    /// Lines shown at the start, such as how to make the first user. `{url}` stands for the first
+    /// listener's, `{name}` for the server name.
+    pub welcome: String,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { data: "./data".into(), plugins: None }
+        Self { data: "./data".into(), plugins: None, welcome: String::new() }
     }
 }
 

@@ -1,10 +1,6 @@
-//! What the descriptor leaves of what a manifest asks, and what manifests need of it.
+//! What the descriptor leaves of what a manifest asks.
 
-use tessera_manifest::{Descriptor, Grants, Limits, PluginManifest};
-
-fn manifest(text: &str) -> PluginManifest {
-    PluginManifest::parse("plugin.toml", text).unwrap()
-}
+use tessera_manifest::{Descriptor, Grants, Limits};
 
 fn grants(text: &str) -> Grants {
     let text = format!("[plugins.a]\ngrants = {text}");
@@ -35,25 +31,4 @@ fn limits_are_taken_from_the_first_place_that_says_something() {
     let below = Limits { rows: Some(2), instances: Some(3), ..Limits::default() };
     let both = over.over(&below);
     assert_eq!((both.rows, both.instances, both.memory), (Some(1), Some(3), None));
-}
-
-#[test]
-fn a_rate_class_that_is_not_there_is_named_with_its_route() {
-    let a = manifest(
-        "name = \"a\"\nversion = \"1.0.0\"\n[[http.routes]]\nid = \"r\"\nmethods = [\"GET\"]\npaths = [\"/r\"]\nauth = \"none\"\nrate = \"fast\"",
-    );
-    let error = Descriptor::default().check_manifests([&a].into_iter()).unwrap_err();
-    assert!(error.contains("plug-in `a`, route `r`: no rate class `fast`"), "{error}");
-}
-
-#[test]
-fn an_authenticator_that_nobody_offers_is_named_with_its_route() {
-    let a = manifest(
-        "name = \"a\"\nversion = \"1.0.0\"\n[[http.routes]]\nid = \"r\"\nmethods = [\"GET\"]\npaths = [\"/r\"]\nauth = \"key\"",
-    );
-    let error = Descriptor::default().check_manifests([&a].into_iter()).unwrap_err();
-    assert!(error.contains("no loaded plug-in offers the authenticator `key`"), "{error}");
-    let b =
-        manifest("name = \"b\"\nversion = \"1.0.0\"\n[authenticators.key]\nreads = \"head+body\"");
-    Descriptor::default().check_manifests([&a, &b].into_iter()).unwrap();
 }
