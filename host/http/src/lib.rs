@@ -1,1 +1,28 @@
-//! placeholder
+//! HTTP of the host: the edge, through which requests come in, and `fetch`, through which plug-ins go out.
+//!
+//! The edge ([`Edge`], [`Server`]) matches a request against the routes of the manifests, asks the authenticator,
+//! limits, reads the body, hands over one typed request, and turns the answer into a response. A request that
+//! *parks* holds no instance: it waits here on a wake-up topic and a deadline.
+
+mod answers;
+mod auth;
+mod body;
+mod cors;
+mod edge;
+mod error;
+mod incoming;
+mod metrics;
+mod outgoing;
+mod percent;
+mod range;
+mod rates;
+mod redact;
+mod request_id;
+mod routes;
+mod server;
+
+pub use body::Body;
+pub use edge::{Edge, Site};
+pub use error::EdgeError;
+pub use routes::{PluginRoutes, RouteError, RouteTable};
+pub use server::{BindError, Drained, Running, Server};

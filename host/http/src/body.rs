@@ -1,0 +1,88 @@
+//! Bodies of responses.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::Stream;
+use http_body::{Frame, SizeHint};
+
+type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// A response's body: nothing, bytes in memory, or a stream of blobs.
+pub struct Body(Kind);
+
+enum Kind {
+    Empty,
+    Bytes(Bytes),
+    /// Bytes still to come, where they are known.
+    Stream(Chunks, Option<u64>),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
+    /// These bytes.
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        if bytes.is_empty() { Self::empty() } else { Self(Kind::Bytes(bytes)) }
+    }
+
+    /// A stream of as many bytes as told.
+    pub(crate) fn stream(
+        chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        length: Option<u64>,
+    ) -> Self {
+        Self(Kind::Stream(Box::pin(chunks), length))
+    }
+
+    /// The length in bytes, if it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Empty => Some(0),
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::Stream(_, length) => *length,
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let kind = &mut self.get_mut().0;
+        match std::mem::replace(kind, Kind::Empty) {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Kind::Stream(mut chunks, length) => match chunks.as_mut().poll_next(cx) {
+                Poll::Pending => {
+                    *kind = Kind::Stream(chunks, length);
+                    Poll::Pending
+                }
+                Poll::Ready(Some(Ok(bytes))) => {
+                    let left = length.map(|length| length.saturating_sub(bytes.len() as u64));
+                    *kind = Kind::Stream(chunks, left);
+                    Poll::Ready(Some(Ok(Frame::data(bytes))))
+                }
+                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Kind::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length().map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,136 @@
+//! What is known of a request for as long as it lives; small, because parked ones keep it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::RANGE;
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::edge::{Edge, Site};
+use crate::redact;
+use crate::routes::Target;
+
+/// The status that stands in metrics and log for a client that went away.
+const GONE: u16 = 499;
+
+pub(crate) struct Context {
+    edge: Arc<Edge>,
+    /// `x-request-id`.
+    pub(crate) id: String,
+    pub(crate) method: Method,
+    /// As sent, undecoded.
+    pub(crate) path: Box<str>,
+    /// For the log, without secrets; empty unless it is wanted.
+    query: Box<str>,
+    pub(crate) remote: IpAddr,
+    /// The `range` header of a GET or HEAD without `if-range`.
+    pub(crate) range: Option<Box<str>>,
+    pub(crate) target: Option<Arc<Target>>,
+    started: Instant,
+    pub(crate) parked_for: Duration,
+    ended: bool,
+}
+
+impl Context {
+    pub(crate) fn new(
+        edge: &Arc<Edge>,
+        site: &Site,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+    ) -> Self {
+        let query = if tracing::enabled!(tracing::Level::DEBUG) {
+            redact::query(request.uri().query().unwrap_or(""), site.routes.secret_query()).into()
+        } else {
+            Box::default()
+        };
+        Self {
+            edge: Arc::clone(edge),
+            id: edge.ids.next(),
+            method: request.method().clone(),
+            path: request.uri().path().into(),
+            query,
+            remote: remote(request, peer, edge.settings.trust_forwarded),
+            range: range(request),
+            target: None,
+            started: Instant::now(),
+            parked_for: Duration::ZERO,
+            ended: false,
+        }
+    }
+
+    /// Counts and logs the end of the request.
+    pub(crate) fn end(mut self, status: StatusCode) {
+        self.record(status.as_u16());
+    }
+
+    fn record(&mut self, status: u16) {
+        self.ended = true;
+        let (plugin, route) = match &self.target {
+            Some(target) => (target.plugin.as_ref(), target.route.as_ref()),
+            None => ("", ""),
+        };
+        // Methods are a client's to invent; only known ones become a label.
+        let method = match self.method {
+            Method::GET | Method::HEAD | Method::POST | Method::PUT => self.method.as_str(),
+            Method::PATCH | Method::DELETE | Method::OPTIONS => self.method.as_str(),
+            _ => "other",
+        };
+        let mut digits = [0; 3];
+        let metrics = &self.edge.metrics;
+        let status_text = decimal(status, &mut digits);
+        metrics.requests.with_label_values(&[plugin, route, method, status_text]).inc();
+        let took = self.started.elapsed();
+        let worked = took.saturating_sub(self.parked_for);
+        metrics.seconds.with_label_values(&[plugin, route]).observe(worked.as_secs_f64());
+        tracing::debug!(
+            request_id = self.id,
+            method = self.method.as_str(),
+            path = self.path,
+            query = self.query,
+            plugin,
+            route,
+            status,
+            ms = took.as_secs_f64() * 1000.0,
+            parked_ms = self.parked_for.as_secs_f64() * 1000.0,
+            "request"
+        );
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.record(GONE);
+        }
+    }
+}
+
+/// A status as text, without an allocation for each request.
+fn decimal(status: u16, digits: &mut [u8; 3]) -> &str {
+    *digits = [status / 100, status / 10 % 10, status % 10]
+        .map(|digit| b'0'.saturating_add(u8::try_from(digit % 10).unwrap_or(0)));
+    std::str::from_utf8(digits).unwrap_or("")
+}
+
+/// The client's address: the last that a trusted proxy added, else the peer's.
+fn remote(request: &Request<Incoming>, peer: IpAddr, trust_forwarded: bool) -> IpAddr {
+    if !trust_forwarded {
+        return peer;
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back();
+    forwarded
+        .and_then(|value| value.to_str().ok())
+        .and_then(|list| list.rsplit(',').next())
+        .and_then(|address| address.trim().parse().ok())
+        .unwrap_or(peer)
+}
+
+fn range(request: &Request<Incoming>) -> Option<Box<str>> {
+    let readable = [Method::GET, Method::HEAD].contains(request.method());
+    if !readable || request.headers().contains_key("if-range") {
+        return None;
+    }
+    Some(request.headers().get(RANGE)?.to_str().ok()?.into())
+}
