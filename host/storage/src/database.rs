@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::lock::Locks;
+use crate::sqlite::{Engine, EngineSession};
 use crate::{
     Consumer, DatabaseConfig, DeadLetter, Delivery, Error, InstallError, OpenError, OutboxQuery,
     PluginSchema, Session, SessionGrant, Timer,
@@ -52,13 +54,16 @@ pub struct Stats {
 }
 
 /// One tenant's database. Cheap to clone; closed when the last clone and session are gone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Database {
-    _inner: Arc<()>,
+    engine: Arc<Engine>,
+    locks: Arc<Locks>,
 }
 
-fn pending<T>() -> Result<T, Error> {
-    Err(Error::Unavailable("under construction".to_owned()))
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("horizon", &self.horizon()).finish_non_exhaustive()
+    }
 }
 
 impl Database {
@@ -68,68 +73,69 @@ impl Database {
         config: DatabaseConfig,
         wake: Arc<dyn Wake>,
     ) -> Result<Self, OpenError> {
-        let (_, _, _) = (path, config, wake);
-        Ok(Self { _inner: Arc::new(()) })
+        let locks = Arc::new(Locks::new(config.locks));
+        let engine = Arc::new(Engine::open(path, config, wake).await?);
+        Ok(Self { engine, locks })
     }
 
-    /// Waits until everything accepted is done, then closes all connections.
-    pub async fn close(self) {}
+    /// Waits until everything accepted is done and all connections are closed. Where other clones
+    /// or sessions live on, it only lets go of this one.
+    pub async fn close(self) {
+        if let Some(engine) = Arc::into_inner(self.engine) {
+            engine.close().await;
+        }
+    }
 
     /// Runs the migrations that are not applied yet, one transaction each, and makes the full-text
     /// indexes.
     pub async fn install(&self, schema: PluginSchema) -> Result<(), InstallError> {
-        let _ = schema;
-        Ok(())
+        self.engine.install(schema).await
     }
 
     /// Access for a plug-in. Cheap.
     pub fn session(&self, grant: SessionGrant) -> Session {
-        Session { _grant: grant }
+        let engine = EngineSession::new(self.engine.clone(), grant);
+        Session { engine, locks: self.locks.clone() }
     }
 
     /// The highest position below which nothing is still to appear.
     pub fn horizon(&self) -> u64 {
-        0
+        self.engine.horizon()
     }
 
     /// Counters for metrics.
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.engine.stats()
     }
 
     /// Makes a consumer known; it gets what is emitted from now on. Repeatable.
     pub async fn register_consumer(&self, topic: &str, consumer: &str) -> Result<(), Error> {
-        let _ = (topic, consumer);
-        pending()
+        self.engine.register(topic, consumer).await
     }
 
     /// Forgets a consumer, its progress and its dead letters.
     pub async fn unregister_consumer(&self, topic: &str, consumer: &str) -> Result<(), Error> {
-        let _ = (topic, consumer);
-        pending()
+        self.engine.unregister(topic, consumer).await
     }
 
     /// All registered consumers.
     pub async fn consumers(&self) -> Result<Vec<Consumer>, Error> {
-        pending()
+        self.engine.consumers().await
     }
 
     /// Messages to deliver now: of each key only the first that is not settled.
     pub async fn outbox(&self, query: OutboxQuery) -> Result<Vec<Delivery>, Error> {
-        let _ = query;
-        pending()
+        self.engine.outbox(query).await
     }
 
     /// The earliest time at which a failed message wants its next try, milliseconds since the epoch.
     pub async fn next_try(&self, topic: &str, consumer: &str) -> Result<Option<u64>, Error> {
-        let _ = (topic, consumer);
-        pending()
+        self.engine.next_try(topic, consumer).await
     }
 
     /// Settles a message outside of a commit. False: it was settled already.
     pub async fn ack(&self, consumer: &str, message: u64) -> Result<bool, Error> {
-        let _ = (consumer, message);
-        pending()
+        self.engine.ack(consumer, message).await
     }
 
     /// Records a failed attempt: with a time for the next one, or `None` to give up. Gives the
@@ -141,8 +147,7 @@ impl Database {
         error: &str,
         next_ms: Option<u64>,
     ) -> Result<u32, Error> {
-        let _ = (consumer, message, error, next_ms);
-        pending()
+        self.engine.fail(consumer, message, error, next_ms).await
     }
 
     /// Dead letters with an id above `after`, of one consumer or of all.
@@ -152,20 +157,17 @@ impl Database {
         after: u64,
         limit: u32,
     ) -> Result<Vec<DeadLetter>, Error> {
-        let _ = (consumer, after, limit);
-        pending()
+        self.engine.dead_letters(consumer, after, limit).await
     }
 
     /// Puts a dead letter back: it is delivered again, ahead of newer messages. False: no such one.
     pub async fn dead_retry(&self, consumer: &str, message: u64) -> Result<bool, Error> {
-        let _ = (consumer, message);
-        pending()
+        self.engine.dead_retry(consumer, message).await
     }
 
     /// Removes a dead letter. False: no such one.
     pub async fn dead_drop(&self, consumer: &str, message: u64) -> Result<bool, Error> {
-        let _ = (consumer, message);
-        pending()
+        self.engine.dead_drop(consumer, message).await
     }
 
     /// Sets or replaces a timer.
@@ -176,30 +178,26 @@ impl Database {
         due_ms: u64,
         payload: &str,
     ) -> Result<(), Error> {
-        let _ = (plugin, name, due_ms, payload);
-        pending()
+        self.engine.timer_set(plugin, name, due_ms, payload).await
     }
 
     /// Removes a timer. False: no such one.
     pub async fn timer_cancel(&self, plugin: &str, name: &str) -> Result<bool, Error> {
-        let _ = (plugin, name);
-        pending()
+        self.engine.timer_cancel(plugin, name).await
     }
 
     /// Timers due at `now_ms`, the earliest first.
     pub async fn timers_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
-        let _ = (now_ms, limit);
-        pending()
+        self.engine.timers_due(now_ms, limit).await
     }
 
     /// When the next timer is due, milliseconds since the epoch.
     pub async fn timer_next(&self) -> Result<Option<u64>, Error> {
-        pending()
+        self.engine.timer_next().await
     }
 
     /// Removes a timer that has been served, unless it was set anew meanwhile.
     pub async fn timer_finish(&self, timer: &Timer) -> Result<(), Error> {
-        let _ = timer;
-        pending()
+        self.engine.timer_finish(timer).await
     }
 }

@@ -7,9 +7,11 @@
 
 mod config;
 mod database;
+mod dialect;
 mod error;
 mod lock;
 mod session;
+mod sqlite;
 mod types;
 
 pub use config::{

@@ -1,0 +1,262 @@
+//! The first fence and the dialect: text in, the engine's text out.
+//!
+//! The caller's text is parsed, and what is executed is *printed anew* from the parts that the
+//! dialect knows. What it does not know is refused by name. So nothing that the parser and the
+//! engine might read differently ever reaches the engine, and engine differences have one home.
+
+mod ddl;
+mod expr;
+mod functions;
+mod names;
+mod query;
+mod write;
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlparser::ast;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+pub(crate) use ddl::{migration, relations};
+pub(crate) use functions::function_allowed;
+pub(crate) use names::Rules;
+pub(crate) use names::valid_name;
+
+/// Why a statement is refused: what and where, for the plug-in's author.
+pub(crate) type Refusal = String;
+
+/// Tokens of one statement. Bounds nesting by chained operators, which the parser's own recursion
+/// limit does not see; rows of values travel as parameters, so real statements stay far below.
+const MAX_TOKENS: usize = 4_000;
+
+/// Nesting of parentheses, subqueries and the like.
+const MAX_NESTING: usize = 48;
+
+/// What differs between engines.
+pub(crate) trait Flavor: Sync {
+    /// Parameter `n`, from 1.
+    fn param(&self, out: &mut String, n: usize);
+    /// What stands behind `IN` for list parameter `n`, parentheses included.
+    fn list(&self, out: &mut String, n: usize);
+    /// A column or cast type.
+    fn column_type(&self, kind: Kind) -> &'static str;
+    /// The type of a `bigint` that is a table's whole primary key.
+    fn key_type(&self) -> &'static str;
+    /// Checks that keep a column to its type, where the engine does not by itself.
+    fn type_check(&self, out: &mut String, column: &str, kind: Kind);
+}
+
+/// The dialect's types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bigint,
+    Text,
+    Blob,
+    Boolean,
+    Double,
+}
+
+/// How a parameter is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParamUse {
+    Unused,
+    Scalar,
+    List,
+}
+
+/// A statement ready for the engine.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// Unique in the process: the key of prepared statements.
+    pub(crate) id: u64,
+    /// The engine's text.
+    pub(crate) sql: String,
+    /// `$1` first.
+    pub(crate) params: Vec<ParamUse>,
+    /// INSERT, UPDATE or DELETE.
+    pub(crate) writes: bool,
+    /// Result columns that are truth-valued expressions.
+    pub(crate) truths: Vec<usize>,
+    /// Names that the statement gives to subqueries by WITH.
+    pub(crate) ctes: HashSet<String>,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Checks and translates one statement of a plug-in.
+pub(crate) fn compile(sql: &str, rules: &Rules, flavor: &dyn Flavor) -> Result<Compiled, Refusal> {
+    let mut statements = parse(sql)?;
+    let statement = match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => statement,
+        (None, _) => return Err("empty statement".to_owned()),
+        (Some(_), false) => return Err("more than one statement".to_owned()),
+    };
+    let mut emit = Emit::new(rules, flavor);
+    let writes = match &statement {
+        ast::Statement::Query(query) => {
+            emit.query(query)?;
+            emit.truths = query::truths_of_query(query)?;
+            false
+        }
+        ast::Statement::Insert(insert) => {
+            emit.insert(insert)?;
+            true
+        }
+        ast::Statement::Update(update) => {
+            emit.update(update)?;
+            true
+        }
+        ast::Statement::Delete(delete) => {
+            emit.delete(delete)?;
+            true
+        }
+        other => return Err(format!("statement not in the dialect: {}", head(other))),
+    };
+    if let Some(n) = emit.params.iter().position(|p| *p == ParamUse::Unused) {
+        return Err(format!("parameter ${} is not used, but a later one is", n + 1));
+    }
+    Ok(Compiled {
+        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        sql: emit.out,
+        params: emit.params,
+        writes,
+        truths: emit.truths,
+        ctes: emit.ctes,
+    })
+}
+
+/// Parses within bounds.
+fn parse(sql: &str) -> Result<Vec<ast::Statement>, Refusal> {
+    if sql.contains('\0') {
+        return Err("NUL in the statement".to_owned());
+    }
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|e| format!("syntax: {e}"))?;
+    let mut count = 0_usize;
+    for token in &tokens {
+        match token.token {
+            Token::Whitespace(_) => {}
+            // The cap is per statement; migrations have several.
+            Token::SemiColon => count = 0,
+            _ => count += 1,
+        }
+        if count > MAX_TOKENS {
+            return Err(format!("more than {MAX_TOKENS} words in one statement"));
+        }
+    }
+    Parser::new(&dialect)
+        .with_recursion_limit(MAX_NESTING)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(|e| format!("syntax: {e}"))
+}
+
+/// The first words of something refused, for messages.
+fn head(what: &impl std::fmt::Display) -> String {
+    let text = what.to_string();
+    match text.char_indices().nth(60) {
+        Some((cut, _)) => format!("{}…", text.get(..cut).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Prints what the dialect knows.
+struct Emit<'a> {
+    rules: &'a Rules,
+    flavor: &'a dyn Flavor,
+    out: String,
+    params: Vec<ParamUse>,
+    ctes: HashSet<String>,
+    truths: Vec<usize>,
+    depth: usize,
+    /// Whether parameters may occur: not in migrations.
+    allow_params: bool,
+    /// Whether WITH may occur: not in views, where the authorizer could take its names for views.
+    allow_with: bool,
+}
+
+impl<'a> Emit<'a> {
+    fn new(rules: &'a Rules, flavor: &'a dyn Flavor) -> Self {
+        Self {
+            rules,
+            flavor,
+            out: String::new(),
+            params: Vec::new(),
+            ctes: HashSet::new(),
+            truths: Vec::new(),
+            depth: 0,
+            allow_params: true,
+            allow_with: true,
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    /// An identifier, quoted: a keyword of one engine may be none of the other.
+    fn ident(&mut self, ident: &ast::Ident) -> Result<String, Refusal> {
+        let name = names::plain(ident)?;
+        let _ = write!(self.out, "\"{name}\"");
+        Ok(name)
+    }
+
+    /// Separates what `each` prints by commas.
+    fn list<T>(
+        &mut self,
+        items: &[T],
+        mut each: impl FnMut(&mut Self, &T) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                self.push(", ");
+            }
+            each(self, item)?;
+        }
+        Ok(())
+    }
+
+    /// Bounds nesting: SQLite's own limit is 1,000, and printing recurses.
+    fn deeper<T>(
+        &mut self,
+        inner: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.depth += 1;
+        if self.depth > 200 {
+            return Err("nested or chained too deeply (200)".to_owned());
+        }
+        let result = inner(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn param(&mut self, name: &str, how: ParamUse) -> Result<(), Refusal> {
+        if !self.allow_params {
+            return Err("a migration has no parameters".to_owned());
+        }
+        let n = name
+            .strip_prefix('$')
+            .and_then(|digits| digits.parse::<usize>().ok())
+            .filter(|n| (1..=32_000).contains(n))
+            .ok_or_else(|| format!("parameters are $1, $2, …; found {name}"))?;
+        if self.params.len() < n {
+            self.params.resize(n, ParamUse::Unused);
+        }
+        if let Some(slot) = self.params.get_mut(n - 1) {
+            if *slot != ParamUse::Unused && *slot != how {
+                return Err(format!("${n} is used both as a list and as a single value"));
+            }
+            *slot = how;
+        }
+        match how {
+            ParamUse::List => self.flavor.list(&mut self.out, n),
+            _ => self.flavor.param(&mut self.out, n),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,326 @@
+//! The SQLite engine: threads, queues and files behind [`crate::Database`].
+
+mod authorizer;
+mod batch;
+mod catalog;
+mod code;
+mod connect;
+mod exec;
+mod flavor;
+mod fulltext;
+mod install;
+mod outbox;
+mod params;
+mod raw;
+mod readers;
+mod session;
+mod shared;
+mod timers;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use futures::executor::block_on;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Consumer, DatabaseConfig, DeadLetter, Delivery, Error, InstallError, OpenError, OutboxQuery,
+    PluginSchema, Stats, Timer, Wake,
+};
+
+use raw::Raw;
+use readers::Readers;
+use shared::Shared;
+use writer::{Member, Work, Writer};
+
+pub(crate) use session::EngineSession;
+use session::Fence;
+
+/// Fences kept: one per plug-in and set of grants.
+const MAX_FENCES: usize = 1_024;
+
+/// An open database.
+pub(crate) struct Engine {
+    config: DatabaseConfig,
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Work>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    fences: Mutex<HashMap<(String, Vec<String>), Arc<Fence>>>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The writer ends when the queue's sender goes; readers must be told.
+        drop(self.readers.close());
+    }
+}
+
+/// A member of a group that runs a host operation.
+struct HostMember<T, F> {
+    operation: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, F> Member for HostMember<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Writer<'_>) -> Result<T, Error> + Send,
+{
+    fn run(&mut self, writer: &mut Writer<'_>) -> Result<(), Error> {
+        self.result = Some((self.operation)(writer)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), Error>, _shared: &Shared) {
+        let Self { reply, result, .. } = *self;
+        let _ = reply.send(outcome.and_then(|()| result.ok_or_else(gone)));
+    }
+}
+
+fn gone() -> Error {
+    Error::Unavailable("the database is closed".to_owned())
+}
+
+impl Engine {
+    /// Opens or creates the file and starts the writer.
+    pub(crate) async fn open(
+        path: &Path,
+        config: DatabaseConfig,
+        wake: Arc<dyn Wake>,
+    ) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::new(wake));
+        let (queue, receiver) = mpsc::channel(config.write_queue.max(1));
+        let (ready, opened) = oneshot::channel();
+        let thread = {
+            let (path, config, shared) = (path.to_owned(), config.clone(), shared.clone());
+            std::thread::Builder::new()
+                .name("sql-writer".to_owned())
+                .spawn(move || write(&path, &config, shared, receiver, ready))
+                .map_err(|source| OpenError::Io { path: "writer thread".to_owned(), source })?
+        };
+        let engine =
+            |message: String| OpenError::Engine { path: path.display().to_string(), message };
+        opened.await.map_err(|_| engine("the writer ended".to_owned()))??;
+        let readers = Readers::new(path.to_owned(), config.clone(), shared.clone());
+        let writer = Mutex::new(Some(thread));
+        let fences = Mutex::new(HashMap::new());
+        Ok(Self { config, shared, queue, readers, writer, fences })
+    }
+
+    /// Lets everything accepted finish, then joins the threads. `self` must be the last user.
+    pub(crate) async fn close(self) {
+        let mut threads = self.readers.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        threads.extend(writer);
+        // Its queue closes with it.
+        drop(self);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a database thread panicked");
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+
+    pub(crate) fn horizon(&self) -> u64 {
+        self.shared.horizon.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let waiting = self.queue.max_capacity() - self.queue.capacity();
+        self.shared.stats.snapshot(waiting as u64, self.readers.waiting() as u64)
+    }
+
+    fn submit(&self, work: Work) -> Result<(), Error> {
+        self.queue.try_send(work).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Error::Busy,
+            mpsc::error::TrySendError::Closed(_) => gone(),
+        })
+    }
+
+    /// Runs a host operation on the writer, in a transaction.
+    async fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnMut(&mut Writer<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Work::Member(Box::new(HostMember { operation, result: None, reply })))?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Runs a read on a reading connection.
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut Raw<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.readers.submit(Box::new(move |raw| {
+            // Nobody waits any more: nothing to do.
+            if !reply.is_closed() {
+                let _ = reply.send(raw.and_then(operation));
+            }
+        }))?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    pub(crate) async fn install(&self, schema: PluginSchema) -> Result<(), InstallError> {
+        let (reply, answer) = oneshot::channel();
+        let plugin = schema.plugin.clone();
+        let failed = |error| InstallError::Engine {
+            plugin: plugin.clone(),
+            migration: "-".to_owned(),
+            error,
+        };
+        let work = Work::Alone(Box::new(move |writer: &mut Writer<'_>| {
+            let _ = reply.send(install::install(writer, &schema));
+        }));
+        self.queue.send(work).await.map_err(|_| failed(gone()))?;
+        answer.await.map_err(|_| failed(gone()))?
+    }
+
+    pub(crate) async fn register(&self, topic: &str, consumer: &str) -> Result<(), Error> {
+        let (topic, consumer) = (topic.to_owned(), consumer.to_owned());
+        self.write(move |w| outbox::register(w, &topic, &consumer)).await
+    }
+
+    pub(crate) async fn unregister(&self, topic: &str, consumer: &str) -> Result<(), Error> {
+        let (topic, consumer) = (topic.to_owned(), consumer.to_owned());
+        self.write(move |w| outbox::unregister(w, &topic, &consumer)).await
+    }
+
+    pub(crate) async fn consumers(&self) -> Result<Vec<Consumer>, Error> {
+        self.read(outbox::consumers).await
+    }
+
+    pub(crate) async fn outbox(&self, query: OutboxQuery) -> Result<Vec<Delivery>, Error> {
+        self.read(move |raw| outbox::pending(raw, &query)).await
+    }
+
+    pub(crate) async fn next_try(&self, topic: &str, consumer: &str) -> Result<Option<u64>, Error> {
+        let (topic, consumer) = (topic.to_owned(), consumer.to_owned());
+        self.read(move |raw| outbox::next_try(raw, &topic, &consumer)).await
+    }
+
+    pub(crate) async fn ack(&self, consumer: &str, message: u64) -> Result<bool, Error> {
+        let consumer = consumer.to_owned();
+        self.write(move |w| outbox::settle(w, &consumer, message)).await
+    }
+
+    pub(crate) async fn fail(
+        &self,
+        consumer: &str,
+        message: u64,
+        error: &str,
+        next_ms: Option<u64>,
+    ) -> Result<u32, Error> {
+        let (consumer, error) = (consumer.to_owned(), error.to_owned());
+        self.write(move |w| outbox::fail(w, &consumer, message, &error, next_ms)).await
+    }
+
+    pub(crate) async fn dead_letters(
+        &self,
+        consumer: Option<&str>,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let consumer = consumer.map(str::to_owned);
+        self.read(move |raw| outbox::dead_letters(raw, consumer.as_deref(), after, limit)).await
+    }
+
+    pub(crate) async fn dead_retry(&self, consumer: &str, message: u64) -> Result<bool, Error> {
+        let consumer = consumer.to_owned();
+        self.write(move |w| outbox::retry_dead(w, &consumer, message)).await
+    }
+
+    pub(crate) async fn dead_drop(&self, consumer: &str, message: u64) -> Result<bool, Error> {
+        let consumer = consumer.to_owned();
+        self.write(move |w| outbox::drop_dead(w, &consumer, message)).await
+    }
+
+    pub(crate) async fn timer_set(
+        &self,
+        plugin: &str,
+        name: &str,
+        due_ms: u64,
+        payload: &str,
+    ) -> Result<(), Error> {
+        let (plugin, name, payload) = (plugin.to_owned(), name.to_owned(), payload.to_owned());
+        let cap = self.config.timers;
+        self.write(move |w| timers::set(w, &plugin, &name, due_ms, &payload, cap)).await
+    }
+
+    pub(crate) async fn timer_cancel(&self, plugin: &str, name: &str) -> Result<bool, Error> {
+        let (plugin, name) = (plugin.to_owned(), name.to_owned());
+        self.write(move |w| timers::cancel(w, &plugin, &name)).await
+    }
+
+    pub(crate) async fn timers_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
+        self.read(move |raw| timers::due(raw, now_ms, limit)).await
+    }
+
+    pub(crate) async fn timer_next(&self) -> Result<Option<u64>, Error> {
+        self.read(timers::next).await
+    }
+
+    pub(crate) async fn timer_finish(&self, timer: &Timer) -> Result<(), Error> {
+        let timer = timer.clone();
+        self.write(move |w| timers::finish(w, &timer)).await
+    }
+}
+
+/// The writer's thread: opens, answers, serves.
+fn write(
+    path: &Path,
+    config: &DatabaseConfig,
+    shared: Arc<Shared>,
+    receiver: mpsc::Receiver<Work>,
+    ready: oneshot::Sender<Result<(), OpenError>>,
+) {
+    let engine = |message: String| OpenError::Engine { path: path.display().to_string(), message };
+    // Held until the connection is closed.
+    let lock = match connect::take_lock(path) {
+        Ok(lock) => lock,
+        Err(e) => {
+            let _ = ready.send(Err(e));
+            return;
+        }
+    };
+    let mut connection = match connect::writer(path, config) {
+        Ok(connection) => connection,
+        Err(e) => {
+            let _ = ready.send(Err(e));
+            return;
+        }
+    };
+    match block_on(connection.lock_handle()) {
+        Ok(mut handle) => {
+            let writer = Raw::new(&mut handle, config.statements)
+                .map_err(Error::from)
+                .and_then(|raw| Writer::new(raw, shared));
+            match writer {
+                Ok(writer) => {
+                    let _ = ready.send(Ok(()));
+                    writer.run(receiver, config.group);
+                }
+                Err(e) => {
+                    let _ = ready.send(Err(engine(e.to_string())));
+                }
+            }
+        }
+        Err(e) => {
+            let _ = ready.send(Err(engine(e.to_string())));
+        }
+    }
+    if let Err(error) = block_on(sqlx::Connection::close(connection)) {
+        tracing::warn!(%error, "closing the database");
+    }
+    drop(lock);
+}

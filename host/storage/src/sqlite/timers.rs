@@ -1,0 +1,85 @@
+//! Persisted timers.
+
+use crate::{Error, Timer};
+
+use super::outbox::read;
+use super::raw::{Bind, Raw};
+use super::writer::{Writer, int, uint};
+
+/// Sets or replaces a timer.
+pub(super) fn set(
+    writer: &mut Writer<'_>,
+    plugin: &str,
+    name: &str,
+    due_ms: u64,
+    payload: &str,
+    cap: u64,
+) -> Result<(), Error> {
+    writer.counters.timer += 1;
+    let generation = writer.counters.timer;
+    writer.host(
+        "INSERT INTO tessera_timers (plugin, name, due_ms, payload, generation) \
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (plugin, name) DO UPDATE SET \
+         due_ms = excluded.due_ms, payload = excluded.payload, generation = excluded.generation",
+        &[Bind::Text(plugin), Bind::Text(name), int(due_ms), Bind::Text(payload), int(generation)],
+        |_| {},
+    )?;
+    let count = writer.count(
+        "SELECT count(*) FROM (SELECT 1 FROM tessera_timers WHERE plugin = ?1 LIMIT ?2)",
+        &[Bind::Text(plugin), int(cap + 1)],
+    )?;
+    if count > cap {
+        return Err(Error::TooLarge(format!("more than {cap} timers")));
+    }
+    Ok(())
+}
+
+/// Removes a timer.
+pub(super) fn cancel(writer: &mut Writer<'_>, plugin: &str, name: &str) -> Result<bool, Error> {
+    let gone = writer.host(
+        "DELETE FROM tessera_timers WHERE plugin = ?1 AND name = ?2",
+        &[Bind::Text(plugin), Bind::Text(name)],
+        |_| {},
+    )?;
+    Ok(gone > 0)
+}
+
+/// Removes a timer that was served, unless it was set anew.
+pub(super) fn finish(writer: &mut Writer<'_>, timer: &Timer) -> Result<(), Error> {
+    writer.host(
+        "DELETE FROM tessera_timers WHERE plugin = ?1 AND name = ?2 AND generation = ?3",
+        &[Bind::Text(&timer.plugin), Bind::Text(&timer.name), int(timer.generation)],
+        |_| {},
+    )?;
+    Ok(())
+}
+
+/// Timers due.
+pub(super) fn due(raw: &mut Raw<'_>, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
+    let mut found = Vec::new();
+    read(
+        raw,
+        "SELECT plugin, name, due_ms, payload, generation FROM tessera_timers \
+         WHERE due_ms <= ?1 ORDER BY due_ms, generation LIMIT ?2",
+        &[int(now_ms), Bind::Integer(i64::from(limit))],
+        |row| {
+            found.push(Timer {
+                plugin: row.text(0),
+                name: row.text(1),
+                due_ms: uint(row.int(2)),
+                payload: row.text(3),
+                generation: uint(row.int(4)),
+            });
+        },
+    )?;
+    Ok(found)
+}
+
+/// When the next timer is due.
+pub(super) fn next(raw: &mut Raw<'_>) -> Result<Option<u64>, Error> {
+    let mut next = None;
+    read(raw, "SELECT due_ms FROM tessera_timers ORDER BY due_ms LIMIT 1", &[], |row| {
+        next = Some(uint(row.int(0)));
+    })?;
+    Ok(next)
+}

@@ -1,0 +1,275 @@
+use std::time::Duration;
+
+use tessera_storage::{Batch, DatabaseConfig, Durability, Error, Statement, Value};
+
+use crate::support::{Fixture, count, event, query, statement, text};
+
+#[tokio::test]
+async fn positions_are_dense_and_rows_are_found_at_them() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    for i in 1..=5_u64 {
+        let committed = rooms.commit(event(&format!("$e{i}"), "!r")).await.unwrap();
+        assert_eq!(committed.first_position, i);
+        assert_eq!(committed.affected, [1]);
+        assert_eq!(f.db.horizon(), i);
+    }
+    let snapshot = rooms
+        .snapshot(vec![
+            query("SELECT position FROM rooms_events ORDER BY position", vec![]),
+            query("SELECT event_id FROM rooms_events WHERE position = $1", vec![Value::Integer(3)]),
+        ])
+        .await
+        .unwrap();
+    assert_eq!(snapshot.horizon, 5);
+    let positions: Vec<_> = snapshot.results[0].rows.iter().map(|r| r[0].clone()).collect();
+    assert_eq!(positions, (1..=5).map(Value::Integer).collect::<Vec<_>>());
+    assert_eq!(snapshot.results[1].rows, [[text("$e3")]]);
+}
+
+#[tokio::test]
+async fn a_failed_commit_takes_no_position() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    rooms.commit(event("$a", "!r")).await.unwrap();
+    assert_eq!(rooms.commit(event("$a", "!r")).await, Err(Error::Conflict { statement: 0 }));
+    assert_eq!(f.db.horizon(), 1);
+    assert_eq!(rooms.commit(event("$b", "!r")).await.unwrap().first_position, 2);
+}
+
+#[tokio::test]
+async fn an_expectation_not_met_undoes_all_and_names_the_statement() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let insert = statement(
+        "INSERT INTO rooms_versions (room, version) VALUES ($1, $2)",
+        vec![text("!r"), Value::Integer(1)],
+    );
+    rooms.commit(Batch { statements: vec![insert], ..Batch::default() }).await.unwrap();
+    let guard = |from: i64| Statement {
+        sql: "UPDATE rooms_versions SET version = version + 1 WHERE room = $1 AND version = $2"
+            .into(),
+        rows: vec![vec![text("!r"), Value::Integer(from)]],
+        expect: Some(1),
+    };
+    let batch = |from| {
+        let mut batch = event(&format!("$from{from}"), "!r");
+        batch.statements.push(guard(from));
+        batch
+    };
+    rooms.commit(batch(1)).await.unwrap();
+    assert_eq!(rooms.commit(batch(1)).await, Err(Error::Conflict { statement: 0 }));
+    assert_eq!(rooms.commit(batch(9)).await, Err(Error::Conflict { statement: 1 }));
+    assert_eq!(count(&rooms, "rooms_events").await, 1);
+    rooms.commit(batch(2)).await.unwrap();
+    assert_eq!(f.db.stats().conflicts, 2);
+}
+
+#[tokio::test]
+async fn one_statement_runs_for_many_rows_and_returns_them() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let rows = (0..50).map(|i| vec![text(&format!("!{i}")), Value::Integer(i)]).collect();
+    let committed = rooms
+        .commit(Batch {
+            statements: vec![Statement {
+                sql: "INSERT INTO rooms_versions (room, version) VALUES ($1, $2) \
+                      RETURNING room, version > 10"
+                    .into(),
+                rows,
+                expect: Some(50),
+            }],
+            ..Batch::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(committed.affected, [50]);
+    assert_eq!(committed.returned[0].rows.len(), 50);
+    assert_eq!(committed.returned[0].rows[11], [text("!11"), Value::Boolean(true)]);
+    assert_eq!(committed.first_position, 0);
+}
+
+#[tokio::test]
+async fn an_upsert_counts_and_do_nothing_does_not() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let run = |sql: &str| {
+        let batch = Batch {
+            statements: vec![statement(sql, vec![text("!r"), Value::Integer(7)])],
+            ..Batch::default()
+        };
+        let rooms = rooms.clone();
+        async move { rooms.commit(batch).await.unwrap().affected }
+    };
+    let nothing = "INSERT INTO rooms_versions (room, version) VALUES ($1, $2) \
+                   ON CONFLICT (room) DO NOTHING";
+    let update = "INSERT INTO rooms_versions (room, version) VALUES ($1, $2) \
+                  ON CONFLICT (room) DO UPDATE SET version = excluded.version + \
+                  rooms_versions.version";
+    let select = "INSERT INTO rooms_versions (room, version) SELECT room, $2 FROM rooms_versions \
+                  WHERE room = $1 ON CONFLICT (room) DO UPDATE SET version = excluded.version";
+    assert_eq!(run(nothing).await, [1]);
+    assert_eq!(run(nothing).await, [0]);
+    assert_eq!(run(update).await, [1]);
+    assert_eq!(run(select).await, [1]);
+    let rows = rooms.query(query("SELECT version FROM rooms_versions", vec![])).await.unwrap();
+    assert_eq!(rows.rows, [[Value::Integer(7)]]);
+}
+
+#[tokio::test]
+async fn a_commit_id_makes_a_commit_repeatable() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let batch = || Batch { id: Some("txn1".into()), ..event("$a", "!r") };
+    let first = rooms.commit(batch()).await.unwrap();
+    let second = rooms.commit(batch()).await.unwrap();
+    assert!(!first.duplicate && second.duplicate);
+    assert_eq!(second.first_position, first.first_position);
+    assert_eq!(second.affected, first.affected);
+    assert_eq!(count(&rooms, "rooms_events").await, 1);
+    assert_eq!(f.db.horizon(), 1);
+    // Ids are the plug-in's own.
+    let other = Batch { id: Some("txn1".into()), ..Batch::default() };
+    assert!(!f.sync().commit(other).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn commits_in_one_group_stand_and_fall_alone() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let tasks: Vec<_> = (0..200)
+        .map(|i| {
+            let rooms = rooms.clone();
+            // Every tenth repeats an id of another.
+            let id = if i % 10 == 9 { 0 } else { i };
+            tokio::spawn(async move { rooms.commit(event(&format!("$e{id}"), "!r")).await })
+        })
+        .collect();
+    let (mut positions, mut conflicts) = (Vec::new(), 0);
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(committed) => positions.push(committed.first_position),
+            Err(Error::Conflict { statement: 0 }) => conflicts += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    positions.sort_unstable();
+    assert_eq!(conflicts, 20);
+    assert_eq!(positions, (1..=180).collect::<Vec<_>>());
+    assert_eq!(count(&rooms, "rooms_events").await, 180);
+    let stats = f.db.stats();
+    assert!(stats.groups < 180, "no two commits were grouped: {stats:?}");
+}
+
+#[tokio::test]
+async fn wakes_come_before_the_answer_with_a_horizon_that_covers_the_commit() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let batch = Batch { wake: vec!["!r".into()], ..event("$a", "!r") };
+    let committed = rooms.commit(batch).await.unwrap();
+    let woken = f.wake.committed.lock().unwrap().clone();
+    assert_eq!(woken, [(vec!["!r".to_owned()], committed.first_position)]);
+    let batch = Batch { wake: vec!["!r".into()], ..event("$a", "!r") };
+    rooms.commit(batch).await.unwrap_err();
+    assert_eq!(f.wake.committed.lock().unwrap().len(), 1, "a failed commit wakes nobody");
+}
+
+#[tokio::test]
+async fn relaxed_commits_are_visible_and_numbered_like_others() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let relaxed = Batch { durability: Durability::Relaxed, ..event("$a", "!r") };
+    assert_eq!(rooms.commit(relaxed).await.unwrap().first_position, 1);
+    assert_eq!(rooms.commit(event("$b", "!r")).await.unwrap().first_position, 2);
+    assert_eq!(count(&rooms, "rooms_events").await, 2);
+}
+
+#[tokio::test]
+async fn a_committer_that_goes_away_does_not_disturb_the_writer() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    for i in 0..20 {
+        let commit = rooms.commit(event(&format!("$gone{i}"), "!r"));
+        // Polled once, so queued, then dropped.
+        let _ = tokio::time::timeout(Duration::ZERO, commit).await;
+    }
+    rooms.commit(event("$last", "!r")).await.unwrap();
+    assert_eq!(count(&rooms, "rooms_events").await, 21);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_busy() {
+    let f = Fixture::with(DatabaseConfig { write_queue: 1, ..DatabaseConfig::default() }).await;
+    let rooms = f.rooms();
+    let all = (0..100).map(|i| {
+        let rooms = rooms.clone();
+        async move { rooms.commit(event(&format!("$e{i}"), "!r")).await }
+    });
+    let results = futures::future::join_all(all).await;
+    let stored = results.iter().filter(|r| r.is_ok()).count();
+    assert!(results.iter().all(|r| matches!(r, Ok(_) | Err(Error::Busy))));
+    assert!((1..100).contains(&stored));
+    assert_eq!(count(&rooms, "rooms_events").await, i64::try_from(stored).unwrap());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_the_database_lives_on() {
+    let f =
+        Fixture::with(DatabaseConfig { max_bytes: Some(512 << 10), ..DatabaseConfig::default() })
+            .await;
+    let rooms = f.rooms();
+    rooms.commit(event("$small", "!r")).await.unwrap();
+    let big = || Batch {
+        statements: vec![statement(
+            "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
+            vec![Value::Position(0), text("$big"), text("!r"), Value::Blob(vec![7; 1 << 20])],
+        )],
+        positions: 1,
+        ..Batch::default()
+    };
+    let (a, b, c) = tokio::join!(
+        rooms.commit(event("$before", "!r")),
+        rooms.commit(big()),
+        rooms.commit(event("$after", "!r"))
+    );
+    match b {
+        Err(Error::Unavailable(why)) => assert!(why.contains("full"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    a.unwrap();
+    c.unwrap();
+    assert_eq!(count(&rooms, "rooms_events").await, 3);
+    assert_eq!(f.db.horizon(), 3);
+}
+
+#[tokio::test]
+async fn everything_is_there_after_reopening() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    let batch = || Batch { id: Some("t".into()), ..event("$a", "!r") };
+    rooms.commit(batch()).await.unwrap();
+    drop(rooms);
+    let path = f.path();
+    f.db.close().await;
+    let db = tessera_storage::Database::open(&path, DatabaseConfig::default(), f.wake.clone())
+        .await
+        .unwrap();
+    assert_eq!(db.horizon(), 1);
+    let grant = tessera_storage::SessionGrant { plugin: "rooms".into(), ..Default::default() };
+    let rooms = db.session(grant);
+    assert!(rooms.commit(batch()).await.unwrap().duplicate);
+    assert_eq!(rooms.commit(event("$b", "!r")).await.unwrap().first_position, 2);
+}
+
+#[tokio::test]
+async fn locks_exclude_and_are_released_on_drop() {
+    let f = Fixture::new().await;
+    let (one, two) = (f.rooms(), f.rooms());
+    let guard = one.lock(vec!["b".into(), "a".into()], Duration::from_secs(1)).await.unwrap();
+    let waited = two.lock(vec!["a".into()], Duration::from_millis(5)).await;
+    assert_eq!(waited.unwrap_err(), Error::Timeout);
+    let other = f.sync().lock(vec!["a".into()], Duration::from_millis(5)).await;
+    other.expect("keys are the plug-in's own");
+    drop(guard);
+    two.lock(vec!["a".into(), "b".into()], Duration::from_secs(1)).await.unwrap();
+}
