@@ -1,1 +1,35 @@
-//! placeholder
+//! What clients read. Owns no rows: it reads the views of `docs/views.md`.
+
+pub mod event;
+pub mod filter;
+pub mod sync;
+pub mod token;
+pub mod visibility;
+
+use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest;
+use tessera_sdk::http::{self, Outcome, Principal, Route, WakeReason, WireRequest};
+
+/// One entry for each route of `plugin.toml`.
+pub const ROUTES: &[Route] = &[Route::parking("sync", sync::handle, sync::resume)];
+
+/// The plug-in.
+#[derive(Debug)]
+pub struct Plugin;
+
+impl Guest for Plugin {
+    fn handle(request: WireRequest) -> Outcome {
+        http::serve(ROUTES, request)
+    }
+
+    fn resume(
+        route: String,
+        state: Vec<u8>,
+        reason: WakeReason,
+        principal: Option<Principal>,
+    ) -> Outcome {
+        http::resume(ROUTES, &route, state, reason, principal)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_http!(Plugin);

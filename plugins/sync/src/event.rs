@@ -1,0 +1,164 @@
+//! Rows of `rooms_v1_events` as clients get them.
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tessera_sdk::matrix::{ClientFormat, Error, Pdu, Unsigned};
+use tessera_sdk::storage::{FromRow, RowError, Value as SqlValue};
+
+/// The columns that [`EventRow`] reads, of `rooms_v1_events e` and `rooms_v1_transactions x`.
+pub const COLUMNS: &str = "e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, \
+     e.json, e.redacted_by, x.txn_id";
+/// Joins the transaction of the reader's own device; `$1` is the user and `$2` the device.
+pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
+     ON x.event_id = e.event_id AND x.user_id = $1 AND x.device_id = $2";
+
+/// A stored event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventRow {
+    /// Position in the tenant's sequence.
+    pub position: i64,
+    /// `$…`.
+    pub event_id: String,
+    /// `!…`.
+    pub room_id: String,
+    /// Event type.
+    pub kind: String,
+    /// Present in state events.
+    pub state_key: Option<String>,
+    /// Full user id.
+    pub sender: String,
+    /// Federation format.
+    pub json: String,
+    /// The redaction's event id.
+    pub redacted_by: Option<String>,
+    /// The transaction id, if the reading device sent it.
+    pub txn_id: Option<String>,
+}
+
+impl FromRow for EventRow {
+    fn from_row(row: Vec<SqlValue>) -> Result<Self, RowError> {
+        let (position, event_id, room_id, kind, state_key, sender, json, redacted_by, txn_id) =
+            <_>::from_row(row)?;
+        Ok(Self { position, event_id, room_id, kind, state_key, sender, json, redacted_by, txn_id })
+    }
+}
+
+/// How events are written for one reader.
+#[derive(Debug, Clone)]
+pub struct Writer<'a> {
+    /// Milliseconds since the Unix epoch, for ages.
+    pub now_ms: i64,
+    /// With or without `room_id`.
+    pub format: ClientFormat,
+    /// Members to keep (filter `event_fields`); none keeps all.
+    pub fields: Option<&'a [String]>,
+    /// The stored form instead of the client's (filter `event_format`).
+    pub federation: bool,
+}
+
+/// What is known of an event beyond its row.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// Id and content of the state event that it replaced.
+    pub replaced: Option<(String, Value)>,
+    /// The redaction, in client format.
+    pub redacted_because: Option<Value>,
+    /// The reader's membership at the event.
+    pub membership: Option<String>,
+    /// Bundled aggregations.
+    pub relations: Option<Value>,
+}
+
+impl Writer<'_> {
+    /// Writes one event.
+    ///
+    /// # Errors
+    /// Only if a stored event is none.
+    pub fn write(&self, row: &EventRow, extra: Extra) -> Result<Box<RawValue>, Error> {
+        if self.federation {
+            return RawValue::from_string(row.json.clone()).map_err(Error::internal);
+        }
+        let (replaces_state, prev_content) = extra.replaced.unzip();
+        let event = Pdu::parse(&row.json).map_err(Error::internal)?;
+        let unsigned = Unsigned {
+            age: Some((self.now_ms - event.origin_server_ts).max(0)),
+            transaction_id: row.txn_id.clone(),
+            prev_content,
+            replaces_state,
+            redacted_because: extra.redacted_because,
+            membership: extra.membership,
+            relations: extra.relations,
+        };
+        let raw = event
+            .to_client(&row.event_id, &row.room_id, self.format, &unsigned)
+            .map_err(Error::internal)?;
+        match self.fields {
+            Some(fields) => keep_fields(&raw, fields),
+            None => Ok(raw),
+        }
+    }
+}
+
+/// The content of a stored event.
+///
+/// # Errors
+/// Only if a stored event is none.
+pub fn content(json: &str) -> Result<Value, Error> {
+    let event = Pdu::parse(json).map_err(Error::internal)?;
+    serde_json::from_str(event.content.get()).map_err(Error::internal)
+}
+
+/// Splits a dotted path; `\.` is a dot within a name.
+fn split_path(path: &str) -> Vec<String> {
+    let mut names = vec![String::new()];
+    let mut chars = path.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '.' => names.push(String::new()),
+            c => {
+                let c = if c == '\\' { chars.next().unwrap_or('\\') } else { c };
+                if let Some(last) = names.last_mut() {
+                    last.push(c);
+                }
+            }
+        }
+    }
+    names
+}
+
+fn copy_path(from: &Value, to: &mut Value, path: &[String]) {
+    let Some((name, rest)) = path.split_first() else { return };
+    let (Some(value), Some(to)) = (from.get(name), to.as_object_mut()) else { return };
+    if rest.is_empty() {
+        to.insert(name.clone(), value.clone());
+    } else if value.is_object() {
+        let inner = to.entry(name.clone()).or_insert_with(|| Value::Object(<_>::default()));
+        copy_path(value, inner, rest);
+    }
+}
+
+/// Keeps the members that the filter names. Spec: Filtering, `event_fields`.
+fn keep_fields(raw: &RawValue, fields: &[String]) -> Result<Box<RawValue>, Error> {
+    let from: Value = serde_json::from_str(raw.get()).map_err(Error::internal)?;
+    let mut to = Value::Object(<_>::default());
+    for field in fields {
+        copy_path(&from, &mut to, &split_path(field));
+    }
+    serde_json::value::to_raw_value(&to).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_fields_are_kept() {
+        let raw = RawValue::from_string(
+            r#"{"type":"t","content":{"body":"b","a.b":1,"x":2},"sender":"@a:b"}"#.to_owned(),
+        )
+        .unwrap();
+        let fields = ["content.body", "content.a\\.b", "type", "none.such"].map(str::to_owned);
+        let kept: Value = serde_json::from_str(keep_fields(&raw, &fields).unwrap().get()).unwrap();
+        assert_eq!(kept, serde_json::json!({"type":"t","content":{"body":"b","a.b":1}}));
+    }
+}

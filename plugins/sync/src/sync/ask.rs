@@ -1,0 +1,85 @@
+//! What a client asks of /sync, and how it is kept while the request is parked.
+
+use serde::{Deserialize, Serialize};
+use tessera_sdk::bus::WatchId;
+use tessera_sdk::clock;
+use tessera_sdk::http::{Answer, Parked, Request, Result};
+use tessera_sdk::matrix::Error;
+
+use crate::token::Token;
+
+/// The longest wait: clients ask for 30 s as a rule; proxies cut what is silent for minutes.
+const MAX_TIMEOUT_MS: u64 = 120_000;
+/// An inline filter is kept while the request is parked, and that state is capped at 16 KiB.
+const MAX_INLINE_FILTER: usize = 12 * 1024;
+/// First byte of the parked state: another version of this plug-in may resume it.
+const STATE_VERSION: u8 = 1;
+
+/// A request, parsed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ask {
+    #[serde(skip)]
+    pub user: String,
+    #[serde(skip)]
+    pub device: Option<String>,
+    /// Position of the `since` token.
+    pub since: Option<i64>,
+    /// A filter id, or the filter itself if it starts with `{`.
+    pub filter: Option<String>,
+    pub full_state: bool,
+    pub use_state_after: bool,
+    /// When to answer in any case; milliseconds since the Unix epoch.
+    pub deadline_ms: u64,
+    /// Set while a found answer waits for the push counts that belong to it.
+    pub held_until_ms: Option<u64>,
+}
+
+impl Ask {
+    pub(super) fn from_request(request: &Request) -> std::result::Result<Self, Error> {
+        let filter = request.query("filter").filter(|f| !f.is_empty()).map(str::to_owned);
+        if filter.as_ref().is_some_and(|f| f.len() > MAX_INLINE_FILTER) {
+            return Err(Error::invalid_param("the filter is too long: store it and pass its id"));
+        }
+        let since = match request.query("since") {
+            None | Some("") => None,
+            Some(token) => Some(token.parse::<Token>()?.0),
+        };
+        let timeout: u64 = request.query_as("timeout")?.unwrap_or(0);
+        let state_after = match request.query_as("use_state_after")? {
+            Some(wanted) => wanted,
+            None => request.query_as("org.matrix.msc4222.use_state_after")?.unwrap_or(false),
+        };
+        Ok(Self {
+            user: request.user()?.to_owned(),
+            device: request.device().map(str::to_owned),
+            since,
+            filter,
+            full_state: request.query_as("full_state")?.unwrap_or(false),
+            use_state_after: state_after,
+            deadline_ms: clock::now_ms().saturating_add(timeout.min(MAX_TIMEOUT_MS)),
+            held_until_ms: None,
+        })
+    }
+
+    pub(super) fn from_parked(parked: &Parked) -> std::result::Result<Self, Error> {
+        let principal = parked.principal.as_ref().ok_or_else(Error::missing_token)?;
+        let ask: Self = match parked.state.split_first() {
+            Some((&STATE_VERSION, json)) => {
+                serde_json::from_slice(json).map_err(Error::internal)?
+            }
+            _ => return Err(Error::internal("parked by an unknown version")),
+        };
+        Ok(Self { user: principal.user.clone(), device: principal.device.clone(), ..ask })
+    }
+
+    pub(super) fn park(&self, watch: WatchId, timeout_ms: u64) -> Result {
+        let mut state = vec![STATE_VERSION];
+        serde_json::to_writer(&mut state, self).map_err(Error::internal)?;
+        Ok(Answer::park(watch, u32::try_from(timeout_ms).unwrap_or(u32::MAX), state))
+    }
+
+    /// The position that the client has come to; 0 for an initial sync.
+    pub(super) fn from(&self) -> i64 {
+        self.since.unwrap_or(0)
+    }
+}

@@ -1,0 +1,146 @@
+//! Which events of a room a user may read.
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
+
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{Rows, Select, select};
+
+use crate::event::content;
+
+/// `m.room.history_visibility`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Anyone.
+    WorldReadable,
+    /// Members, back to before they joined. The default.
+    Shared,
+    /// From the invite on.
+    Invited,
+    /// From the join on.
+    Joined,
+}
+
+/// A user's view of one room.
+#[derive(Debug, Clone, Default)]
+pub struct Visibility {
+    /// Settings by the position from which they hold, oldest first.
+    pub settings: Vec<(i64, Setting)>,
+    /// The user's memberships by the position from which they hold, oldest first.
+    pub memberships: Vec<(i64, String)>,
+}
+
+/// Reads the settings of rooms: the answer is for [`read_settings`].
+pub fn select_settings(rooms: &[String]) -> Select {
+    select(
+        "SELECT d.room_id, d.position, e.json FROM rooms_v1_state_deltas d \
+         JOIN rooms_v1_events e ON e.event_id = d.event_id \
+         WHERE d.room_id IN ($1) AND d.type = 'm.room.history_visibility' AND d.state_key = '' \
+         ORDER BY d.position",
+        params![rooms],
+    )
+}
+
+/// Reads a user's memberships in rooms: the answer is for [`read_memberships`].
+pub fn select_memberships(user: &str, rooms: &[String]) -> Select {
+    select(
+        "SELECT room_id, position, membership FROM rooms_v1_membership_changes \
+         WHERE user_id = $1 AND room_id IN ($2) ORDER BY position",
+        params![user, rooms],
+    )
+}
+
+/// `(room, position, setting)`, oldest first.
+///
+/// # Errors
+/// The view is not as documented.
+pub fn read_settings(rows: Rows) -> Result<Vec<(String, i64, Setting)>, Error> {
+    rows.all::<(String, i64, String)>()?
+        .into_iter()
+        .map(|(room, position, json)| {
+            let content = content(&json)?;
+            let setting = match content.get("history_visibility").and_then(|v| v.as_str()) {
+                Some("world_readable") => Setting::WorldReadable,
+                Some("invited") => Setting::Invited,
+                Some("joined") => Setting::Joined,
+                _ => Setting::Shared,
+            };
+            Ok((room, position, setting))
+        })
+        .collect()
+}
+
+/// `(room, position, membership)`, oldest first.
+///
+/// # Errors
+/// The view is not as documented.
+pub fn read_memberships(rows: Rows) -> Result<Vec<(String, i64, String)>, Error> {
+    Ok(rows.all()?)
+}
+
+fn at<T>(list: &[(i64, T)], position: i64) -> Option<&T> {
+    list.iter().rev().find(|(from, _)| *from <= position).map(|(_, value)| value)
+}
+
+impl Visibility {
+    /// The user's membership just after the event at a position; `leave` where they had none.
+    pub fn membership_at(&self, position: i64) -> &str {
+        at(&self.memberships, position).map_or("leave", String::as_str)
+    }
+
+    /// Whether the user may read the event at a position. An event that changes the setting or the membership is judged by
+    /// the more generous of before and after.
+    pub fn sees(&self, position: i64) -> bool {
+        self.sees_with(position, position) || self.sees_with(position - 1, position)
+    }
+
+    fn sees_with(&self, state_at: i64, position: i64) -> bool {
+        let membership = self.membership_at(state_at);
+        match at(&self.settings, state_at).copied().unwrap_or(Setting::Shared) {
+            _ if membership == "join" => true,
+            Setting::WorldReadable => true,
+            Setting::Shared => {
+                self.memberships.iter().any(|(from, m)| *from > position && m == "join")
+            }
+            Setting::Invited => membership == "invite",
+            Setting::Joined => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(settings: &[(i64, Setting)], memberships: &[(i64, &str)]) -> Visibility {
+        Visibility {
+            settings: settings.to_vec(),
+            memberships: memberships.iter().map(|(p, m)| (*p, (*m).to_owned())).collect(),
+        }
+    }
+
+    #[test]
+    fn shared_history_opens_to_who_joins_later() {
+        let seen = view(&[], &[(10, "invite"), (12, "join"), (20, "leave")]);
+        assert!(seen.sees(5));
+        assert!(seen.sees(15));
+        assert!(seen.sees(20), "one's own leave");
+        assert!(!seen.sees(21));
+    }
+
+    #[test]
+    fn joined_history_stays_shut_before_the_join() {
+        let seen = view(&[(2, Setting::Joined)], &[(10, "invite"), (12, "join")]);
+        assert!(!seen.sees(11));
+        assert!(seen.sees(12), "one's own join");
+        let invited = view(&[(2, Setting::Invited)], &[(10, "invite"), (12, "join")]);
+        assert!(!invited.sees(9));
+        assert!(invited.sees(11));
+    }
+
+    #[test]
+    fn world_readable_is_open_to_strangers() {
+        let seen = view(&[(2, Setting::WorldReadable), (8, Setting::Shared)], &[]);
+        assert!(seen.sees(5));
+        assert!(!seen.sees(9));
+    }
+}
