@@ -3,3 +3,28 @@
 
 pub mod api;
 pub mod bindings;
+mod capabilities;
+mod compile;
+pub mod contract;
+mod engine;
+mod limits;
+mod link;
+mod metrics;
+mod plugin;
+mod pool;
+mod state;
+mod tenant;
+
+pub use self::{
+    capabilities::{
+        Buckets, Crypto, CryptoError, Fetch, FetchBody, FetchError, FetchGrants, FetchRequest,
+        FetchResponse, LimitClass, PasswordCost,
+    },
+    engine::{Engine, EngineConfig, EngineError},
+    limits::PluginLimits,
+    link::LinkError,
+    metrics::Metrics,
+    plugin::{InspectedInterface, Inspection, LoadError, Loaded, Plugin},
+    pool::Health,
+    tenant::{HookSettings, PluginSpec, PluginStatus, Tenant, TenantParts},
+};

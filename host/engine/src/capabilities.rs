@@ -1,0 +1,86 @@
+//! What plug-ins may ask of the host, one file for each interface of `wit/host`.
+//!
+//! All are linked into every plug-in; grants are checked at the call.
+
+mod blobs;
+mod bus;
+mod cache;
+mod config;
+mod crypto;
+mod fetch;
+mod limits;
+mod log;
+mod metrics;
+mod storage;
+mod timers;
+pub(crate) mod wasi;
+
+pub(crate) use self::{cache::Fired, timers::Scheduler};
+pub use self::{
+    crypto::{Crypto, CryptoError, PasswordCost},
+    fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
+    limits::{Buckets, LimitClass},
+};
+
+use std::{collections::HashSet, sync::Arc};
+
+use tessera_blobs::Blobs;
+use tessera_bus::Bus;
+use tessera_storage::{Database, Session};
+
+use crate::limits::PluginLimits;
+
+/// What all plug-ins of a tenant share.
+pub(crate) struct Shared {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) database: Database,
+    pub(crate) bus: Bus,
+    pub(crate) blobs: Blobs,
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) crypto: Arc<Crypto>,
+    pub(crate) buckets: Buckets,
+    pub(crate) fired: Arc<Fired>,
+    pub(crate) scheduler: Scheduler,
+}
+
+/// What one plug-in of one tenant holds, shared by its instances.
+pub(crate) struct Capabilities {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: String,
+    pub(crate) limits: PluginLimits,
+    pub(crate) session: Session,
+    /// Topics that the manifest declares under `emits`.
+    pub(crate) emits: HashSet<String>,
+    /// JSON.
+    pub(crate) config: String,
+    pub(crate) fetch: FetchGrants,
+    pub(crate) cache: cache::PluginCache,
+    pub(crate) log: log::Rate,
+    pub(crate) metrics: metrics::PluginMetrics,
+}
+
+/// What [`Capabilities::new`] is made from.
+pub(crate) struct Granted {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: String,
+    pub(crate) limits: PluginLimits,
+    pub(crate) session: Session,
+    pub(crate) emits: HashSet<String>,
+    pub(crate) config: String,
+    pub(crate) fetch: FetchGrants,
+}
+
+impl Capabilities {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        granted: Granted,
+        registry: &prometheus::Registry,
+    ) -> Self {
+        let cache = cache::PluginCache::new(granted.limits.cache);
+        let log = log::Rate::new(granted.limits.log_rate);
+        let metrics = metrics::PluginMetrics::new(registry, &shared.tenant, &granted.plugin);
+        let Granted { plugin, version, limits, session, emits, config, fetch } = granted;
+        Self { shared, plugin, version, limits, session, emits, config, fetch, cache, log, metrics }
+    }
+}

@@ -1,0 +1,189 @@
+//! `tessera:host/crypto`: the tenant's signing key, batches of checks, and password hashes.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
+    password_hash::phc::PasswordHash,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use tokio::sync::Semaphore;
+
+use crate::{bindings::tessera::host::crypto as wit, compile, state::State};
+
+/// What hashing a password costs (argon2id).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+    /// Hashes worked on at once; more wait.
+    pub at_once: u32,
+}
+
+/// Why the tenant has no key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CryptoError {
+    /// The key's file cannot be read or made, or holds no key.
+    #[error("signing key {path}: {source}")]
+    Key {
+        /// The file.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// argon2 refuses these parameters.
+    #[error("password cost: {0}")]
+    Cost(String),
+}
+
+/// A tenant's key and the host's password hashing.
+pub struct Crypto {
+    key: SigningKey,
+    key_id: String,
+    public: String,
+    argon2: Argon2<'static>,
+    permits: Arc<Semaphore>,
+    /// Checked where a stored hash is malformed, so that the answer takes as long.
+    decoy: String,
+}
+
+impl std::fmt::Debug for Crypto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crypto").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
+impl Crypto {
+    /// Reads the tenant's ed25519 key from `path`, or makes one with mode 0600.
+    ///
+    /// The file has one line: the key's id (such as `ed25519:a_1`), a space, and the seed in unpadded base64.
+    ///
+    /// # Errors
+    ///
+    /// See [`CryptoError`].
+    pub fn open(path: &Path, cost: PasswordCost) -> Result<Self, CryptoError> {
+        let (key_id, key) = load(path)
+            .map_err(|source| CryptoError::Key { path: path.display().to_string(), source })?;
+        let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)
+            .map_err(|error| CryptoError::Cost(error.to_string()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = argon2
+            .hash_password(b"decoy")
+            .map_err(|error| CryptoError::Cost(error.to_string()))?
+            .to_string();
+        let public = STANDARD_NO_PAD.encode(key.verifying_key().as_bytes());
+        let permits = Arc::new(Semaphore::new(cost.at_once.max(1) as usize));
+        Ok(Self { key, key_id, public, argon2, permits, decoy })
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await?;
+        Ok(tokio::task::spawn_blocking(move || {
+            // Held to the end of the work, also where nobody waits for it any more.
+            let _permit = permit;
+            work()
+        })
+        .await?)
+    }
+}
+
+fn load(path: &Path) -> io::Result<(String, SigningKey)> {
+    let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let (id, seed) =
+                text.trim().split_once(' ').ok_or_else(|| bad("want `ID SEED` on one line"))?;
+            let seed = STANDARD_NO_PAD
+                .decode(seed)
+                .map_err(|_| bad("the seed is not unpadded base64"))?
+                .try_into()
+                .map_err(|_| bad("the seed has not 32 bytes"))?;
+            Ok((id.to_owned(), SigningKey::from_bytes(&seed)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut seed = [0; 32];
+            getrandom::fill(&mut seed).map_err(io::Error::other)?;
+            let mut tag = [0; 3];
+            getrandom::fill(&mut tag).map_err(io::Error::other)?;
+            let id = format!("ed25519:a_{}", hex::encode(tag));
+            let line = format!("{id} {}\n", STANDARD_NO_PAD.encode(seed));
+            compile::write_secret(path, line.as_bytes())?;
+            Ok((id, SigningKey::from_bytes(&seed)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check(check: &wit::Check) -> Option<()> {
+    let public = STANDARD_NO_PAD.decode(&check.public).ok()?.try_into().ok()?;
+    let signature = Signature::from_slice(&STANDARD_NO_PAD.decode(&check.signature).ok()?).ok()?;
+    let key = VerifyingKey::from_bytes(&public).ok()?;
+    key.verify_strict(check.message.as_bytes(), &signature).ok()
+}
+
+impl wit::Host for State {
+    fn tenant_name(&mut self) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.caps.shared.tenant.to_string())
+    }
+
+    fn key(&mut self) -> wasmtime::Result<wit::SigningKey> {
+        self.enter()?;
+        let crypto = &self.caps.shared.crypto;
+        Ok(wit::SigningKey { id: crypto.key_id.clone(), public: crypto.public.clone() })
+    }
+
+    fn sign(&mut self, messages: Vec<String>) -> wasmtime::Result<Vec<String>> {
+        self.enter()?;
+        let key = &self.caps.shared.crypto.key;
+        let sign =
+            |message: &String| STANDARD_NO_PAD.encode(key.sign(message.as_bytes()).to_bytes());
+        Ok(messages.iter().map(sign).collect())
+    }
+
+    fn verify(&mut self, checks: Vec<wit::Check>) -> wasmtime::Result<Vec<bool>> {
+        self.enter()?;
+        Ok(checks.iter().map(|one| check(one).is_some()).collect())
+    }
+
+    async fn hash_password(&mut self, password: String) -> wasmtime::Result<String> {
+        self.enter()?;
+        let crypto = &self.caps.shared.crypto;
+        let argon2 = crypto.argon2.clone();
+        let hashed = crypto
+            .blocking(move || {
+                argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string())
+            })
+            .await?;
+        hashed.map_err(|error| wasmtime::format_err!("argon2: {error}"))
+    }
+
+    async fn verify_password(&mut self, password: String, hash: String) -> wasmtime::Result<bool> {
+        self.enter()?;
+        let crypto = &self.caps.shared.crypto;
+        let argon2 = crypto.argon2.clone();
+        let decoy = crypto.decoy.clone();
+        crypto
+            .blocking(move || {
+                let fits = |hash: &str| {
+                    let hash = PasswordHash::new(hash).ok()?;
+                    Some(argon2.verify_password(password.as_bytes(), &hash).is_ok())
+                };
+                fits(&hash).unwrap_or_else(|| {
+                    fits(&decoy);
+                    false
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,136 @@
+//! `tessera:host/metrics`: a plug-in's own figures, under its name as prefix.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, Opts, Registry, core::Collector};
+
+use crate::{bindings::tessera::host::metrics as wit, state::State};
+
+/// Names of one plug-in (the contract's figure).
+const NAMES_MAX: usize = 64;
+
+enum Figure {
+    Counter(IntCounter),
+    Gauge(Gauge),
+    Histogram(Histogram),
+    /// The name is malformed or taken by another kind; said once in the log.
+    Refused,
+}
+
+/// The figures of one plug-in and tenant; unregistered when dropped.
+pub(crate) struct PluginMetrics {
+    registry: Registry,
+    tenant: String,
+    plugin: String,
+    figures: Mutex<HashMap<String, Figure>>,
+}
+
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl PluginMetrics {
+    pub(crate) fn new(registry: &Registry, tenant: &str, plugin: &str) -> Self {
+        Self {
+            registry: registry.clone(),
+            tenant: tenant.to_owned(),
+            plugin: plugin.to_owned(),
+            figures: Mutex::new(HashMap::new()),
+        }
+    }
+
+    fn with(&self, name: String, kind: &Kind, act: impl FnOnce(&Figure)) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if !figures.contains_key(&name) {
+            if figures.len() >= NAMES_MAX {
+                return;
+            }
+            let figure = self.register(&name, kind).unwrap_or_else(|error| {
+                tracing::warn!(plugin = self.plugin, name, %error, "metric refused");
+                Figure::Refused
+            });
+            figures.insert(name.clone(), figure);
+        }
+        if let Some(figure) = figures.get(&name) {
+            act(figure);
+        }
+    }
+
+    fn register(&self, name: &str, kind: &Kind) -> prometheus::Result<Figure> {
+        let full: String = format!("tessera_plugin_{}_{name}", self.plugin).replace('-', "_");
+        let help = format!("A figure of the plug-in {}", self.plugin);
+        let options = Opts::new(full, help).const_label("tenant", self.tenant.clone());
+        let keep = |collector: Box<dyn Collector>| self.registry.register(collector);
+        Ok(match kind {
+            Kind::Counter => {
+                let counter = IntCounter::with_opts(options)?;
+                keep(Box::new(counter.clone()))?;
+                Figure::Counter(counter)
+            }
+            Kind::Gauge => {
+                let gauge = Gauge::with_opts(options)?;
+                keep(Box::new(gauge.clone()))?;
+                Figure::Gauge(gauge)
+            }
+            Kind::Histogram => {
+                let histogram = Histogram::with_opts(HistogramOpts::from(options))?;
+                keep(Box::new(histogram.clone()))?;
+                Figure::Histogram(histogram)
+            }
+        })
+    }
+}
+
+impl Drop for PluginMetrics {
+    fn drop(&mut self) {
+        let figures = self.figures.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for figure in std::mem::take(figures).into_values() {
+            let dropped = match figure {
+                Figure::Counter(counter) => self.registry.unregister(Box::new(counter)),
+                Figure::Gauge(gauge) => self.registry.unregister(Box::new(gauge)),
+                Figure::Histogram(histogram) => self.registry.unregister(Box::new(histogram)),
+                Figure::Refused => Ok(()),
+            };
+            if let Err(error) = dropped {
+                tracing::debug!(plugin = self.plugin, %error, "metric was not registered");
+            }
+        }
+    }
+}
+
+impl wit::Host for State {
+    fn count(&mut self, name: String, n: u64) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.caps.metrics.with(name, &Kind::Counter, |figure| {
+            if let Figure::Counter(counter) = figure {
+                counter.inc_by(n);
+            }
+        });
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.caps.metrics.with(name, &Kind::Gauge, |figure| {
+            if let Figure::Gauge(gauge) = figure {
+                gauge.set(value);
+            }
+        });
+        Ok(())
+    }
+
+    fn observe(&mut self, name: String, seconds: f64) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.caps.metrics.with(name, &Kind::Histogram, |figure| {
+            if let Figure::Histogram(histogram) = figure {
+                histogram.observe(seconds);
+            }
+        });
+        Ok(())
+    }
+}

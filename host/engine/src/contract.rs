@@ -1,0 +1,11 @@
+//! What a plug-in's interfaces look like: types as plain data, so that they can be compared, checked
+//! and named in messages.
+
+mod diff;
+mod rules;
+mod shape;
+
+pub use self::{
+    rules::{Combine, check_hook, check_service},
+    shape::{Function, Interface, Shape},
+};

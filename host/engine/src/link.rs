@@ -1,0 +1,12 @@
+//! How plug-ins meet: who provides what to whom, checked when they are loaded, and the calls between them.
+
+mod call;
+mod hook;
+mod refusal;
+mod resolve;
+
+pub use self::resolve::LinkError;
+pub(crate) use self::{
+    call::{Link, Provider, define},
+    resolve::{Binding, resolve},
+};

@@ -1,0 +1,84 @@
+//! Refusals that the host gives in the name of a module that did not answer.
+
+use serde_json::Value as Json;
+use wasmtime::component::Val;
+
+use crate::contract::Shape;
+
+/// A value of this type from the descriptor's JSON.
+///
+/// # Errors
+///
+/// The text says where it does not fit.
+pub(super) fn from_json(shape: &Shape, json: &Json) -> Result<Val, String> {
+    let wrong = || format!("the configured refusal {json} is no {shape}");
+    let number = || json.as_u64().ok_or_else(wrong);
+    Ok(match (shape, json) {
+        (Shape::Bool, Json::Bool(value)) => Val::Bool(*value),
+        (Shape::String, Json::String(text)) => Val::String(text.clone()),
+        (Shape::U8, _) => Val::U8(number()?.try_into().map_err(|_| wrong())?),
+        (Shape::U16, _) => Val::U16(number()?.try_into().map_err(|_| wrong())?),
+        (Shape::U32, _) => Val::U32(number()?.try_into().map_err(|_| wrong())?),
+        (Shape::U64, _) => Val::U64(number()?),
+        (Shape::Enum(names), Json::String(name)) if names.contains(name) => Val::Enum(name.clone()),
+        (Shape::Option(_), Json::Null) => Val::Option(None),
+        (Shape::Option(inner), _) => Val::Option(Some(Box::new(from_json(inner, json)?))),
+        (Shape::List(inner), Json::Array(items)) => {
+            Val::List(items.iter().map(|item| from_json(inner, item)).collect::<Result<_, _>>()?)
+        }
+        (Shape::Record(fields), Json::Object(map)) => {
+            let field = |(name, shape): &(String, Shape)| {
+                let json = map.get(name).unwrap_or(&Json::Null);
+                Ok::<_, String>((name.clone(), from_json(shape, json)?))
+            };
+            Val::Record(fields.iter().map(field).collect::<Result<_, _>>()?)
+        }
+        _ => return Err(wrong()),
+    })
+}
+
+/// A value of this type where nothing is configured: texts say what happened, numbers named `status` are
+/// 403, all else is empty.
+pub(super) fn plain(shape: &Shape) -> Val {
+    named(shape, "")
+}
+
+fn named(shape: &Shape, name: &str) -> Val {
+    let status = name == "status";
+    match shape {
+        Shape::Bool => Val::Bool(false),
+        Shape::S8 => Val::S8(0),
+        Shape::U8 => Val::U8(0),
+        Shape::S16 => Val::S16(if status { 403 } else { 0 }),
+        Shape::U16 => Val::U16(if status { 403 } else { 0 }),
+        Shape::S32 => Val::S32(if status { 403 } else { 0 }),
+        Shape::U32 => Val::U32(if status { 403 } else { 0 }),
+        Shape::S64 => Val::S64(if status { 403 } else { 0 }),
+        Shape::U64 => Val::U64(if status { 403 } else { 0 }),
+        Shape::F32 => Val::Float32(0.0),
+        Shape::F64 => Val::Float64(0.0),
+        Shape::Char => Val::Char(' '),
+        Shape::String => Val::String("a policy module did not answer".to_owned()),
+        Shape::List(_) => Val::List(Vec::new()),
+        Shape::Map(..) => Val::Map(Vec::new()),
+        Shape::Record(fields) => Val::Record(
+            fields.iter().map(|(name, shape)| (name.clone(), named(shape, name))).collect(),
+        ),
+        Shape::Tuple(shapes) => Val::Tuple(shapes.iter().map(plain).collect()),
+        Shape::Variant(cases) => cases.first().map_or(Val::Option(None), |(name, shape)| {
+            Val::Variant(name.clone(), shape.as_ref().map(|shape| Box::new(plain(shape))))
+        }),
+        Shape::Enum(names) => Val::Enum(names.first().cloned().unwrap_or_default()),
+        Shape::Result(ok, _) => Val::Result(Ok(ok.as_deref().map(|ok| Box::new(plain(ok))))),
+        Shape::Flags(_) => Val::Flags(Vec::new()),
+        Shape::Option(_) | Shape::Handle(_) => Val::Option(None),
+    }
+}
+
+/// A refusal in few words, for the log.
+pub(super) fn text(value: Option<&Val>) -> String {
+    const MAX: usize = 300;
+    let mut text = value.map_or_else(String::new, |value| format!("{value:?}"));
+    text.truncate(text.floor_char_boundary(MAX));
+    text
+}

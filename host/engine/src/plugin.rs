@@ -1,0 +1,257 @@
+//! A plug-in's file, read, checked by itself, and compiled.
+
+mod inspect;
+mod sections;
+
+pub use self::inspect::{InspectedInterface, Inspection};
+
+use std::sync::Arc;
+
+use semver::Version;
+use tessera_manifest::PluginManifest;
+use tessera_storage::Migration;
+use wasmtime::component::{Component, types::ComponentItem};
+
+use crate::{contract::Interface, engine::Engine};
+
+/// Why a file is not a plug-in that can run here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Over the cap of the descriptor (`[engine] component-max`).
+    #[error("the file has {size} bytes, over the cap of {cap}")]
+    TooLarge {
+        /// Bytes of the file.
+        size: u64,
+        /// The cap.
+        cap: u64,
+    },
+    /// Not WebAssembly, or damaged.
+    #[error("not a WebAssembly component: {0}")]
+    NotWasm(String),
+    /// A core module instead of a component.
+    #[error(
+        "a core WebAssembly module, not a component; build it for wasm32-wasip2 or wrap it with `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// The section that holds `plugin.toml` is absent.
+    #[error(
+        "no manifest: the component lacks the section `tessera:manifest`, which the build appends from plugin.toml"
+    )]
+    NoManifest,
+    /// The manifest is wrong; the text has line, column and key.
+    #[error("{0}")]
+    Manifest(String),
+    /// The migrations are no JSON list of `{"name", "sql"}`.
+    #[error("the section `tessera:migrations` is damaged: {0}")]
+    Migrations(String),
+    /// The component imports what neither the host nor a plug-in can offer.
+    #[error("nobody offers these imports: {}", .0.join(", "))]
+    Imports(Vec<String>),
+    /// The manifest promises an interface that the component does not export.
+    #[error("the manifest declares {what}, but the component does not export `{interface}`")]
+    Export {
+        /// What the manifest has, such as `[[http.routes]]`.
+        what: String,
+        /// The interface to export.
+        interface: String,
+    },
+    /// An interface breaks the rules for contracts between plug-ins.
+    #[error("interface `{interface}`: {reason}")]
+    Rule {
+        /// The interface with its version.
+        interface: String,
+        /// Function and rule.
+        reason: String,
+    },
+    /// wasmtime refused it.
+    #[error("the component does not compile or link: {0}")]
+    Compile(String),
+}
+
+/// A plug-in that was loaded. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    inner: Arc<Loaded>,
+}
+
+/// What [`Plugin`] points to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `plugin.toml`.
+    pub manifest: PluginManifest,
+    /// In the order in which they run.
+    pub migrations: Vec<Migration>,
+    /// Interfaces that it imports, WASI's and the host's included.
+    pub imports: Vec<Interface>,
+    /// Interfaces that it exports.
+    pub exports: Vec<Interface>,
+    /// Bytes of the file.
+    pub size: u64,
+    pub(crate) component: Component,
+}
+
+impl std::ops::Deref for Plugin {
+    type Target = Loaded;
+
+    fn deref(&self) -> &Loaded {
+        &self.inner
+    }
+}
+
+impl Plugin {
+    /// Reads, checks and compiles a component. Takes seconds where the code is not in the cache, so not on a
+    /// thread of the runtime. `file` names it in messages.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
+    pub fn load(engine: &Engine, file: &str, bytes: &[u8]) -> Result<Self, LoadError> {
+        let size = bytes.len() as u64;
+        if size > engine.config.component_max {
+            return Err(LoadError::TooLarge { size, cap: engine.config.component_max });
+        }
+        let sections = sections::read(bytes)?;
+        let text = sections.manifest.ok_or(LoadError::NoManifest)?;
+        let manifest = PluginManifest::parse(file, &text)
+            .map_err(|problem| LoadError::Manifest(problem.to_string()))?;
+        let component = engine
+            .cache
+            .component(&engine.wasm, bytes, &engine.metrics)
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let imports = interfaces(engine, &component, true)?;
+        let exports = interfaces(engine, &component, false)?;
+        let loaded =
+            Loaded { manifest, migrations: sections.migrations, imports, exports, size, component };
+        loaded.check()?;
+        Ok(Self { inner: Arc::new(loaded) })
+    }
+
+    /// What `tessera plugin inspect` shows.
+    #[must_use]
+    pub fn inspect(&self) -> Inspection {
+        Inspection::of(&self.inner)
+    }
+}
+
+impl Loaded {
+    /// The plug-in's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.manifest.name.as_str()
+    }
+
+    /// The plug-in's version.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.manifest.version
+    }
+
+    /// The exported interface of this name without version, of which there may be several versions.
+    pub(crate) fn exported<'a>(&'a self, base: &'a str) -> impl Iterator<Item = &'a Interface> {
+        self.exports.iter().filter(move |export| export.base == base)
+    }
+
+    fn check(&self) -> Result<(), LoadError> {
+        let missing: Vec<String> = self
+            .imports
+            .iter()
+            .filter(|import| !import.functions.is_empty() || !import.resources.is_empty())
+            .filter(|import| !import.is_between_plugins() && !offered(&import.base))
+            .map(|import| import.name.clone())
+            .collect();
+        if !missing.is_empty() {
+            return Err(LoadError::Imports(missing));
+        }
+        for interface in self.imports.iter().chain(&self.exports) {
+            if !interface.is_between_plugins() {
+                continue;
+            }
+            let checked = if interface.is_hook() {
+                crate::contract::check_hook(interface)
+            } else {
+                crate::contract::check_service(interface)
+            };
+            checked
+                .map_err(|reason| LoadError::Rule { interface: interface.name.clone(), reason })?;
+        }
+        let manifest = &self.manifest;
+        let wants = [
+            (!manifest.http.routes.is_empty(), "[[http.routes]]", "tessera:plugin/http"),
+            (
+                !manifest.authenticators.is_empty(),
+                "[authenticators]",
+                "tessera:plugin/authenticator",
+            ),
+            (
+                !manifest.topics.consumes.is_empty(),
+                "[[topics.consumes]]",
+                "tessera:plugin/consumer",
+            ),
+        ];
+        for (wanted, what, interface) in wants {
+            if wanted && self.exported(interface).next().is_none() {
+                return Err(LoadError::Export {
+                    what: what.to_owned(),
+                    interface: interface.to_owned(),
+                });
+            }
+        }
+        for hook in &manifest.hooks.provides {
+            if self.exported(hook.as_str()).next().is_none() {
+                return Err(LoadError::Export {
+                    what: "[hooks] provides".to_owned(),
+                    interface: hook.as_str().to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The imports or exports of a component. Anything but an interface is named in the error.
+fn interfaces(
+    engine: &Engine,
+    component: &Component,
+    imports: bool,
+) -> Result<Vec<Interface>, LoadError> {
+    let ty = component.component_type();
+    let mut found = Vec::new();
+    let mut bare = Vec::new();
+    let mut add = |name: &str, item: ComponentItem| match item {
+        ComponentItem::ComponentInstance(instance) => {
+            found.push(Interface::of(&engine.wasm, name, &instance));
+        }
+        ComponentItem::Type(_) => {}
+        _ => bare.push(name.to_owned()),
+    };
+    if imports {
+        ty.imports(&engine.wasm).for_each(|(name, item)| add(name, item.ty));
+    } else {
+        ty.exports(&engine.wasm).for_each(|(name, item)| add(name, item.ty));
+    }
+    if imports && !bare.is_empty() {
+        return Err(LoadError::Imports(bare));
+    }
+    Ok(found)
+}
+
+/// Whether the host links something under this name.
+fn offered(base: &str) -> bool {
+    const PREFIXES: [&str; 6] = [
+        "wasi:cli/",
+        "wasi:clocks/",
+        "wasi:filesystem/",
+        "wasi:io/",
+        "wasi:random/",
+        "wasi:sockets/",
+    ];
+    const CAPABILITIES: [&str; 11] = [
+        "storage", "bus", "fetch", "blobs", "crypto", "cache", "timers", "limits", "log",
+        "metrics", "config",
+    ];
+    match base.strip_prefix("tessera:host/") {
+        Some(capability) => CAPABILITIES.contains(&capability),
+        None => PREFIXES.iter().any(|prefix| base.starts_with(prefix)),
+    }
+}

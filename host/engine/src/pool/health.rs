@@ -1,0 +1,192 @@
+//! Supervision: a plug-in that traps again and again pauses, longer each time, and is then quarantined.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::api::CallError;
+
+/// Traps in a row, without one success between, that lead to a pause.
+const TRAPS: u32 = 10;
+/// Pauses in a row that lead to quarantine.
+const PAUSES: u32 = 6;
+/// The first pause; each is twice as long as the one before.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How a plug-in fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum Health {
+    /// It takes calls.
+    Running,
+    /// It trapped again and again and takes no calls for a while.
+    Paused {
+        /// Milliseconds until it is tried again.
+        left_ms: u64,
+        /// The last trap.
+        reason: String,
+    },
+    /// It takes no calls until an operator acts or another version is installed.
+    Quarantined {
+        /// The last trap.
+        reason: String,
+    },
+}
+
+pub(super) struct Supervisor {
+    tenant: String,
+    plugin: String,
+    /// Traps since the last success or pause. 0 with no pause behind it spares the lock.
+    traps: AtomicU32,
+    state: Mutex<State>,
+    troubled: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    pauses: u32,
+    until: Option<Instant>,
+    quarantined: bool,
+    reason: String,
+}
+
+impl Supervisor {
+    pub(super) fn new(tenant: &str, plugin: &str) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            plugin: plugin.to_owned(),
+            traps: AtomicU32::new(0),
+            state: Mutex::new(State::default()),
+            troubled: false.into(),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn admit(&self) -> Result<(), CallError> {
+        if !self.troubled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.health() {
+            Health::Running => Ok(()),
+            Health::Paused { reason, .. } => {
+                Err(CallError::Unavailable(format!("paused after traps: {reason}")))
+            }
+            Health::Quarantined { reason } => {
+                Err(CallError::Unavailable(format!("quarantined after traps: {reason}")))
+            }
+        }
+    }
+
+    pub(super) fn succeeded(&self) {
+        if self.traps.load(Ordering::Relaxed) != 0 {
+            self.traps.store(0, Ordering::Relaxed);
+        }
+        if self.troubled.load(Ordering::Acquire) {
+            *self.state() = State::default();
+            self.troubled.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn trapped(&self, reason: &str) {
+        let traps = self.traps.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let mut state = self.state();
+        // After a pause one more trap is enough for the next.
+        if traps < TRAPS && state.pauses == 0 {
+            return;
+        }
+        if state.quarantined || state.until.is_some_and(|until| until > Instant::now()) {
+            return;
+        }
+        self.traps.store(0, Ordering::Relaxed);
+        reason.clone_into(&mut state.reason);
+        state.pauses = state.pauses.saturating_add(1);
+        let (tenant, plugin) = (&self.tenant, &self.plugin);
+        if state.pauses > PAUSES {
+            state.quarantined = true;
+            tracing::error!(
+                tenant,
+                plugin,
+                reason,
+                "plug-in quarantined: it traps again and again"
+            );
+        } else {
+            let pause = PAUSE.saturating_mul(1 << state.pauses.saturating_sub(1).min(16));
+            state.until = Instant::now().checked_add(pause);
+            tracing::error!(
+                tenant,
+                plugin,
+                reason,
+                ?pause,
+                "plug-in paused: it traps again and again"
+            );
+        }
+        self.troubled.store(true, Ordering::Release);
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let state = self.state();
+        let reason = state.reason.clone();
+        if state.quarantined {
+            return Health::Quarantined { reason };
+        }
+        match state.until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => Health::Paused {
+                left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                reason,
+            },
+            _ => Health::Running,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traps_in_a_row_pause_it() {
+        let supervisor = Supervisor::new("t", "p");
+        for _ in 0..TRAPS {
+            assert_eq!(supervisor.admit(), Ok(()));
+            supervisor.trapped("boom");
+        }
+        assert!(matches!(supervisor.health(), Health::Paused { .. }));
+        assert!(supervisor.admit().is_err());
+    }
+
+    #[test]
+    fn a_success_between_traps_keeps_it_running() {
+        let supervisor = Supervisor::new("t", "p");
+        for _ in 0..5 * TRAPS {
+            supervisor.trapped("boom");
+            supervisor.succeeded();
+        }
+        assert_eq!(supervisor.health(), Health::Running);
+    }
+
+    #[test]
+    fn pauses_in_a_row_quarantine_it_until_it_is_released() {
+        let supervisor = Supervisor::new("t", "p");
+        for _ in 0..TRAPS {
+            supervisor.trapped("boom");
+        }
+        for _ in 0..PAUSES {
+            // Time passes.
+            supervisor.state().until = None;
+            assert_eq!(supervisor.health(), Health::Running);
+            supervisor.trapped("boom");
+        }
+        assert_eq!(supervisor.health(), Health::Quarantined { reason: "boom".to_owned() });
+        supervisor.succeeded();
+        assert_eq!(supervisor.admit(), Ok(()));
+    }
+}

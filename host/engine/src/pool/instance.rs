@@ -1,0 +1,195 @@
+//! One instance: a store, the component in it, and its exports, looked up.
+
+use std::{sync::Arc, time::Instant};
+
+use prometheus::IntGauge;
+use wasmtime::{
+    Store,
+    component::{ComponentExportIndex, Func, InstancePre},
+};
+
+use super::figures::Figures;
+use crate::{
+    bindings::exports::tessera::plugin::{authenticator, consumer, http, lifecycle, timer},
+    capabilities::{Capabilities, wasi},
+    contract::Interface,
+    engine::Engine,
+    limits::{Memory, PluginLimits},
+    state::{Call, Context, State},
+};
+
+/// Where a component's exports are; found once for each component.
+pub(crate) struct Indices {
+    http: Option<http::GuestIndices>,
+    authenticator: Option<authenticator::GuestIndices>,
+    consumer: Option<consumer::GuestIndices>,
+    timer: Option<timer::GuestIndices>,
+    lifecycle: Option<lifecycle::GuestIndices>,
+    /// Functions of services and hooks, in the order in which links count them.
+    functions: Vec<(String, ComponentExportIndex)>,
+}
+
+impl Indices {
+    pub(crate) fn of(pre: &InstancePre<State>, exports: &[Interface]) -> wasmtime::Result<Self> {
+        let has = |name: &str| exports.iter().any(|export| export.base == name);
+        let mut functions = Vec::new();
+        for (interface, function) in functions_of(exports) {
+            let component = pre.component();
+            let index = component
+                .get_export_index(None, &interface.name)
+                .and_then(|instance| component.get_export_index(Some(&instance), function))
+                .ok_or_else(|| wasmtime::format_err!("no export {}.{function}", interface.name))?;
+            functions.push((format!("{}.{function}", interface.name), index));
+        }
+        Ok(Self {
+            http: has("tessera:plugin/http").then(|| http::GuestIndices::new(pre)).transpose()?,
+            authenticator: has("tessera:plugin/authenticator")
+                .then(|| authenticator::GuestIndices::new(pre))
+                .transpose()?,
+            consumer: has("tessera:plugin/consumer")
+                .then(|| consumer::GuestIndices::new(pre))
+                .transpose()?,
+            timer: has("tessera:plugin/timer")
+                .then(|| timer::GuestIndices::new(pre))
+                .transpose()?,
+            lifecycle: has("tessera:plugin/lifecycle")
+                .then(|| lifecycle::GuestIndices::new(pre))
+                .transpose()?,
+            functions,
+        })
+    }
+
+    pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
+        self.functions.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether the plug-in wants to be started.
+    pub(crate) fn has_start(&self) -> bool {
+        self.lifecycle.is_some()
+    }
+}
+
+/// The functions of all services and hooks that a plug-in offers, in a fixed order.
+pub(crate) fn functions_of(exports: &[Interface]) -> impl Iterator<Item = (&Interface, &str)> {
+    exports
+        .iter()
+        .filter(|export| export.is_between_plugins())
+        .flat_map(|export| export.functions.keys().map(move |name| (export, name.as_str())))
+}
+
+pub(super) struct Exports {
+    pub(super) http: Option<http::Guest>,
+    pub(super) authenticator: Option<authenticator::Guest>,
+    pub(super) consumer: Option<consumer::Guest>,
+    pub(super) timer: Option<timer::Guest>,
+    pub(super) lifecycle: Option<lifecycle::Guest>,
+    pub(super) functions: Vec<Func>,
+}
+
+/// An instance that is warm.
+pub(crate) struct Warm {
+    pub(super) store: Store<State>,
+    pub(super) exports: Exports,
+    calls: u32,
+    pub(super) used: Instant,
+    alive: Alive,
+}
+
+/// Counts an instance and its memory while it lives.
+struct Alive {
+    instances: IntGauge,
+    memory: IntGauge,
+    bytes: i64,
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.instances.dec();
+        self.memory.sub(self.bytes);
+    }
+}
+
+impl Warm {
+    pub(super) async fn make(
+        engine: &Engine,
+        caps: &Arc<Capabilities>,
+        pre: &InstancePre<State>,
+        indices: &Indices,
+        figures: &Figures,
+        context: Context,
+    ) -> wasmtime::Result<Self> {
+        let (wasi, table) = wasi::context(caps);
+        let state = State {
+            caps: Arc::clone(caps),
+            call: Call::new(context, caps.shared.fired.now()),
+            memory: Memory::new(caps.limits.memory),
+            wasi,
+            table,
+        };
+        let mut store = Store::new(&engine.wasm, state);
+        store.limiter(|state| &mut state.memory);
+        // At each epoch a guest yields to the others; `Metered` counts and ends it.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        // What one call may hand over to the host.
+        store.set_hostcall_fuel(caps.limits.result);
+        let instance = pre.instantiate_async(&mut store).await?;
+        let mut functions = Vec::with_capacity(indices.functions.len());
+        for (name, index) in &indices.functions {
+            let function = instance
+                .get_func(&mut store, index)
+                .ok_or_else(|| wasmtime::format_err!("no function {name}"))?;
+            functions.push(function);
+        }
+        macro_rules! load {
+            ($field:ident) => {
+                match &indices.$field {
+                    Some(indices) => Some(indices.load(&mut store, &instance)?),
+                    None => None,
+                }
+            };
+        }
+        let exports = Exports {
+            http: load!(http),
+            authenticator: load!(authenticator),
+            consumer: load!(consumer),
+            timer: load!(timer),
+            lifecycle: load!(lifecycle),
+            functions,
+        };
+        figures.instances.inc();
+        let alive = Alive {
+            instances: figures.instances.clone(),
+            memory: figures.memory.clone(),
+            bytes: 0,
+        };
+        Ok(Self { store, exports, calls: 0, used: Instant::now(), alive })
+    }
+
+    /// Sets the context of a call.
+    pub(super) fn begin(&mut self, context: Context, caps: &Capabilities) {
+        self.calls = self.calls.saturating_add(1);
+        self.store.set_epoch_deadline(1);
+        let state = self.store.data_mut();
+        state.memory.refused = false;
+        state.call = Call::new(context, caps.shared.fired.now());
+    }
+
+    /// Takes everything of the call away: locks, subscriptions.
+    pub(super) fn end(&mut self) {
+        self.used = Instant::now();
+        let state = self.store.data_mut();
+        state.call.lock = None;
+        state.call.watches.clear();
+        let bytes = i64::try_from(state.memory.used()).unwrap_or(i64::MAX);
+        let alive = &mut self.alive;
+        alive.memory.add(bytes.saturating_sub(alive.bytes));
+        alive.bytes = bytes;
+    }
+
+    /// Whether it has served long enough, or grown too large to keep.
+    pub(super) fn is_worn(&self, limits: &PluginLimits) -> bool {
+        let memory = &self.store.data().memory;
+        self.calls >= limits.calls_per_instance || memory.used() > memory.cap() / 2
+    }
+}

@@ -1,0 +1,237 @@
+//! What is run on an instance: one type for each kind of call.
+
+use std::time::Duration;
+
+use wasmtime::component::Val;
+
+use super::{NotOffered, figures, instance::Warm};
+use crate::{
+    api::{
+        Answer, BoxFuture, Credentials, Denial, Grant, MAX_PARKED_STATE, Message, Parked,
+        Principal, Request, Response, ResponseBody, WakeReason,
+    },
+    bindings::exports::tessera::plugin::http::{Outcome, Part},
+    limits::Breach,
+};
+
+/// One call.
+pub(crate) trait Work: Send {
+    type Output: Send;
+
+    /// Index of the function in the pool's figures.
+    fn function(&self) -> usize;
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a;
+}
+
+pub(crate) struct Handle(pub(crate) Request);
+
+impl Work for Handle {
+    type Output = Answer;
+
+    fn function(&self) -> usize {
+        1
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Answer>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let http = warm.exports.http.as_ref().ok_or(NotOffered("tessera:plugin/http"))?;
+            let outcome = http.call_handle(&mut warm.store, &self.0).await?;
+            answer(warm, outcome)
+        })
+    }
+}
+
+pub(crate) struct Resume<'r> {
+    pub(crate) route: &'r str,
+    pub(crate) state: Vec<u8>,
+    pub(crate) reason: WakeReason,
+    pub(crate) principal: Option<Principal>,
+}
+
+impl Work for Resume<'_> {
+    type Output = Answer;
+
+    fn function(&self) -> usize {
+        2
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Answer>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let http = warm.exports.http.as_ref().ok_or(NotOffered("tessera:plugin/http"))?;
+            let principal = self.principal.as_ref();
+            let outcome = http
+                .call_resume(&mut warm.store, self.route, &self.state, self.reason, principal)
+                .await?;
+            answer(warm, outcome)
+        })
+    }
+}
+
+/// Takes the watch of a parked request out of the call, and checks sizes.
+fn answer(warm: &mut Warm, outcome: Outcome) -> wasmtime::Result<Answer> {
+    let state = warm.store.data_mut();
+    match outcome {
+        Outcome::Done(response) => {
+            let cap = state.caps.limits.result;
+            if size(&response) > cap {
+                return Err(Breach::Result(cap).into());
+            }
+            Ok(Answer::Done(response))
+        }
+        Outcome::Park(parking) => {
+            if parking.state.len() > MAX_PARKED_STATE {
+                return Err(Breach::Result(MAX_PARKED_STATE).into());
+            }
+            let watch = state
+                .call
+                .take(parking.watch)
+                .ok_or_else(|| wasmtime::format_err!("parked on a watch that it does not hold"))?;
+            Ok(Answer::Park(Parked {
+                watch,
+                timeout: Duration::from_millis(parking.timeout_ms.into()),
+                state: parking.state,
+            }))
+        }
+    }
+}
+
+fn size(response: &Response) -> usize {
+    let body = match &response.body {
+        ResponseBody::None | ResponseBody::Blob(_) => 0,
+        ResponseBody::Bytes(bytes) => bytes.len(),
+        ResponseBody::Parts(parts) => parts.iter().fold(0_usize, |sum, part| match part {
+            Part::Bytes(bytes) => sum.saturating_add(bytes.len()),
+            Part::Blob(_) => sum,
+        }),
+    };
+    response
+        .headers
+        .iter()
+        .fold(body, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+}
+
+pub(crate) struct Authenticate(pub(crate) Credentials);
+
+impl Work for Authenticate {
+    type Output = Result<Option<Grant>, Denial>;
+
+    fn function(&self) -> usize {
+        3
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let guest = warm
+                .exports
+                .authenticator
+                .as_ref()
+                .ok_or(NotOffered("tessera:plugin/authenticator"))?;
+            guest.call_authenticate(&mut warm.store, &self.0).await
+        })
+    }
+}
+
+pub(crate) struct Consume(pub(crate) Vec<Message>);
+
+impl Work for Consume {
+    type Output = Result<u32, String>;
+
+    fn function(&self) -> usize {
+        4
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let guest =
+                warm.exports.consumer.as_ref().ok_or(NotOffered("tessera:plugin/consumer"))?;
+            guest.call_handle(&mut warm.store, &self.0).await
+        })
+    }
+}
+
+pub(crate) struct Fire<'r> {
+    pub(crate) name: &'r str,
+    pub(crate) payload: &'r str,
+}
+
+impl Work for Fire<'_> {
+    type Output = Result<(), String>;
+
+    fn function(&self) -> usize {
+        5
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let guest = warm.exports.timer.as_ref().ok_or(NotOffered("tessera:plugin/timer"))?;
+            guest.call_fire(&mut warm.store, self.name, self.payload).await
+        })
+    }
+}
+
+pub(crate) struct Start;
+
+impl Work for Start {
+    type Output = Result<(), String>;
+
+    fn function(&self) -> usize {
+        6
+    }
+
+    /// Nothing to call is a start that went well: the instance was made, so the component's types fit.
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            match warm.exports.lifecycle.as_ref() {
+                Some(guest) => guest.call_start(&mut warm.store).await,
+                None => Ok(Ok(())),
+            }
+        })
+    }
+}
+
+/// A function of a service or hook, on values.
+pub(crate) struct CallFunction<'r> {
+    pub(crate) index: usize,
+    pub(crate) params: &'r [Val],
+    pub(crate) results: &'r mut [Val],
+}
+
+impl Work for CallFunction<'_> {
+    type Output = ();
+
+    fn function(&self) -> usize {
+        figures::FIRST + self.index
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<()>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let function =
+                warm.exports.functions.get(self.index).ok_or(NotOffered("such function"))?;
+            function.call_async(&mut warm.store, self.params, self.results).await
+        })
+    }
+}
