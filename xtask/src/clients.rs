@@ -15,11 +15,6 @@ pub(crate) fn js(workspace: &Workspace) -> PathBuf {
     workspace.root.join("tests/clients/js")
 }
 
-/// The Node that the npm package brings along.
-pub(crate) fn node(workspace: &Workspace) -> PathBuf {
-    js(workspace).join("node_modules/.bin/node")
-}
-
 /// The Python of the virtual environment.
 pub(crate) fn python(workspace: &Workspace) -> PathBuf {
     workspace.target.join("venv/bin/python")

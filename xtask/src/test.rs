@@ -8,6 +8,9 @@ use std::process::ExitCode;
 /// The crate of the end-to-end tests.
 const FRONT_DOOR: &str = "tessera-tests";
 
+/// Its modules that are about the process, not about HTTP.
+const NOT_HTTP: [&str; 4] = ["e2e", "crash", "operator", "stopping"];
+
 /// What to run.
 struct Selection {
     /// A nextest filter expression; `None` is everything.
@@ -35,15 +38,28 @@ impl Selection {
                 front_door: false,
                 doc_tests: true,
             },
-            Some(name @ ("e2e" | "crash" | "http")) => Self {
-                filter: Some(format!("package({FRONT_DOOR}) & test(/(^|::){name}/)")),
-                plain: Some(vec!["-p".into(), FRONT_DOOR.into(), "--".into(), name.into()]),
-                front_door: true,
-                doc_tests: false,
-            },
+            Some(name @ ("e2e" | "crash")) => {
+                Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
+            }
+            Some("http") => {
+                let others: Vec<&str> = NOT_HTTP.iter().flat_map(|name| ["--skip", name]).collect();
+                let names = NOT_HTTP.join("|");
+                Self::front_door(&format!("- test(/(^|::)({names})/)"), &others)
+            }
             Some(other) => {
                 Self { filter: Some(other.into()), plain: None, front_door: true, doc_tests: false }
             }
+        }
+    }
+
+    /// Some tests of the front-door crate.
+    fn front_door(filter: &str, plain: &[&str]) -> Self {
+        let plain = ["-p", FRONT_DOOR, "--"].iter().chain(plain);
+        Self {
+            filter: Some(format!("package({FRONT_DOOR}) {filter}")),
+            plain: Some(plain.map(|arg| (*arg).to_owned()).collect()),
+            front_door: true,
+            doc_tests: false,
         }
     }
 }
@@ -164,12 +180,11 @@ fn run_doc_tests(workspace: &Workspace, sum: &mut Tally) -> Result<bool> {
     })
 }
 
-/// Where the tests find the server, the plug-ins and the clients' interpreters.
+/// Where the tests find the server, the plug-ins and matrix-nio.
 fn with_env(cmd: Cmd, workspace: &Workspace) -> Cmd {
     cmd.env("TESSERA_BIN", workspace.binary(false).to_string_lossy())
         .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
-        .env("TESSERA_PYTHON", clients::python(workspace).to_string_lossy())
-        .env("TESSERA_NODE", clients::node(workspace).to_string_lossy())
+        .env("TESSERA_NIO_PYTHON", clients::python(workspace).to_string_lossy())
 }
 
 /// Whether `cargo nextest` is there.
@@ -211,6 +226,8 @@ mod tests {
         let crash = Selection::of(Some("crash"));
         let filter = "package(tessera-tests) & test(/(^|::)crash/)";
         assert_eq!(crash.filter.as_deref(), Some(filter));
+        let http = Selection::of(Some("http")).filter.unwrap();
+        assert_eq!(http, "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping)/)");
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
     }
 
