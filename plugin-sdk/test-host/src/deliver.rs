@@ -39,15 +39,17 @@ impl TestHost {
             .find(|consume| consume.topic.as_str() == topic)
             .unwrap_or_else(|| panic!("{plugin} does not consume {topic}"));
         let consumer = installed.prefix.clone();
-        let due = self
-            .block_on(self.database().outbox(OutboxQuery {
+        let waiting = || {
+            self.block_on(self.database().outbox(OutboxQuery {
                 topic: topic.to_owned(),
                 consumer: consumer.clone(),
                 in_flight: Vec::new(),
                 now_ms: self.now_ms(),
                 limit: consumes.batch,
             }))
-            .unwrap_or_else(|error| panic!("outbox: {error}"));
+            .unwrap_or_else(|error| panic!("outbox: {error}"))
+        };
+        let due = waiting();
         if due.is_empty() {
             return Ok(0);
         }
@@ -62,7 +64,9 @@ impl TestHost {
                 Ok(n as usize)
             }
             Err(error) => {
-                if let Some(first) = ids.first() {
+                // Those before it may be done by commits of their own.
+                let left: Vec<u64> = waiting().iter().map(|delivery| delivery.id).collect();
+                if let Some(first) = ids.iter().find(|id| left.contains(id)) {
                     let again = Some(self.now_ms());
                     self.block_on(self.database().fail(&consumer, *first, &error, again))
                         .unwrap_or_else(|error| panic!("fail: {error}"));
