@@ -1,0 +1,116 @@
+//! PUT /_matrix/client/v3/rooms/{roomId}/typing/{userId}
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidtypinguserid>
+
+use serde::Deserialize;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{self, Batch, position, select};
+use tessera_sdk::{clock, params, timers};
+
+use crate::room;
+
+/// Timers that end typing are called this and the room.
+pub(crate) const TIMER_PREFIX: &str = "typing:";
+/// Where the client names no time.
+const DEFAULT_MS: u64 = 30_000;
+/// The longest that one request keeps somebody typing: a client that is gone should not seem to type on.
+const MAX_MS: u64 = 120_000;
+
+#[derive(Deserialize)]
+struct Body {
+    typing: bool,
+    timeout: Option<u64>,
+}
+
+/// # Errors
+/// `M_FORBIDDEN` for another user or outside the room.
+pub(crate) fn handle(request: &Request) -> Result {
+    let (user, room_id) = (request.user()?, request.param("roomId"));
+    if user != request.param("userId") {
+        return Err(Error::forbidden("you can only say of yourself that you type"));
+    }
+    let body: Body = request.json()?;
+    let rows = storage::snapshot(&[
+        room::select_joined(user, room_id),
+        select(
+            "SELECT until_ms FROM presence_typing WHERE room_id = $1 AND user_id = $2",
+            params![room_id, user],
+        ),
+    ])?;
+    let mut answers = rows.answers();
+    let (joined, before) = (answers.next().unwrap_or_else(none), answers.next());
+    room::require_joined(&joined)?;
+
+    let now = clock::now_ms();
+    let until = match body.typing {
+        true => now.saturating_add(body.timeout.unwrap_or(DEFAULT_MS).min(MAX_MS)),
+        false => 0,
+    };
+    let before = before.map(storage::Rows::first::<(u64,)>).transpose()?.flatten();
+    let was_typing = before.is_some_and(|(until,)| until > now);
+    if !was_typing && until == 0 {
+        return Answer::empty();
+    }
+    // Somebody who goes on typing is no news: the row keeps its position and nobody is woken.
+    let mut batch = Batch::new().relaxed();
+    if was_typing && until > 0 {
+        batch = batch.run(
+            "UPDATE presence_typing SET until_ms = $3 WHERE room_id = $1 AND user_id = $2",
+            params![room_id, user, until],
+        );
+    } else {
+        let first = batch.take_positions(1);
+        batch = batch
+            .run(
+                "INSERT INTO presence_typing (room_id, user_id, until_ms, position) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (room_id, user_id) DO UPDATE \
+                 SET until_ms = excluded.until_ms, position = excluded.position",
+                params![room_id, user, until, position(first)],
+            )
+            .wake(room::topic(room_id));
+    }
+    batch.commit()?;
+    if until > 0 {
+        let set = timers::set(&format!("{TIMER_PREFIX}{room_id}"), until, "");
+        set.map_err(Error::internal)?;
+    }
+    Answer::empty()
+}
+
+fn none() -> storage::Rows {
+    storage::Rows { columns: Vec::new(), rows: Vec::new() }
+}
+
+/// Tells a room who no longer types. One timer serves the room: it is set to whoever spoke last, and set again
+/// for those who are left.
+pub(crate) fn expire(room_id: &str) -> std::result::Result<(), Error> {
+    let now = clock::now_ms();
+    let typing: Vec<(String, u64)> = storage::query(
+        "SELECT user_id, until_ms FROM presence_typing WHERE room_id = $1 AND until_ms > 0",
+        params![room_id],
+    )?
+    .all()?;
+    let (over, left): (Vec<_>, Vec<_>) = typing.into_iter().partition(|(_, until)| *until <= now);
+    if !over.is_empty() {
+        let mut batch = Batch::new().relaxed();
+        let first = batch.take_positions(u32::try_from(over.len()).unwrap_or(u32::MAX));
+        let rows = (first..)
+            .zip(over)
+            .map(|(n, (user, until))| params![room_id, user, until, position(n)])
+            .collect();
+        // Who has begun anew in the meantime has another time, and stays.
+        batch
+            .run_many(
+                "UPDATE presence_typing SET until_ms = 0, position = $4 \
+                 WHERE room_id = $1 AND user_id = $2 AND until_ms = $3",
+                rows,
+            )
+            .wake(room::topic(room_id))
+            .commit()?;
+    }
+    if let Some(next) = left.into_iter().map(|(_, until)| until).min() {
+        timers::set(&format!("{TIMER_PREFIX}{room_id}"), next, "").map_err(Error::internal)?;
+    }
+    Ok(())
+}
