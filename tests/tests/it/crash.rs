@@ -31,11 +31,13 @@ async fn crash_kills_during_load_lose_and_double_nothing() {
     let mut world = World::start().await;
 
     let reader = world.user("reader").await;
+    // Everyone may set state, each sender under a key of its own.
+    let open = json!({"state_default": 0});
     let mut rooms = Vec::new();
     for version in ["10", "12"] {
         rooms.push(
             reader
-                .create_room(&json!({"preset": "public_chat", "room_version": version}))
+                .create_room(&json!({"preset": "public_chat", "room_version": version, "power_level_content_override": open}))
                 .await
                 .unwrap(),
         );

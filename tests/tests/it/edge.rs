@@ -1,7 +1,6 @@
 //! What the edge answers by itself: unknown paths, wrong methods, preflight, bodies over the cap.
 
 use reqwest::Method;
-use serde_json::json;
 use tessera_tests::{api::Answer, raw};
 
 use crate::common::{World, assert_error};
@@ -28,7 +27,7 @@ async fn unknown_path_is_404_unrecognized_with_cors() {
     {
         for method in [Method::GET, Method::POST, Method::PUT] {
             let answer = world.request(method, path, None, None).await;
-            assert_error(&answer, 404, &["M_UNRECOGNIZED"]);
+            assert_error(&answer, &[404], &["M_UNRECOGNIZED"]);
             assert_cors(&answer);
         }
     }
@@ -45,7 +44,7 @@ async fn wrong_method_is_405_unrecognized_with_cors() {
         (Method::PATCH, "/_matrix/client/v3/account/whoami"),
     ] {
         let answer = world.request(method, path, Some(&user.token), None).await;
-        assert_error(&answer, 405, &["M_UNRECOGNIZED"]);
+        assert_error(&answer, &[405], &["M_UNRECOGNIZED"]);
         assert_cors(&answer);
     }
 }
@@ -70,7 +69,7 @@ async fn ordinary_answers_and_errors_carry_cors() {
     assert_cors(&versions);
     assert!(versions.header("content-type").starts_with("application/json"), "{versions:?}");
     let refused = world.request(Method::GET, "/_matrix/client/v3/account/whoami", None, None).await;
-    assert_error(&refused, 401, &["M_MISSING_TOKEN"]);
+    assert_error(&refused, &[401], &["M_MISSING_TOKEN"]);
     assert_cors(&refused);
 }
 
@@ -150,6 +149,4 @@ async fn tokens_are_taken_from_header_and_query() {
     let path = format!("/_matrix/client/v3/account/whoami?access_token={}", user.token);
     let answer = world.request(Method::GET, &path, None, None).await;
     assert_eq!(answer.text("user_id"), &*user.user_id, "{answer:?}");
-    let both = world.request(Method::GET, &path, Some(&user.token), Some(&json!({}))).await;
-    assert_eq!(both.status, 200, "{both:?}");
 }
