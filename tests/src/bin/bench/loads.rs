@@ -1,0 +1,71 @@
+//! The loads by name.
+
+mod edge;
+mod initial;
+mod joins;
+mod send;
+mod start;
+mod state;
+mod wake;
+
+use std::fmt;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::{Options, figure::Figure, target::Target};
+
+/// A load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Load {
+    Start,
+    Edge,
+    Spread,
+    Hot,
+    Joins,
+    State,
+    Wake,
+    OneRoom,
+    Initial,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |v| v.get_name()))
+    }
+}
+
+impl Load {
+    /// All, in an order in which the idle memory is measured before the process has grown.
+    pub(crate) fn all() -> Vec<Self> {
+        Self::value_variants().to_vec()
+    }
+
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Start => "first answer and idle memory",
+            Self::Edge => "a plug-in's smallest route against a native handler",
+            Self::Spread => "30 rooms of 10 members, 16 senders",
+            Self::Hot => "one room of 50 members, 8 and 32 senders",
+            Self::Joins => "one room, joined by many",
+            Self::State => "joins, leaves and topics in a room of 50",
+            Self::Wake => "idle syncs, 10 wake per message",
+            Self::OneRoom => "idle syncs, all in one room",
+            Self::Initial => "first syncs of 20 rooms",
+        }
+    }
+
+    pub(crate) async fn run(self, target: &mut Target, options: &Options) -> Result<Vec<Figure>> {
+        match self {
+            Self::Start => start::run(target).await,
+            Self::Edge => edge::run(target, options).await,
+            Self::Spread => send::spread(target, options).await,
+            Self::Hot => send::hot(target, options).await,
+            Self::Joins => joins::run(target, options).await,
+            Self::State => state::run(target, options).await,
+            Self::Wake => wake::tens(target, options).await,
+            Self::OneRoom => wake::one_room(target, options).await,
+            Self::Initial => initial::run(target, options).await,
+        }
+    }
+}
