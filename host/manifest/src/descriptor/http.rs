@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::server::count;
-use crate::{ByteSize, Duration, Name, plugin::Auth};
+use crate::{ByteSize, Duration, plugin::Auth};
 
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -162,10 +162,13 @@ pub enum OnError {
 }
 
 /// `[hooks]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Hooks {
     /// Who is asked, in this order. A plug-in that answers a hook but is not named here is asked
     /// after those named, in the order of names.
     pub order: BTreeMap<InterfaceName, Vec<PluginName>>,
+    /// What the caller of a hook is told where a module trapped or took too long and its `on-error` is `"deny"`: the
+    /// fields of the hook's refusal.
+    pub refusals: BTreeMap<InterfaceName, serde_json::Value>,
 }

@@ -144,8 +144,8 @@ pub enum StorageEngine {
 pub struct Bus {
     /// What carries messages and wake-ups.
     pub engine: BusEngine,
-    /// Watches at once in this process.
-    pub watches: NonZeroU32,
+    /// Subscriptions (topics of all watches) at once in this process.
+    pub subscriptions: NonZeroU32,
     /// The first wait before a failed message is tried again; it doubles.
     pub retry_first: Duration,
     /// The longest wait between tries.
@@ -156,7 +156,7 @@ impl Default for Bus {
     fn default() -> Self {
         Self {
             engine: BusEngine::Embedded,
-            watches: count(200_000),
+            subscriptions: count(4_000_000),
             retry_first: Duration::secs(1),
             retry_max: Duration::secs(300),
         }
