@@ -6,7 +6,7 @@ use anyhow::Result;
 /// Runs the harness with `args`.
 pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     let workspace = Workspace::load()?;
-    guests::build(&workspace)?;
+    guests::build(&workspace, &[])?;
     host::need_c_compiler()?;
     Cmd::cargo()
         .args(["build", "--release", "--workspace", "--bin", "tessera", "--bin", "bench"])

@@ -210,7 +210,8 @@ impl std::fmt::Display for Cmd {
         if let Some(path) = &self.path {
             write!(f, "PATH={}:\"$PATH\" ", quoted(&path.to_string_lossy()))?;
         }
-        write!(f, "{}", quoted(&self.program))?;
+        let ours = env::var("CARGO").is_ok_and(|cargo| cargo == self.program);
+        write!(f, "{}", if ours { "cargo".into() } else { quoted(&self.program) })?;
         self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
     }
 }

@@ -53,6 +53,9 @@ enum Task {
         /// Build the plug-ins only, not the host.
         #[arg(long, conflicts_with = "release")]
         guests: bool,
+        /// Build this plug-in only (its folder's name); may be given more than once.
+        #[arg(long = "plugin", value_name = "NAME", conflicts_with = "release")]
+        plugins: Vec<String>,
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
@@ -74,7 +77,9 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Run { release, args } => run::run(release, args).map(success),
-        Task::Build { release, guests } => run::build(release, guests).map(success),
+        Task::Build { release, guests, plugins } => {
+            run::build(release, guests, &plugins).map(success)
+        }
         Task::Test { filter } => test::test(filter.as_deref()),
         Task::Ci => ci::ci(),
         Task::Bench { args } => bench::bench(args).map(success),

@@ -3,11 +3,11 @@
 use crate::{cmd::Cmd, guests, host, ui, workspace::Workspace};
 use anyhow::{Context, Result};
 
-/// Builds plug-ins and server.
-pub(crate) fn build(release: bool, guests_only: bool) -> Result<()> {
+/// Builds plug-ins and server, or only plug-ins: all of them, or those in `only` if it names any.
+pub(crate) fn build(release: bool, guests_only: bool, only: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
-    guests::build(&workspace)?;
-    if !guests_only {
+    guests::build(&workspace, only)?;
+    if !guests_only && only.is_empty() {
         host::build(&workspace, release)?;
     }
     Ok(())
@@ -15,7 +15,7 @@ pub(crate) fn build(release: bool, guests_only: bool) -> Result<()> {
 
 /// Builds, then becomes `tessera run`, so that signals reach the server and its exit code is ours.
 pub(crate) fn run(release: bool, args: Vec<String>) -> Result<()> {
-    build(release, false)?;
+    build(release, false, &[])?;
     let workspace = Workspace::load()?;
     let tessera = Cmd::new(workspace.binary(release).to_string_lossy())
         .args(["run"])

@@ -94,7 +94,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
 
 fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
     if selection.front_door {
-        guests::build(workspace)?;
+        guests::build(workspace, &[])?;
         clients::set_up(workspace)?;
     }
     host::need_c_compiler()?;
