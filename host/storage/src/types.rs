@@ -10,7 +10,7 @@ pub enum Value {
     Boolean(bool),
     /// `bigint`.
     Integer(i64),
-    /// `double`; NaN is refused.
+    /// `double`; must be finite.
     Double(f64),
     /// `text`, compared bytewise; U+0000 is refused.
     Text(String),
@@ -157,6 +157,8 @@ pub struct Delivery {
     pub attempts: u32,
     /// When it was committed, milliseconds since the epoch.
     pub emitted_ms: u64,
+    /// The first position of the commit that emitted it; 0 where that took none.
+    pub position: u64,
 }
 
 /// What to look for in the outbox.

@@ -111,7 +111,7 @@ impl CommitJob {
         Ok(())
     }
 
-    fn messages(&self, writer: &mut Writer<'_>) -> Result<(), Error> {
+    fn messages(&self, writer: &mut Writer<'_>, position: u64) -> Result<(), Error> {
         let now = now_ms();
         for message in &self.batch.messages {
             if !writer.has_consumers(&message.topic)? {
@@ -126,13 +126,14 @@ impl CommitJob {
             writer.counters.message += 1;
             let id = writer.counters.message;
             writer.host(
-                "INSERT INTO tessera_outbox (id, topic, key, payload, emitted_ms) \
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO tessera_outbox (id, topic, key, payload, position, emitted_ms) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 &[
                     int(id),
                     Bind::Text(&message.topic),
                     Bind::Text(&message.key),
                     Bind::Text(&message.payload),
+                    int(position),
                     int(now),
                 ],
                 |_| {},
@@ -186,7 +187,7 @@ impl Member for CommitJob {
         }
         writer.raw.set_deadline(Some(Instant::now() + self.batch.time));
         self.statements(writer, first, &mut committed)?;
-        self.messages(writer)?;
+        self.messages(writer, committed.first_position)?;
         for entry in &self.batch.full_text {
             super::fulltext::put(writer, &self.batch.plugin, entry)?;
         }

@@ -141,8 +141,8 @@ pub(super) fn fail(
     if next_ms.is_none() {
         writer.host(
             "INSERT INTO tessera_dead (consumer, id, topic, key, payload, attempts, error, \
-             emitted_ms, died_ms, retry, next_ms) SELECT ?1, id, topic, key, payload, ?3, ?4, \
-             emitted_ms, ?5, 0, 0 FROM tessera_outbox WHERE id = ?2",
+             position, emitted_ms, died_ms, retry, next_ms) SELECT ?1, id, topic, key, payload, ?3, \
+             ?4, position, emitted_ms, ?5, 0, 0 FROM tessera_outbox WHERE id = ?2",
             &[who, id, Bind::Integer(attempts), Bind::Text(error), int(now_ms())],
             |_| {},
         )?;
@@ -240,11 +240,11 @@ pub(super) fn read(
     })
 }
 
-const RETRIED: &str = "SELECT id, key, payload, attempts, emitted_ms FROM tessera_dead \
+const RETRIED: &str = "SELECT id, key, payload, attempts, emitted_ms, position FROM tessera_dead \
      WHERE consumer = ?1 AND topic = ?2 AND retry = 1 AND next_ms <= ?3 \
      AND id NOT IN (SELECT value FROM json_each(?4)) ORDER BY id LIMIT ?5";
 
-const HEADS: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.emitted_ms \
+const HEADS: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.emitted_ms, o.position \
      FROM tessera_consumers AS c JOIN tessera_outbox AS o ON o.topic = c.topic AND o.id > c.after \
      LEFT JOIN tessera_deliveries AS d ON d.consumer = c.consumer AND d.id = o.id \
      WHERE c.consumer = ?1 AND c.topic = ?2 \
@@ -281,6 +281,7 @@ pub(super) fn pending(raw: &mut Raw<'_>, query: &OutboxQuery) -> Result<Vec<Deli
                     payload: row.text(2),
                     attempts: u32::try_from(row.int(3)).unwrap_or(u32::MAX),
                     emitted_ms: uint(row.int(4)),
+                    position: uint(row.int(5)),
                 });
             },
         )?;

@@ -23,7 +23,7 @@ CREATE TABLE tessera_commits (
 
 CREATE TABLE tessera_outbox (
   id integer PRIMARY KEY, topic text NOT NULL, key text NOT NULL, payload text NOT NULL,
-  emitted_ms integer NOT NULL
+  position integer NOT NULL, emitted_ms integer NOT NULL
 );
 CREATE INDEX tessera_outbox_topic ON tessera_outbox (topic);
 CREATE INDEX tessera_outbox_key ON tessera_outbox (topic, key);
@@ -44,7 +44,7 @@ CREATE TABLE tessera_deliveries (
 CREATE TABLE tessera_dead (
   consumer text NOT NULL, id integer NOT NULL, topic text NOT NULL, key text NOT NULL,
   payload text NOT NULL, attempts integer NOT NULL, error text NOT NULL,
-  emitted_ms integer NOT NULL, died_ms integer NOT NULL,
+  position integer NOT NULL, emitted_ms integer NOT NULL, died_ms integer NOT NULL,
   retry integer NOT NULL, next_ms integer NOT NULL,
   PRIMARY KEY (consumer, id)
 );
