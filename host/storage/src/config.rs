@@ -19,7 +19,7 @@ pub struct DatabaseConfig {
     pub statements: usize,
     /// Size cap of the database file; reaching it is like a full disk.
     pub max_bytes: Option<u64>,
-    /// Commit ids remembered.
+    /// Commit ids remembered, the newest; about 100 bytes each.
     pub commit_ids: u64,
     /// Messages not yet consumed by all, before commits that emit are refused.
     pub outbox: u64,
@@ -39,7 +39,7 @@ impl Default for DatabaseConfig {
             cache_kib: 8192,
             statements: 512,
             max_bytes: None,
-            commit_ids: 100_000,
+            commit_ids: 1_000_000,
             outbox: 2_000_000,
             timers: 100_000,
             locks: 10_000,

@@ -13,20 +13,24 @@ pub(crate) struct Rules {
     prefix: String,
     reads: HashSet<String>,
     trusted: HashSet<String>,
+    bases: HashSet<String>,
     known: Arc<HashSet<String>>,
 }
 
 impl Rules {
-    /// `reads`: granted views; `trusted`: these and the views they are made of; `known`: every
-    /// table and view there is.
+    /// `reads`: granted views; `trusted`: these and the views they are made of; `bases`: what all
+    /// of these read; `known`: every table and view there is.
     pub(crate) fn new(
         plugin: &str,
         reads: impl IntoIterator<Item = String>,
         trusted: HashSet<String>,
+        bases: HashSet<String>,
         known: Arc<HashSet<String>>,
     ) -> Self {
-        let prefix = format!("{plugin}_");
-        Self { prefix, reads: reads.into_iter().collect(), trusted, known }
+        // Whoever calls itself `tessera` owns nothing: no name begins with a parenthesis.
+        let prefix =
+            if valid_name(plugin, false) { format!("{plugin}_") } else { "(none)_".to_owned() };
+        Self { prefix, reads: reads.into_iter().collect(), trusted, bases, known }
     }
 
     /// A table or view of the plug-in.
@@ -42,6 +46,11 @@ impl Rules {
     /// A view whose inside may be read: own, granted, or what a granted one is made of.
     pub(crate) fn trusts(&self, view: &str) -> bool {
         self.owns(view) || self.trusted.contains(view)
+    }
+
+    /// A table whose rows a granted view may make countable.
+    pub(crate) fn counts(&self, name: &str) -> bool {
+        self.bases.contains(name)
     }
 
     /// Whether a CTE or alias may be called so.

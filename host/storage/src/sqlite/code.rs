@@ -36,6 +36,7 @@ impl From<SqlError> for Error {
             ffi::SQLITE_FULL => {
                 Self::Unavailable("the disk or the database's quota is full".to_owned())
             }
+            ffi::SQLITE_SCHEMA => Self::Unavailable(e.message),
             ffi::SQLITE_IOERR
             | ffi::SQLITE_NOMEM
             | ffi::SQLITE_BUSY

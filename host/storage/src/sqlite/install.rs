@@ -104,7 +104,7 @@ impl Install<'_, '_, '_> {
     fn apply(&mut self, seq: usize, file: &Migration) -> Result<(), InstallError> {
         let catalog = self.writer.shared.catalog.load_full();
         let plugin = &self.schema.plugin;
-        let rules = Rules::new(plugin, [], HashSet::new(), catalog.known.clone());
+        let rules = Rules::new(plugin, [], HashSet::new(), HashSet::new(), catalog.known.clone());
         let rules = Arc::new(rules);
         let statements = migration(&file.sql, &rules, &Sqlite).map_err(|reason| {
             InstallError::Refused { plugin: plugin.clone(), migration: file.name.clone(), reason }

@@ -34,8 +34,8 @@ pub(super) fn prepare(
                 text.len()
             }
             Value::Blob(blob) => blob.len(),
-            Value::Double(v) if v.is_nan() => {
-                return Err(Error::Invalid(format!("${n} is not a number")));
+            Value::Double(v) if !v.is_finite() => {
+                return Err(Error::Invalid(format!("${n} is not finite")));
             }
             Value::Position(offset) if positions.is_none_or(|count| *offset >= count) => {
                 return Err(Error::Invalid(format!(

@@ -118,6 +118,14 @@ impl<'h> Raw<'h> {
         self.cache.clear();
     }
 
+    /// Forgets all prepared statements and reads the schema anew: the engine notices a change made
+    /// by another connection only when a statement runs, which is too late for column names.
+    pub(crate) fn refresh(&mut self) -> Result<(), SqlError> {
+        self.clear();
+        self.set_mode(Mode::Host);
+        self.once("SELECT 1 FROM sqlite_schema LIMIT 1")
+    }
+
     /// Whether a transaction is open.
     pub(crate) fn in_transaction(&self) -> bool {
         // SAFETY: the handle is open and ours.
@@ -233,6 +241,7 @@ impl Stmt {
         mut row: impl FnMut(&Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let db = self.db.as_ptr();
+        let width = self.columns.len();
         let running = Running(self.stmt);
         let stmt = running.0.as_ptr();
         // SAFETY: the statement is alive. Bound memory is borrowed for this call and unbound by
@@ -264,7 +273,14 @@ impl Stmt {
             }
             loop {
                 match ffi::sqlite3_step(stmt) {
-                    ffi::SQLITE_ROW => row(&Row { stmt: running.0, run: PhantomData })?,
+                    ffi::SQLITE_ROW => {
+                        // Prepared anew under the hood, after a migration in between.
+                        if usize::try_from(ffi::sqlite3_column_count(stmt)).ok() != Some(width) {
+                            let message = "the schema has just changed: try again".to_owned();
+                            return Err(SqlError { code: ffi::SQLITE_SCHEMA, message }.into());
+                        }
+                        row(&Row { stmt: running.0, run: PhantomData })?;
+                    }
                     ffi::SQLITE_DONE => return Ok(()),
                     code => {
                         check(db, code)?;

@@ -125,7 +125,7 @@ fn serve(inner: &Inner) {
                 while let Some(job) = next {
                     let current = inner.shared.generation.load(Ordering::Acquire);
                     if generation != current {
-                        raw.clear();
+                        raw.refresh()?;
                         generation = current;
                     }
                     job(Ok(&mut raw));

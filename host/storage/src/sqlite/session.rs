@@ -48,10 +48,10 @@ impl Fence {
             Some(compiler) if compiler.generation == generation => compiler.clone(),
             _ => {
                 let catalog = engine.shared.catalog.load();
-                let trusted = shared::closure(&catalog, &self.reads);
+                let (trusted, bases) = shared::closure(&catalog, &self.reads);
                 // Only views can be granted: a table of that name is not reached.
                 let reads = self.reads.iter().filter(|r| catalog.views.contains_key(*r)).cloned();
-                let rules = Rules::new(&self.plugin, reads, trusted, catalog.known.clone());
+                let rules = Rules::new(&self.plugin, reads, trusted, bases, catalog.known.clone());
                 let compiled = Cache::builder()
                     .max_capacity(COMPILED_BYTES)
                     .weigher(|sql: &String, _| u32::try_from(sql.len() * 2).unwrap_or(u32::MAX))

@@ -82,16 +82,18 @@ impl Counts {
     }
 }
 
-/// The names behind a set of granted views: themselves and the views they are made of.
-pub(super) fn closure(catalog: &Catalog, reads: &[String]) -> HashSet<String> {
-    let mut found = HashSet::new();
+/// The names behind a set of granted views: themselves and the views they are made of, and all
+/// that these read.
+pub(super) fn closure(catalog: &Catalog, reads: &[String]) -> (HashSet<String>, HashSet<String>) {
+    let (mut views, mut bases) = (HashSet::new(), HashSet::new());
     let mut open: Vec<&String> = reads.iter().collect();
     while let Some(name) = open.pop() {
         if let Some(parts) = catalog.views.get(name)
-            && found.insert(name.clone())
+            && views.insert(name.clone())
         {
             open.extend(parts);
+            bases.extend(parts.iter().cloned());
         }
     }
-    found
+    (views, bases)
 }

@@ -1,1 +1,93 @@
+use std::time::{Duration, Instant};
 
+use tessera_storage::{
+    Batch, DatabaseConfig, Error, Limits, Session, SessionGrant, Statement, Value,
+};
+
+use crate::support::{Fixture, count, event, query, statement, text};
+
+const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                       SELECT count(*) FROM n";
+
+fn limited(f: &Fixture, limits: Limits) -> Session {
+    f.db.session(SessionGrant { plugin: "rooms".into(), limits, ..SessionGrant::default() })
+}
+
+#[tokio::test]
+async fn an_endless_query_is_stopped_and_its_reader_lives_on() {
+    let f = Fixture::with(DatabaseConfig { readers: 1, ..DatabaseConfig::default() }).await;
+    let time = Duration::from_millis(50);
+    let rooms = limited(&f, Limits { time, ..Limits::default() });
+    let start = Instant::now();
+    assert_eq!(rooms.query(query(ENDLESS, vec![])).await, Err(Error::Timeout));
+    let both = vec![query("SELECT 1", vec![]), query(ENDLESS, vec![])];
+    assert_eq!(rooms.snapshot(both).await, Err(Error::Timeout));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(count(&rooms, "rooms_events").await, 0);
+    assert_eq!(rooms.snapshot(vec![]).await.unwrap().horizon, 0);
+}
+
+#[tokio::test]
+async fn an_endless_write_is_stopped_and_others_of_its_group_stand() {
+    let f = Fixture::new().await;
+    let rooms = limited(&f, Limits { time: Duration::from_millis(50), ..Limits::default() });
+    let endless = || Batch {
+        statements: vec![statement(
+            "INSERT INTO rooms_versions (room, version) SELECT 'x', i FROM (WITH RECURSIVE n(i) \
+             AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS i FROM n) AS m",
+            vec![],
+        )],
+        ..Batch::default()
+    };
+    let (a, b, c, d) = tokio::join!(
+        rooms.commit(event("$a", "!r")),
+        rooms.commit(endless()),
+        rooms.commit(endless()),
+        rooms.commit(event("$b", "!r"))
+    );
+    assert_eq!((b, c), (Err(Error::Timeout), Err(Error::Timeout)));
+    let mut positions = [a.unwrap().first_position, d.unwrap().first_position];
+    positions.sort_unstable();
+    assert_eq!(positions, [1, 2]);
+    assert_eq!(count(&rooms, "rooms_events").await, 2);
+}
+
+#[tokio::test]
+async fn caps_on_rows_bytes_and_counts_hold() {
+    let f = Fixture::new().await;
+    let all = limited(&f, Limits::default());
+    for i in 0..10 {
+        all.commit(event(&format!("$e{i}"), "!r")).await.unwrap();
+    }
+    let select = || query("SELECT event_id, room FROM rooms_events", vec![]);
+    let rows = limited(&f, Limits { rows: 9, ..Limits::default() });
+    let bytes = limited(&f, Limits { bytes: 200, ..Limits::default() });
+    let statements = limited(&f, Limits { statements: 2, ..Limits::default() });
+    let params = limited(&f, Limits { params: 1, ..Limits::default() });
+    let sql = limited(&f, Limits { sql: 20, ..Limits::default() });
+    all.query(select()).await.unwrap();
+    assert!(matches!(rows.query(select()).await, Err(Error::TooLarge(_))));
+    assert!(matches!(bytes.query(select()).await, Err(Error::TooLarge(_))));
+    let long = query("SELECT $1", vec![text(&"x".repeat(200))]);
+    assert!(matches!(bytes.query(long).await, Err(Error::TooLarge(_))));
+    assert!(matches!(statements.snapshot(vec![select(); 3]).await, Err(Error::TooLarge(_))));
+    let batch = Batch { statements: vec![Statement::default(); 3], ..Batch::default() };
+    assert!(matches!(statements.commit(batch).await, Err(Error::TooLarge(_))));
+    let two = query("SELECT $1, $2", vec![Value::Null, Value::Null]);
+    assert!(matches!(params.query(two).await, Err(Error::TooLarge(_))));
+    assert!(matches!(sql.query(select()).await, Err(Error::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn the_oldest_commit_ids_are_forgotten() {
+    let config = DatabaseConfig { commit_ids: 10, ..DatabaseConfig::default() };
+    let f = Fixture::with(config).await;
+    let rooms = f.rooms();
+    let batch = |i: usize| Batch { id: Some(format!("t{i}")), ..Batch::default() };
+    for i in 1..=256 {
+        rooms.commit(batch(i)).await.unwrap();
+    }
+    assert!(rooms.commit(batch(256)).await.unwrap().duplicate);
+    assert!(rooms.commit(batch(247)).await.unwrap().duplicate);
+    assert!(!rooms.commit(batch(1)).await.unwrap().duplicate);
+}

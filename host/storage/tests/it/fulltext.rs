@@ -1,1 +1,77 @@
+use tessera_storage::{Batch, Error, FullTextEntry};
 
+use crate::support::Fixture;
+
+fn entry(key: &str, group: &str, text: Option<&str>) -> FullTextEntry {
+    FullTextEntry {
+        index: "bodies".into(),
+        key: key.into(),
+        group: group.into(),
+        text: text.map(str::to_owned),
+    }
+}
+
+fn batch(full_text: Vec<FullTextEntry>) -> Batch {
+    Batch { full_text, ..Batch::default() }
+}
+
+#[tokio::test]
+async fn words_find_entries_by_group_and_prefix() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    rooms
+        .commit(batch(vec![
+            entry("$1", "!a", Some("The quick brown fox")),
+            entry("$2", "!b", Some("quick quick quick")),
+            entry("$3", "!a", Some("Übergröße matters")),
+            entry("$4", "!a", Some("a fox, say \"hello\" AND goodbye")),
+        ]))
+        .await
+        .unwrap();
+    let find = |query: &'static str, groups: Option<Vec<String>>| {
+        let rooms = rooms.clone();
+        async move {
+            let hits = rooms.search("bodies", query, groups, 10, 0).await.unwrap();
+            let mut keys: Vec<String> = hits.into_iter().map(|h| h.key).collect();
+            keys.sort();
+            keys
+        }
+    };
+    assert_eq!(find("quick", None).await, ["$1", "$2"]);
+    assert_eq!(find("quick", Some(vec!["!a".into()])).await, ["$1"]);
+    assert_eq!(find("quick", Some(vec![])).await, Vec::<String>::new());
+    assert_eq!(find("QUICK fox", None).await, ["$1"]);
+    assert_eq!(find("bro*", None).await, ["$1"]);
+    assert_eq!(find("bro", None).await, Vec::<String>::new());
+    assert_eq!(find("ubergröße", None).await, ["$3"]);
+    assert_eq!(find("\"hello\" AND", None).await, ["$4"]);
+    for hostile in ["", "\"", "* OR", "a\"b", "NEAR(", "text:x", "- ^", "fox) OR (quick"] {
+        let _ = find(hostile, None).await;
+    }
+    let hits = rooms.search("bodies", "quick", None, 1, 0).await.unwrap();
+    assert_eq!((hits[0].key.as_str(), hits[0].group.as_str()), ("$2", "!b"), "best first");
+    let rest = rooms.search("bodies", "quick", None, 10, 1).await.unwrap();
+    assert_eq!(rest.len(), 1);
+}
+
+#[tokio::test]
+async fn entries_are_replaced_and_removed() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    rooms.commit(batch(vec![entry("$1", "!a", Some("first"))])).await.unwrap();
+    rooms.commit(batch(vec![entry("$1", "!b", Some("second"))])).await.unwrap();
+    assert!(rooms.search("bodies", "first", None, 10, 0).await.unwrap().is_empty());
+    let hits = rooms.search("bodies", "second", None, 10, 0).await.unwrap();
+    assert_eq!((hits.len(), hits[0].group.as_str()), (1, "!b"));
+    rooms.commit(batch(vec![entry("$1", "", None), entry("$9", "", None)])).await.unwrap();
+    assert!(rooms.search("bodies", "second", None, 10, 0).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_index_belongs_to_its_plug_in() {
+    let f = Fixture::new().await;
+    let got = f.sync().search("bodies", "x", None, 10, 0).await;
+    assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
+    let got = f.sync().commit(batch(vec![entry("$1", "", Some("x"))])).await;
+    assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
+}
