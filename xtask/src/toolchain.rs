@@ -87,7 +87,14 @@ impl std::fmt::Display for Toolchain {
 
 /// The commands that install one toolchain or the other, a line each.
 pub(crate) fn fix() -> String {
-    format!("  rustup target add {TARGET}\n  {}", crate::apt::command(&PACKAGES))
+    format!(
+        "  rustup target add {TARGET}
+  {}
+\
+         the second needs rustc 1.{OLDEST} or newer in {RUSTC}, and wasm-component-ld from a \
+         rustup toolchain or on PATH",
+        crate::apt::command(&PACKAGES)
+    )
 }
 
 fn install() {
