@@ -1,1 +1,50 @@
-//! placeholder
+//! The event graph: rooms, their events, state and members.
+//!
+//! [`core`] decides and knows no host; [`store`] reads and writes tables; [`act`] joins the two, optimistically;
+//! [`api`] answers clients, one endpoint a file.
+
+pub mod act;
+pub mod api;
+pub mod compose;
+pub mod core;
+pub mod directory;
+mod errors;
+pub mod ids;
+pub mod redaction;
+pub mod settings;
+pub mod store;
+pub mod transactions;
+
+use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest as HttpGuest;
+use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle::Guest as LifecycleGuest;
+use tessera_sdk::http::{self, Outcome, Principal, WakeReason, WireRequest};
+
+/// The plug-in.
+#[derive(Debug)]
+pub struct Plugin;
+
+impl HttpGuest for Plugin {
+    fn handle(request: WireRequest) -> Outcome {
+        http::serve(api::ROUTES, request)
+    }
+
+    fn resume(
+        route: String,
+        state: Vec<u8>,
+        reason: WakeReason,
+        principal: Option<Principal>,
+    ) -> Outcome {
+        http::resume(api::ROUTES, &route, state, reason, principal)
+    }
+}
+
+impl LifecycleGuest for Plugin {
+    fn start() -> Result<(), String> {
+        settings::Settings::read().map(|_| ())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_http!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_lifecycle!(Plugin);

@@ -1,0 +1,167 @@
+//! POST /createRoom.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
+//!
+//! Errors: `M_UNSUPPORTED_ROOM_VERSION`, `M_INVALID_ROOM_STATE` (the events asked for break the auth rules),
+//! `M_ROOM_IN_USE` (the alias is taken), `M_INVALID_PARAM`, `M_BAD_JSON`, `M_TOO_LARGE`, what a policy refuses.
+
+mod defaults;
+mod request;
+
+use serde::Serialize;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::storage::{self, select};
+use tessera_sdk::{clock, crypto, params, random};
+
+use self::request::CreateRoom;
+use crate::compose::{ComposeError, Composer};
+use crate::core::{Draft, State, Version};
+use crate::settings::Settings;
+use crate::store::view::ProfileRow;
+use crate::store::write::{NewRoom, write};
+use crate::store::{NewEvent, RoomRow};
+use crate::{api::body, ids};
+
+/// How often a room is made again because another had its id or alias at the same moment.
+const ATTEMPTS: u64 = 5;
+
+#[derive(Serialize)]
+struct Response<'a> {
+    room_id: &'a str,
+}
+
+/// A room that is about to be.
+pub(crate) struct Founding<'a> {
+    pub(crate) creator: &'a str,
+    pub(crate) version: Version,
+    pub(crate) create_content: ruma::canonical_json::CanonicalJsonObject,
+    /// What follows the create event, in order.
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) alias: Option<String>,
+    pub(crate) published: bool,
+    pub(crate) from_client: bool,
+}
+
+/// Makes the room.
+pub fn handle(request: &Request) -> Result {
+    let creator = request.user()?;
+    let wish: CreateRoom = body::of(request)?;
+    let name = wish.room_version.clone().unwrap_or_else(|| Settings::get().default_room_version);
+    let version = Version::named(&name).ok_or_else(|| {
+        let text = format!("room version {name:?} is not supported");
+        Error::new(ErrorCode::UnsupportedRoomVersion, text)
+    })?;
+    wish.check(creator)?;
+    let alias = wish.alias()?;
+    let profiles = look(creator, &wish, alias.as_deref())?;
+    let plan = defaults::plan(&wish, creator, &version, alias.as_deref(), &profiles)?;
+    let room_id = found(Founding {
+        creator,
+        version,
+        create_content: plan.create,
+        drafts: plan.drafts,
+        alias,
+        published: wish.is_published()?,
+        from_client: true,
+    })?;
+    Answer::json(&Response { room_id: &room_id })
+}
+
+/// Reads the profiles of those concerned and whether the alias is free.
+fn look(
+    creator: &str,
+    wish: &CreateRoom,
+    alias: Option<&str>,
+) -> std::result::Result<Vec<ProfileRow>, Error> {
+    let mut users = wish.invite.clone();
+    users.push(creator.to_owned());
+    let mut answers = storage::snapshot(&[
+        select(
+            "SELECT user_id, displayname, avatar_url FROM accounts_v1_profiles WHERE user_id IN ($1)",
+            params![users],
+        ),
+        select("SELECT room_id FROM rooms_aliases WHERE alias = $1", params![alias.unwrap_or_default()]),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let profiles = next()?
+        .all::<(String, Option<String>, Option<String>)>()?
+        .into_iter()
+        .map(|(user, displayname, avatar_url)| ProfileRow { user, displayname, avatar_url })
+        .collect();
+    if next()?.first::<(String,)>()?.is_some() {
+        return Err(alias_taken());
+    }
+    Ok(profiles)
+}
+
+fn alias_taken() -> Error {
+    Error::new(ErrorCode::RoomInUse, "the alias belongs to another room")
+}
+
+fn refused(error: ComposeError) -> Error {
+    match error {
+        ComposeError::Refused(reason) => Error::new(ErrorCode::InvalidRoomState, reason),
+        other => other.into(),
+    }
+}
+
+/// Makes a room out of its first events; gives its id.
+pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error> {
+    for attempt in 0..ATTEMPTS {
+        // From version 12 the id is a hash: the same wish at the same millisecond would be the same room.
+        let now_ms = clock::now_ms() + attempt;
+        let (room_id, events) = compose(&founding, now_ms, attempt == 0)?;
+        let room = RoomRow {
+            room_id: room_id.clone(),
+            version: founding.version.clone(),
+            revision: 0,
+            extremities: Vec::new(),
+            group: 0,
+            base: 0,
+            chain: 0,
+        };
+        let new =
+            NewRoom { creator: founding.creator.to_owned(), published: founding.published, now_ms };
+        let mut batch = write(&room, Some(&new), &events)?;
+        if let Some(alias) = &founding.alias {
+            batch = batch.run(
+                "INSERT INTO rooms_aliases (alias, room_id, creator, created_ms) VALUES ($1, $2, $3, $4)",
+                params![alias, &room_id, founding.creator, now_ms],
+            );
+        }
+        match batch.commit() {
+            Ok(_) => return Ok(room_id),
+            Err(storage::Error::Conflict(0)) => {}
+            Err(storage::Error::Conflict(_)) if founding.alias.is_some() => {
+                return Err(alias_taken());
+            }
+            Err(storage::Error::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::new(ErrorCode::Unknown, "no free room id was found; try again").status(503))
+}
+
+fn compose(
+    founding: &Founding<'_>,
+    now_ms: u64,
+    first: bool,
+) -> std::result::Result<(String, Vec<NewEvent>), Error> {
+    let chosen = (!founding.version.room_id_is_hash())
+        .then(|| format!("!{}:{}", random::letters(18), crypto::tenant_name()));
+    let version = founding.version.clone();
+    let mut composer = Composer::new(version, chosen, Vec::new(), State::default(), now_ms);
+    let create =
+        Draft::state("m.room.create", "", founding.creator, founding.create_content.clone());
+    for draft in std::iter::once(&create).chain(&founding.drafts) {
+        composer.push(draft).map_err(refused)?;
+    }
+    if founding.from_client && first {
+        composer.ask_policies()?;
+    }
+    let room_id = composer.room_id().unwrap_or_default().to_owned();
+    ids::room(&room_id).map_err(|_| Error::internal("a new room has no id"))?;
+    Ok((room_id, composer.sign()?))
+}

@@ -1,0 +1,53 @@
+//! POST /join/{roomIdOrAlias} and POST /rooms/{roomId}/join.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>
+//!
+//! Errors: `M_NOT_FOUND` (no such room or alias here), `M_FORBIDDEN`, `M_UNABLE_TO_GRANT_JOIN` (restricted, and nobody
+//! here may let the user in), `M_INVALID_PARAM`.
+
+use serde::{Deserialize, Serialize};
+use tessera_sdk::http::{Answer, Request, Result};
+
+use super::change::{Verdict, Wish, change};
+use super::restricted::authoriser;
+use crate::directory::resolve;
+use crate::{api::body, ids};
+
+#[derive(Debug, Default, Deserialize)]
+struct Body {
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    room_id: &'a str,
+}
+
+/// POST /join/{roomIdOrAlias}.
+pub fn by_id_or_alias(request: &Request) -> Result {
+    let room_id = resolve(request.param("roomIdOrAlias"))?;
+    join(request, &room_id)
+}
+
+/// POST /rooms/{roomId}/join.
+pub fn by_id(request: &Request) -> Result {
+    join(request, ids::room(request.param("roomId"))?)
+}
+
+fn join(request: &Request, room_id: &str) -> Result {
+    let body: Body = body::of(request)?;
+    let user = request.user()?;
+    let authoriser = authoriser(room_id, user)?;
+    let wish = Wish {
+        room_id,
+        sender: user,
+        target: user,
+        membership: "join",
+        reason: body.reason.as_deref(),
+        content: Default::default(),
+        authoriser: authoriser.as_deref(),
+    };
+    change(&wish, |before, _| Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send }))?;
+    Answer::json(&Response { room_id })
+}

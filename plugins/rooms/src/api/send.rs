@@ -1,0 +1,3 @@
+//! Sending events. <https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room>
+
+pub mod message;

@@ -1,0 +1,79 @@
+//! Redactions: what is pruned, and who may.
+
+use ruma::canonical_json::{CanonicalJsonObject, redact_in_place};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{Batch, Select, select};
+
+use crate::core::power::Power;
+use crate::store::View;
+
+/// An event that is to be redacted.
+#[derive(Debug, Clone)]
+pub struct Target {
+    event_id: String,
+    room_id: String,
+    /// None if it is pruned already.
+    pruned: Option<String>,
+}
+
+impl Target {
+    /// The SELECT whose answer [`Target::read`] takes.
+    pub fn select(event_id: &str) -> Select {
+        select(
+            "SELECT room_id, type, sender, redacted_by, json FROM rooms_events
+             WHERE event_id = $1 AND stream = TRUE AND rejected = FALSE",
+            params![event_id],
+        )
+    }
+
+    /// Reads the event and checks that `user` may redact it. `extra` is the number of its SELECT in the view.
+    /// Spec: client-server API, Redactions, and room version 3, Handling redactions.
+    ///
+    /// # Errors
+    /// `M_NOT_FOUND` if the room has no such event, `M_FORBIDDEN` if the user has not the power.
+    pub fn read(view: &mut View, extra: usize, event_id: &str, user: &str) -> Result<Self, Error> {
+        let row = view.extra(extra).first::<(String, String, String, Option<String>, String)>()?;
+        let Some((room_id, kind, sender, redacted_by, json)) =
+            row.filter(|row| row.0 == view.room.room_id)
+        else {
+            return Err(Error::not_found("the room has no such event"));
+        };
+        if kind == "m.room.create" {
+            return Err(Error::forbidden("the create event cannot be redacted"));
+        }
+        if !Power::of(&view.room.version, &view.state).may_redact(user, &sender) {
+            return Err(Error::forbidden("not enough power to redact the event of another user"));
+        }
+        let pruned = match redacted_by {
+            Some(_) => None,
+            None => {
+                let mut object: CanonicalJsonObject =
+                    serde_json::from_str(&json).map_err(Error::internal)?;
+                redact_in_place(&mut object, &view.room.version.rules().redaction, None)
+                    .map_err(Error::internal)?;
+                Some(serde_json::to_string(&object).map_err(Error::internal)?)
+            }
+        };
+        Ok(Self { event_id: event_id.to_owned(), room_id, pruned })
+    }
+
+    /// Prunes the event in the commit that stores the redaction.
+    pub fn write(self, batch: Batch, redaction: &str) -> Batch {
+        let Some(pruned) = self.pruned else {
+            return batch;
+        };
+        batch
+            .run(
+                "UPDATE rooms_events SET json = $2, redacted_by = $3 WHERE event_id = $1",
+                params![&self.event_id, pruned, redaction],
+            )
+            .run("DELETE FROM rooms_relations WHERE event_id = $1", params![&self.event_id])
+            .run(
+                "UPDATE rooms_memberships SET display_name = NULL, avatar_url = NULL
+                 WHERE room_id = $1 AND event_id = $2",
+                params![&self.room_id, &self.event_id],
+            )
+            .text("messages", &self.event_id, &self.room_id, None)
+    }
+}
