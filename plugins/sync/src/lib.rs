@@ -1,7 +1,12 @@
 //! What clients read. Owns no rows: it reads the views of `docs/views.md`.
 
+mod aggregate;
+mod context;
 pub mod event;
 pub mod filter;
+mod history;
+mod messages;
+mod relations;
 pub mod sync;
 pub mod token;
 pub mod visibility;
@@ -10,7 +15,12 @@ use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest;
 use tessera_sdk::http::{self, Outcome, Principal, Route, WakeReason, WireRequest};
 
 /// One entry for each route of `plugin.toml`.
-pub const ROUTES: &[Route] = &[Route::parking("sync", sync::handle, sync::resume)];
+pub const ROUTES: &[Route] = &[
+    Route::parking("sync", sync::handle, sync::resume),
+    Route::new("messages", messages::handle),
+    Route::new("context", context::handle),
+    Route::new("relations", relations::handle),
+];
 
 /// The plug-in.
 #[derive(Debug)]

@@ -1,0 +1,134 @@
+//! What events carry beyond themselves: redactions and bundled aggregations.
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{FromRow, RowError, Rows, Select, Value as SqlValue, select};
+
+use crate::event::{COLUMNS, EventRow, Extra, TRANSACTION, Writer};
+
+/// Edits and references looked at in one go.
+const MAX_RELATED: i64 = 2_000;
+
+/// A related event and what it relates to.
+struct Related {
+    parent: String,
+    kind: String,
+    count: i64,
+    participated: bool,
+    event: EventRow,
+}
+
+impl FromRow for Related {
+    fn from_row(mut row: Vec<SqlValue>) -> Result<Self, RowError> {
+        let event = row.split_off(row.len().min(4));
+        let (parent, kind, count, participated): (String, String, i64, i64) = <_>::from_row(row)?;
+        let event = EventRow::from_row(event)?;
+        Ok(Self { parent, kind, count, participated: participated > 0, event })
+    }
+}
+
+/// Reads what belongs to events: three answers, for [`extras`].
+pub(crate) fn selects(user: &str, device: Option<&str>, events: &[EventRow]) -> Vec<Select> {
+    let device = device.unwrap_or("");
+    let ids: Vec<String> = events.iter().map(|event| event.event_id.clone()).collect();
+    let redactions: Vec<String> = events.iter().filter_map(|e| e.redacted_by.clone()).collect();
+    vec![
+        select(
+            &format!(
+                "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.event_id IN ($3)"
+            ),
+            params![user, device, redactions],
+        ),
+        select(
+            &format!(
+                "SELECT r.relates_to, r.rel_type, 0, 0, {COLUMNS} FROM rooms_v1_relations r \
+                 JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} \
+                 WHERE r.relates_to IN ($3) AND r.rel_type IN ('m.replace', 'm.reference') \
+                 AND e.redacted_by IS NULL ORDER BY r.position DESC LIMIT $4"
+            ),
+            params![user, device, ids.clone(), MAX_RELATED],
+        ),
+        select(
+            &format!(
+                "SELECT t.root, 'm.thread', t.n, t.mine, {COLUMNS} FROM (SELECT r.relates_to AS root, \
+                 COUNT(r.event_id) AS n, MAX(r.position) AS latest, \
+                 SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_relations r \
+                 JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.relates_to IN ($3) \
+                 AND r.rel_type = 'm.thread' AND c.redacted_by IS NULL GROUP BY r.relates_to) t \
+                 JOIN rooms_v1_events e ON e.position = t.latest {TRANSACTION}"
+            ),
+            params![user, device, ids],
+        ),
+    ]
+}
+
+/// What the answers say of each event. Redactions and aggregations are written with `writer`.
+///
+/// # Errors
+/// A view is not as documented.
+pub(crate) fn extras(
+    writer: &Writer<'_>,
+    user: &str,
+    events: &[EventRow],
+    answers: &mut impl Iterator<Item = Rows>,
+) -> Result<HashMap<String, Extra>, Error> {
+    let writer = Writer { fields: None, federation: false, ..writer.clone() };
+    let write = |row: &EventRow, extra: Extra| -> Result<Value, Error> {
+        let raw = writer.write(row, extra)?;
+        serde_json::from_str(raw.get()).map_err(Error::internal)
+    };
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let redactions: Vec<EventRow> = next()?.all()?;
+    let related: Vec<Related> = next()?.all()?;
+    let threads: Vec<Related> = next()?.all()?;
+    let mut extras: HashMap<String, Extra> = HashMap::new();
+    for event in events {
+        let mut extra = Extra::default();
+        if let Some(row) =
+            redactions.iter().find(|r| Some(&r.event_id) == event.redacted_by.as_ref())
+        {
+            extra.redacted_because = Some(write(row, Extra::default())?);
+            extras.insert(event.event_id.clone(), extra);
+            continue;
+        }
+        let mut bundle = serde_json::Map::new();
+        let of_event = |r: &&Related| r.parent == event.event_id;
+        // Newest first, so the first edit by the sender of an event of the same type is the one in force.
+        let is_edit = |r: &&Related| {
+            r.kind == "m.replace"
+                && event.state_key.is_none()
+                && r.event.sender == event.sender
+                && r.event.kind == event.kind
+        };
+        if let Some(edit) = related.iter().filter(of_event).find(is_edit) {
+            bundle.insert("m.replace".to_owned(), write(&edit.event, Extra::default())?);
+        }
+        let references: Vec<Value> = related
+            .iter()
+            .rev()
+            .filter(of_event)
+            .filter(|r| r.kind == "m.reference")
+            .map(|r| json!({ "event_id": r.event.event_id }))
+            .collect();
+        if !references.is_empty() {
+            bundle.insert("m.reference".to_owned(), json!({ "chunk": references }));
+        }
+        if let Some(thread) = threads.iter().find(of_event) {
+            let summary = json!({
+                "latest_event": write(&thread.event, Extra::default())?,
+                "count": thread.count,
+                "current_user_participated": thread.participated || event.sender == user,
+            });
+            bundle.insert("m.thread".to_owned(), summary);
+        }
+        if !bundle.is_empty() {
+            extra.relations = Some(Value::Object(bundle));
+            extras.insert(event.event_id.clone(), extra);
+        }
+    }
+    Ok(extras)
+}

@@ -1,0 +1,103 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{ClientFormat, Error};
+use tessera_sdk::storage::{self, select};
+use tessera_sdk::{clock, params};
+
+use crate::event::{COLUMNS, EventRow, Extra, TRANSACTION, Writer};
+use crate::history::{self, Reader};
+use crate::token::Token;
+
+#[derive(Serialize)]
+struct Body {
+    start: String,
+    end: String,
+    event: Box<RawValue>,
+    events_before: Vec<Box<RawValue>>,
+    events_after: Vec<Box<RawValue>>,
+    state: Vec<Box<RawValue>>,
+}
+
+/// # Errors
+/// `M_FORBIDDEN` for who may not read the room; `M_NOT_FOUND` for an event that is not there or not to be seen.
+pub(crate) fn handle(request: &Request) -> Result {
+    let limit = i64::try_from(history::limit(request)?).unwrap_or(i64::MAX);
+    let filter = history::filter(request)?;
+    let reader = Reader::of(request)?;
+    let device = reader.device.unwrap_or("");
+    let event: Option<EventRow> = storage::query(
+        &format!(
+            "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} \
+             WHERE e.event_id = $3 AND e.room_id = $4 AND NOT e.rejected"
+        ),
+        params![reader.user, device, request.param("eventId"), reader.room_id],
+    )?
+    .first()?;
+    let event = event
+        .filter(|event| reader.view.sees(event.position))
+        .ok_or_else(|| Error::not_found("there is no such event"))?;
+
+    let around = |condition: &str, order: &str| {
+        format!(
+            "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 \
+             AND e.position {condition} AND e.stream AND NOT e.rejected ORDER BY e.position {order} LIMIT $5"
+        )
+    };
+    // The limit counts all events around; before gets the larger half.
+    let (before, after) = (limit - limit / 2, limit / 2);
+    let params = |n: i64| params![reader.user, device, reader.room_id, event.position, n];
+    let mut answers = storage::snapshot(&[
+        select(&around("< $4", "DESC"), params(before)),
+        select(&around("> $4", "ASC"), params(after)),
+        select(
+            "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
+             FROM rooms_v1_current_state WHERE room_id = $1",
+            params![reader.room_id],
+        ),
+    ])?
+    .answers();
+    let mut next = || -> std::result::Result<Vec<EventRow>, Error> {
+        Ok(answers.next().map_or(Ok(Vec::new()), |rows| rows.all())?)
+    };
+    let allowed = |rows: Vec<EventRow>| -> Vec<EventRow> {
+        rows.into_iter()
+            .filter(|row| reader.view.sees(row.position))
+            .filter(|row| filter.allows(&row.kind, &row.sender, &row.json))
+            .collect()
+    };
+    let (before, after, state) = (allowed(next()?), allowed(next()?), next()?);
+
+    let start = before.last().map_or(event.position, |row| row.position) - 1;
+    let end = after.last().map_or(event.position, |row| row.position);
+    let shown: Vec<EventRow> =
+        [event].into_iter().chain(before.iter().cloned()).chain(after).collect();
+    let (mut written, _) = reader.write(&shown, false)?;
+    let events_after = written.split_off(1 + before.len());
+    let events_before = written.split_off(1);
+    let event = written.pop().ok_or_else(|| Error::internal("the event got lost"))?;
+    let writer = Writer {
+        now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
+        format: ClientFormat::WithRoomId,
+        fields: None,
+        federation: false,
+    };
+    let speaks = |row: &EventRow| shown.iter().any(|e| Some(&e.sender) == row.state_key.as_ref());
+    let state = state
+        .iter()
+        .filter(|row| !filter.lazy_load_members || row.kind != "m.room.member" || speaks(row))
+        .map(|row| writer.write(row, Extra::default()))
+        .collect::<std::result::Result<_, _>>()?;
+    Answer::json(&Body {
+        start: Token(start).to_string(),
+        end: Token(end).to_string(),
+        event,
+        events_before,
+        events_after,
+        state,
+    })
+}

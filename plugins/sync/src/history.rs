@@ -1,0 +1,150 @@
+//! What the endpoints share that read a room's past.
+
+use serde_json::value::RawValue;
+use tessera_sdk::http::Request;
+use tessera_sdk::matrix::{ClientFormat, Error};
+use tessera_sdk::storage::{self, select};
+use tessera_sdk::{clock, params};
+
+use crate::aggregate;
+use crate::event::{EventRow, Extra, Writer};
+use crate::filter::EventFilter;
+use crate::visibility::{self, Setting, Visibility};
+
+/// Where the request names no limit.
+const DEFAULT_LIMIT: usize = 10;
+/// The most events of one answer.
+const MAX_LIMIT: usize = 1000;
+
+/// A reader in a room.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub user: &'a str,
+    pub device: Option<&'a str>,
+    pub room_id: &'a str,
+    pub view: Visibility,
+}
+
+impl<'a> Reader<'a> {
+    /// Finds out what the asking user may read. One storage call.
+    ///
+    /// # Errors
+    /// `M_FORBIDDEN` for who never was in the room, unless it is world readable now.
+    pub(crate) fn of(request: &'a Request) -> Result<Self, Error> {
+        let (user, room_id) = (request.user()?, request.param("roomId"));
+        let rooms = [room_id.to_owned()];
+        let moment = storage::snapshot(&[
+            visibility::select_settings(&rooms),
+            visibility::select_memberships(user, &rooms),
+        ])?;
+        let mut answers = moment.answers();
+        let mut view = Visibility::default();
+        if let (Some(settings), Some(memberships)) = (answers.next(), answers.next()) {
+            let settings = visibility::read_settings(settings)?;
+            view.settings = settings.into_iter().map(|(_, from, s)| (from, s)).collect();
+            let memberships = visibility::read_memberships(memberships)?;
+            view.memberships = memberships.into_iter().map(|(_, from, m)| (from, m)).collect();
+        }
+        let was_in = view.memberships.iter().any(|(_, m)| m == "join");
+        let open = view.settings.last().is_some_and(|(_, s)| *s == Setting::WorldReadable);
+        if !was_in && !open {
+            return Err(Error::forbidden("you are not in this room"));
+        }
+        Ok(Self { user, device: request.device(), room_id, view })
+    }
+
+    /// The position past which the reader sees nothing: that of their leave, unless the room is world readable.
+    pub(crate) fn last_position(&self) -> i64 {
+        let open = self.view.settings.iter().any(|(_, s)| *s == Setting::WorldReadable);
+        match self.view.memberships.last() {
+            Some((left, membership)) if membership != "join" && !open => *left,
+            _ => i64::MAX,
+        }
+    }
+
+    /// Writes events with their redactions and aggregations, and for `lazy` the member events of their senders. One storage call.
+    pub(crate) fn write(
+        &self,
+        events: &[EventRow],
+        lazy: bool,
+    ) -> Result<(Vec<Box<RawValue>>, Vec<Box<RawValue>>), Error> {
+        if events.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let writer = Writer {
+            now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
+            format: ClientFormat::WithRoomId,
+            fields: None,
+            federation: false,
+        };
+        let mut selects = aggregate::selects(self.user, self.device, events);
+        if lazy {
+            let mut senders: Vec<String> = events.iter().map(|e| e.sender.clone()).collect();
+            senders.sort_unstable();
+            senders.dedup();
+            selects.push(select(
+                "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
+                 FROM rooms_v1_current_state \
+                 WHERE room_id = $1 AND type = 'm.room.member' AND state_key IN ($2)",
+                params![self.room_id, senders],
+            ));
+        }
+        let mut answers = storage::snapshot(&selects)?.answers();
+        let mut extras = aggregate::extras(&writer, self.user, events, &mut answers)?;
+        let written = events
+            .iter()
+            .map(|event| {
+                let extra = extras.remove(&event.event_id).unwrap_or_default();
+                let membership = Some(self.view.membership_at(event.position).to_owned());
+                writer.write(event, Extra { membership, ..extra })
+            })
+            .collect::<Result<_, _>>()?;
+        let members: Vec<EventRow> = match answers.next() {
+            Some(rows) => rows.all()?,
+            None => Vec::new(),
+        };
+        let state = members
+            .iter()
+            .map(|row| writer.write(row, Extra::default()))
+            .collect::<Result<_, _>>()?;
+        Ok((written, state))
+    }
+}
+
+/// The query parameter `limit`, within bounds.
+pub(crate) fn limit(request: &Request) -> Result<usize, Error> {
+    let limit: Option<u64> = request.query_as("limit")?;
+    Ok(limit.map_or(DEFAULT_LIMIT, |n| usize::try_from(n).unwrap_or(MAX_LIMIT).min(MAX_LIMIT)))
+}
+
+/// The query parameter `filter` of the endpoints that take one for events.
+pub(crate) fn filter(request: &Request) -> Result<EventFilter, Error> {
+    match request.query("filter") {
+        None | Some("") => Ok(EventFilter::default()),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            let text = format!("filter: {error}");
+            if error.is_data() { Error::bad_json(text) } else { Error::not_json(text) }
+        }),
+    }
+}
+
+/// Which way to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From old to new.
+    Forward,
+    /// From new to old.
+    Backward,
+}
+
+impl Direction {
+    /// The query parameter `dir`.
+    pub(crate) fn of(request: &Request) -> Result<Option<Self>, Error> {
+        match request.query("dir") {
+            None => Ok(None),
+            Some("b") => Ok(Some(Self::Backward)),
+            Some("f") => Ok(Some(Self::Forward)),
+            Some(_) => Err(Error::invalid_param("dir must be b or f")),
+        }
+    }
+}
