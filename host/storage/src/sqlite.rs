@@ -43,6 +43,9 @@ use session::Fence;
 /// Fences kept: one per plug-in and set of grants.
 const MAX_FENCES: usize = 1_024;
 
+/// Fences by plug-in and its sorted grants.
+type Fences = HashMap<(String, Vec<String>), Arc<Fence>>;
+
 /// An open database.
 pub(crate) struct Engine {
     config: DatabaseConfig,
@@ -50,7 +53,7 @@ pub(crate) struct Engine {
     queue: mpsc::Sender<Work>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
-    fences: Mutex<HashMap<(String, Vec<String>), Arc<Fence>>>,
+    fences: Mutex<Fences>,
 }
 
 impl Drop for Engine {

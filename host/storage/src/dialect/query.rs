@@ -285,7 +285,10 @@ impl Emit<'_> {
                 self.push(")");
                 Ok(())
             }
-            JoinConstraint::None => Ok(()),
+            JoinConstraint::None if matches!(join.join_operator, JoinOperator::CrossJoin(_)) => {
+                Ok(())
+            }
+            JoinConstraint::None => Err("JOIN without ON or USING: write CROSS JOIN".to_owned()),
             JoinConstraint::Natural => Err("NATURAL: not in the dialect".to_owned()),
         }
     }
@@ -316,6 +319,9 @@ impl Emit<'_> {
                 self.alias(alias.as_ref())
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
+                if alias.is_none() {
+                    return Err("subquery in FROM without an alias".to_owned());
+                }
                 self.push("(");
                 self.query(subquery)?;
                 self.push(")");

@@ -79,6 +79,8 @@ impl CommitJob {
     ) -> Result<(), Error> {
         let batch = &self.batch;
         let mut budget = batch.budget;
+        let deadline = Instant::now() + batch.time;
+        writer.raw.set_deadline(Some(deadline));
         for (index, statement) in batch.statements.iter().enumerate() {
             let conflict =
                 || Error::Conflict { statement: u32::try_from(index).unwrap_or(u32::MAX) };
@@ -88,6 +90,10 @@ impl CommitJob {
             let once = [Vec::new()];
             let rows = if statement.rows.is_empty() { &once } else { statement.rows.as_slice() };
             for params in rows {
+                // The engine looks at the clock within long statements only.
+                if Instant::now() >= deadline {
+                    return Err(Error::Timeout);
+                }
                 let compiled = &statement.compiled;
                 exec::run(&mut writer.raw, compiled, params, first, &mut budget, &mut returned)
                     .map_err(|fault| match fault {
@@ -185,7 +191,6 @@ impl Member for CommitJob {
             committed.first_position = first;
             writer.counters.position += u64::from(self.batch.positions);
         }
-        writer.raw.set_deadline(Some(Instant::now() + self.batch.time));
         self.statements(writer, first, &mut committed)?;
         self.messages(writer, committed.first_position)?;
         for entry in &self.batch.full_text {

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::dialect::{Compiled, Rules, compile};
 use crate::{
-    Batch, Committed, Error, Hit, Limits, Query, Rows, SessionGrant, Snapshot, Statement, Value,
+    Batch, Committed, Error, FullTextEntry, Hit, Limits, Message, Query, Rows, SessionGrant,
+    Snapshot, Statement, Value,
 };
 
 use super::authorizer::Mode;
@@ -23,6 +24,12 @@ use super::{Engine, MAX_FENCES, fulltext, gone, params, shared};
 
 /// Bytes of SQL text kept compiled per fence.
 const COMPILED_BYTES: u64 = 2 << 20;
+/// Positions of one commit: each is a number that readers step over.
+const MAX_POSITIONS: u32 = 10_000;
+/// Bytes of a commit's id.
+const MAX_ID: usize = 255;
+/// Bytes of a message's payload: messages speak of rows, they do not carry them.
+const MAX_PAYLOAD: usize = 256 << 10;
 /// Rows of one search.
 const MAX_HITS: u32 = 1_000;
 
@@ -212,13 +219,7 @@ impl EngineSession {
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let limits = &self.limits;
-        let entries = batch.statements.len() + batch.messages.len() + batch.full_text.len();
-        if entries > limits.statements {
-            return Err(Error::TooLarge(format!(
-                "more than {} statements, messages and entries",
-                limits.statements
-            )));
-        }
+        check(&batch, limits)?;
         let compiler = self.fence.compiler(&self.engine);
         let mut bytes = limits.bytes;
         let mut statements = Vec::with_capacity(batch.statements.len());
@@ -237,12 +238,7 @@ impl EngineSession {
                 })?;
             statements.push(ready);
         }
-        let texts = batch.messages.iter().map(|m| m.topic.len() + m.key.len() + m.payload.len());
-        let entries = batch
-            .full_text
-            .iter()
-            .map(|e| e.key.len() + e.group.len() + e.text.as_ref().map_or(0, String::len));
-        if texts.chain(entries).sum::<usize>() > bytes {
+        if loose_bytes(&batch.messages, &batch.full_text) > bytes {
             return Err(Error::TooLarge("the batch has too many bytes".to_owned()));
         }
         let ready = ReadyBatch {
@@ -315,6 +311,42 @@ impl EngineSession {
     pub(crate) fn plugin(&self) -> &str {
         &self.fence.plugin
     }
+}
+
+/// What can be said of a batch before its statements are looked at.
+fn check(batch: &Batch, limits: &Limits) -> Result<(), Error> {
+    let parts = [&batch.statements.len(), &batch.messages.len(), &batch.full_text.len()];
+    if parts.into_iter().chain([&batch.wake.len()]).any(|n| *n > limits.statements) {
+        return Err(Error::TooLarge(format!(
+            "more than {} statements, messages, entries or wake topics",
+            limits.statements
+        )));
+    }
+    if batch.positions > MAX_POSITIONS {
+        return Err(Error::TooLarge(format!("more than {MAX_POSITIONS} positions")));
+    }
+    if batch.id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
+        return Err(Error::TooLarge(format!("commit id of more than {MAX_ID} bytes")));
+    }
+    if batch.messages.iter().any(|m| m.payload.len() > MAX_PAYLOAD) {
+        return Err(Error::TooLarge(format!("payload of more than {MAX_PAYLOAD} bytes")));
+    }
+    let messages = batch.messages.iter().flat_map(|m| [&m.topic, &m.key, &m.payload]);
+    let entries =
+        batch.full_text.iter().flat_map(|e| [&e.key, &e.group].into_iter().chain(&e.text));
+    if messages.chain(entries).chain(&batch.id).any(|text| text.contains('\0')) {
+        return Err(Error::Invalid("U+0000 in an id, a message or a full-text entry".to_owned()));
+    }
+    Ok(())
+}
+
+/// Bytes of a batch that are not parameters.
+fn loose_bytes(messages: &[Message], entries: &[FullTextEntry]) -> usize {
+    let messages = messages.iter().map(|m| m.topic.len() + m.key.len() + m.payload.len());
+    let entries = entries
+        .iter()
+        .map(|e| e.key.len() + e.group.len() + e.text.as_ref().map_or(0, String::len));
+    messages.chain(entries).sum()
 }
 
 /// Begins a read transaction; the first read fixes its moment.

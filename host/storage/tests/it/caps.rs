@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use tessera_storage::{
-    Batch, DatabaseConfig, Error, Limits, Session, SessionGrant, Statement, Value,
+    Batch, DatabaseConfig, Error, Limits, Message, Session, SessionGrant, Statement, Value,
 };
 
 use crate::support::{Fixture, count, event, query, statement, text};
@@ -73,9 +73,34 @@ async fn caps_on_rows_bytes_and_counts_hold() {
     assert!(matches!(statements.snapshot(vec![select(); 3]).await, Err(Error::TooLarge(_))));
     let batch = Batch { statements: vec![Statement::default(); 3], ..Batch::default() };
     assert!(matches!(statements.commit(batch).await, Err(Error::TooLarge(_))));
+    let message = |payload: String| Message { payload, ..Message::default() };
+    for batch in [
+        Batch { positions: 10_001, ..Batch::default() },
+        Batch { id: Some("x".repeat(256)), ..Batch::default() },
+        Batch { messages: vec![message("x".repeat(300_000))], ..Batch::default() },
+        Batch { wake: vec![String::new(); 1_001], ..Batch::default() },
+    ] {
+        let got = all.commit(batch).await;
+        assert!(matches!(got, Err(Error::TooLarge(_))), "{got:?}");
+    }
+    let nul = Batch { messages: vec![message("\0".to_owned())], ..Batch::default() };
+    assert!(matches!(all.commit(nul).await, Err(Error::Invalid(_))));
     let two = query("SELECT $1, $2", vec![Value::Null, Value::Null]);
     assert!(matches!(params.query(two).await, Err(Error::TooLarge(_))));
     assert!(matches!(sql.query(select()).await, Err(Error::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn many_short_statements_are_stopped_too() {
+    let f = Fixture::new().await;
+    let rooms = limited(&f, Limits { time: Duration::from_millis(20), ..Limits::default() });
+    let delete = "DELETE FROM rooms_events WHERE position < 0".to_owned();
+    let rows = vec![Vec::new(); 2_000_000];
+    let batch = Batch {
+        statements: vec![Statement { sql: delete, rows, expect: None }],
+        ..Batch::default()
+    };
+    assert_eq!(rooms.commit(batch).await, Err(Error::Timeout));
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ const HOSTILE_READS: &[&str] = &[
     "SELECT * FROM sync_seen TABLESAMPLE SYSTEM (10)",
     "SELECT * FROM sync_seen, LATERAL (SELECT 1) AS y",
     "SELECT at > 1, * FROM sync_seen",
+    "SELECT 1 FROM sync_seen JOIN rooms_v1_events",
+    "SELECT a FROM (SELECT 1 AS a)",
     "SELECT \u{0}",
     "EXPLAIN SELECT 1",
     "PRAGMA table_info(rooms_secrets)",
