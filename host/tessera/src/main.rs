@@ -1,1 +1,50 @@
-fn main() {}
+//! The Tessera homeserver: a host for plug-ins, and the tools of its operator.
+
+mod admin;
+mod cli;
+mod commands;
+mod files;
+mod folder;
+mod logging;
+mod manifests;
+mod metrics;
+mod server;
+mod service;
+mod settings;
+mod topics;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, ConfigCommand, PluginCommand};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(settings) => commands::run::run(&settings),
+        Command::Plugin(PluginCommand::Inspect { file, json }) => {
+            commands::inspect::run(&file, json)
+        }
+        Command::Plugin(PluginCommand::List(settings)) => commands::plugins::list(&settings),
+        Command::Plugin(PluginCommand::Status { settings, json }) => {
+            commands::plugins::status(&settings, json)
+        }
+        Command::Topics(arguments) => commands::topics::run(arguments),
+        Command::Check(settings) => commands::check::run(&settings),
+        Command::Config(ConfigCommand::Default) => {
+            print!("{}", settings::DEFAULT);
+            Ok(())
+        }
+        Command::Schema { out } => commands::schema::run(&out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

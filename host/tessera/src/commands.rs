@@ -1,0 +1,8 @@
+//! One module for each command.
+
+pub(crate) mod check;
+pub(crate) mod inspect;
+pub(crate) mod plugins;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod topics;

@@ -1,0 +1,18 @@
+//! `tessera run`
+
+use anyhow::{Context, Result};
+
+use crate::{cli::Settings, logging, server, settings::refuse_what_is_not_served};
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(settings: &Settings) -> Result<()> {
+    let descriptor = settings.descriptor()?;
+    refuse_what_is_not_served(&descriptor)?;
+    logging::start(&descriptor.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tessera")
+        .build()
+        .context("cannot start the threads of the server")?;
+    runtime.block_on(server::run(&descriptor))
+}

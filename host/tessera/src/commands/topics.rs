@@ -1,0 +1,133 @@
+//! `tessera topics`: through the running server, else on the database itself.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use tessera_manifest::Descriptor;
+use tessera_storage::{Database, DatabaseConfig, Wake};
+
+use crate::{
+    admin::{self, Question},
+    cli::{Letters, Topics, TopicsCommand},
+    folder::{DataFolder, Taken, admin_socket},
+    topics::{self, Action, Chosen, Report},
+};
+
+/// Nobody is here to be woken.
+struct Nobody;
+
+impl Wake for Nobody {
+    fn committed(&self, _: &[String], _: u64) {}
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: Topics) -> Result<()> {
+    let descriptor = arguments.settings.descriptor()?;
+    let command = arguments.command.unwrap_or(TopicsCommand::List { payloads: false });
+    let data = &descriptor.server.data;
+    if !data.is_dir() {
+        bail!("there is no data folder {}; name the server's with --data DIR", data.display());
+    }
+    let folder = match DataFolder::try_open(data)? {
+        Taken::Another(_) => None,
+        Taken::Mine(folder) => Some(folder),
+    };
+    let place = Place { descriptor: &descriptor, folder };
+    match command {
+        TopicsCommand::List { payloads } => print!("{}", show(&place.report()?, payloads)),
+        TopicsCommand::Retry(letters) => {
+            println!("{} to be delivered again", place.act(Action::Retry, letters)?);
+        }
+        TopicsCommand::Drop(letters) => println!("{} dropped", place.act(Action::Drop, letters)?),
+    }
+    Ok(())
+}
+
+/// Where the topics are: on the disk, or with a running server.
+struct Place<'a> {
+    descriptor: &'a Descriptor,
+    /// Held by this process; otherwise a server holds it.
+    folder: Option<DataFolder>,
+}
+
+impl Place<'_> {
+    fn report(&self) -> Result<Report> {
+        match &self.folder {
+            None => self.ask(&Question::Topics),
+            Some(folder) => self.on_disk(folder, async |database| topics::report(&database).await),
+        }
+    }
+
+    fn act(&self, action: Action, letters: Letters) -> Result<u64> {
+        let ids = (!letters.all).then_some(letters.ids);
+        let chosen = Chosen { consumer: letters.consumer, ids };
+        match &self.folder {
+            None => self.ask(&Question::Letters { action, chosen }),
+            Some(folder) => {
+                self.on_disk(folder, async |database| topics::act(&database, action, &chosen).await)
+            }
+        }
+    }
+
+    fn ask<T: serde::de::DeserializeOwned>(&self, question: &Question) -> Result<T> {
+        let data = &self.descriptor.server.data;
+        admin::ask(&admin_socket(data), question)
+    }
+
+    fn on_disk<T>(
+        &self,
+        folder: &DataFolder,
+        work: impl AsyncFnOnce(Database) -> Result<T>,
+    ) -> Result<T> {
+        let tenant = self.descriptor.tenant.name.as_str();
+        let path = folder.database(tenant);
+        if !path.is_file() {
+            let others = folder.tenants()?.join(", ");
+            bail!(
+                "no database of `{tenant}` in {} (there are: {others}); name the server with --server-name NAME",
+                folder.path().display()
+            );
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let config = DatabaseConfig { readers: 1, ..DatabaseConfig::default() };
+            let database = Database::open(&path, config, Arc::new(Nobody))
+                .await
+                .with_context(|| format!("cannot open {}", path.display()))?;
+            let result = work(database.clone()).await;
+            database.close().await;
+            result
+        })
+    }
+}
+
+fn show(report: &Report, payloads: bool) -> String {
+    let mut text = String::new();
+    if report.consumers.is_empty() {
+        text.push_str("no plug-in consumes a topic\n");
+    }
+    for entry in &report.consumers {
+        let _ = writeln!(
+            text,
+            "{} → {}: {} waiting, {} dead",
+            entry.topic, entry.consumer, entry.pending, entry.dead
+        );
+    }
+    for letter in &report.letters {
+        let _ = writeln!(
+            text,
+            "\ndead letter {} of {}: topic {}, key {}, {} attempts\n  {}",
+            letter.id, letter.consumer, letter.topic, letter.key, letter.attempts, letter.error
+        );
+        if payloads {
+            let _ = writeln!(text, "  {}", letter.payload);
+        }
+    }
+    if report.more {
+        text.push_str("\nthere are more dead letters\n");
+    }
+    if !report.letters.is_empty() {
+        text.push_str("\n`tessera topics retry CONSUMER ID…` delivers again, `tessera topics drop CONSUMER ID…` forgets\n");
+    }
+    text
+}

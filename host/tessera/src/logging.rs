@@ -1,0 +1,30 @@
+//! Log lines go to stderr: for a person on a terminal, else one JSON object each.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::{Context, Result};
+use tessera_manifest::{Log, LogFormat};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Starts logging. The environment's `RUST_LOG` goes before the descriptor's level.
+pub(crate) fn start(log: &Log) -> Result<()> {
+    let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
+    let level = level.as_deref().unwrap_or(&log.level);
+    let filter = EnvFilter::try_new(level).with_context(|| {
+        format!("`[log] level`: `{level}` is no filter; use a level such as \"info\", or \"warn,tessera_http=debug\"")
+    })?;
+    let human = match log.format {
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => stderr().is_terminal(),
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    if human {
+        let layer = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+        registry.with(layer).try_init()?;
+    } else {
+        let layer = fmt::layer().json().flatten_event(true).with_writer(stderr);
+        registry.with(layer).try_init()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The Prometheus endpoint, on an address of its own.
+
+use std::{fmt::Write as _, fs, future::Future, sync::Arc};
+
+use anyhow::{Context, Result};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Encoder, Registry, TextEncoder};
+use tessera_bus::Bus;
+use tessera_manifest::ListenAddr;
+use tessera_storage::{Database, Stats};
+use tokio::net::TcpListener;
+
+use crate::server::Deliveries;
+
+/// What the figures are taken from.
+pub(crate) struct Sources {
+    pub(crate) registry: Registry,
+    pub(crate) tenant: String,
+    pub(crate) database: Database,
+    pub(crate) bus: Bus,
+    pub(crate) deliveries: Arc<Deliveries>,
+}
+
+/// Takes the address.
+pub(crate) async fn bind(address: ListenAddr) -> Result<TcpListener> {
+    TcpListener::bind(address.get()).await.with_context(|| {
+        format!("cannot listen on {address} for metrics; choose another with --metrics ADDR, or `--metrics off`")
+    })
+}
+
+/// Serves `/metrics` until `stop` is over.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    sources: Arc<Sources>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let router = Router::new().route("/metrics", get(show)).with_state(sources);
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+        tracing::error!(%error, "the metrics endpoint ended");
+    }
+}
+
+async fn show(State(sources): State<Arc<Sources>>) -> Response {
+    let mut text = Vec::new();
+    let encoder = TextEncoder::new();
+    if let Err(error) = encoder.encode(&sources.registry.gather(), &mut text) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+    }
+    text.extend(sources.lines().into_bytes());
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(CONTENT_TYPE, kind)], text).into_response()
+}
+
+impl Sources {
+    /// What others count in numbers of their own, in Prometheus' text form.
+    fn lines(&self) -> String {
+        let mut text = String::new();
+        process(&mut text);
+        let tenant = format!("{{tenant=\"{}\"}}", self.tenant);
+        storage(&mut text, &tenant, &self.database.stats());
+        line(&mut text, "tessera_storage_horizon", "gauge", &tenant, self.database.horizon());
+        line(&mut text, "tessera_bus_subscriptions", "gauge", "", self.bus.subscriptions() as u64);
+        for (config, stats) in self.deliveries.stats() {
+            let labels = format!(
+                "{{tenant=\"{}\",topic=\"{}\",plugin=\"{}\"}}",
+                self.tenant, config.topic, config.consumer
+            );
+            line(&mut text, "tessera_topic_done_total", "counter", &labels, stats.done);
+            line(&mut text, "tessera_topic_failed_total", "counter", &labels, stats.failed);
+            line(&mut text, "tessera_topic_dead_total", "counter", &labels, stats.dead);
+            line(&mut text, "tessera_topic_lag_milliseconds", "gauge", &labels, stats.lag_ms);
+        }
+        text
+    }
+}
+
+fn line(text: &mut String, name: &str, kind: &str, labels: &str, value: u64) {
+    let header = format!("# TYPE {name} {kind}\n");
+    if !text.contains(&header) {
+        text.push_str(&header);
+    }
+    let _ = writeln!(text, "{name}{labels} {value}");
+}
+
+fn storage(text: &mut String, tenant: &str, stats: &Stats) {
+    let figures = [
+        ("write_queue", "gauge", stats.write_queue),
+        ("read_queue", "gauge", stats.read_queue),
+        ("groups_total", "counter", stats.groups),
+        ("group_members_total", "counter", stats.group_members),
+        ("commits_total", "counter", stats.commits),
+        ("conflicts_total", "counter", stats.conflicts),
+        ("failures_total", "counter", stats.failures),
+        ("reads_total", "counter", stats.reads),
+        ("rows_total", "counter", stats.rows),
+        ("bytes_total", "counter", stats.bytes),
+        ("commit_microseconds_total", "counter", stats.commit_micros),
+        ("sync_microseconds_total", "counter", stats.sync_micros),
+    ];
+    for (name, kind, value) in figures {
+        line(text, &format!("tessera_storage_{name}"), kind, tenant, value);
+    }
+}
+
+/// Memory and CPU of this process, under the names that Prometheus' clients agree on.
+fn process(text: &mut String) {
+    // 4 KiB pages and 100 ticks a second hold on every Linux that we build for.
+    let memory = fs::read_to_string("/proc/self/statm").ok();
+    let pages = memory.and_then(|memory| memory.split(' ').nth(1)?.parse::<u64>().ok());
+    if let Some(pages) = pages {
+        line(text, "process_resident_memory_bytes", "gauge", "", pages * 4096);
+    }
+    let stat = fs::read_to_string("/proc/self/stat").ok();
+    // Fields after the name, which may hold anything but `)`.
+    let ticks = stat.and_then(|stat| {
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(user + system)
+    });
+    if let Some(ticks) = ticks {
+        text.push_str("# TYPE process_cpu_seconds_total counter\n");
+        let _ = writeln!(text, "process_cpu_seconds_total {}.{:02}", ticks / 100, ticks % 100);
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        line(text, "process_open_fds", "gauge", "", open.count() as u64);
+    }
+}

@@ -1,0 +1,38 @@
+//! When to stop.
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// From here on signals no longer end the process by themselves.
+    pub(crate) fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of them and gives its name.
+    pub(crate) async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+
+    /// A second signal ends the process: whoever sends it does not want to wait.
+    pub(crate) fn end_at_once_if_asked_again(mut self) {
+        tokio::spawn(async move {
+            let signal = self.wait().await;
+            tracing::warn!(signal, "ending at once");
+            std::process::exit(130);
+        });
+    }
+}

@@ -1,0 +1,173 @@
+//! Descriptors that are wrong, and what the flags say.
+
+use crate::tool::{CORE_MODULE, Tool, component};
+
+/// Switches off the plug-ins of the embedded default and adds one of ours.
+const ONLY_A: &str = "
+[http]
+default-authenticator = \"none\"
+[plugins]
+accounts.enabled = false
+rooms.enabled = false
+sync.enabled = false
+presence.enabled = false
+push.enabled = false
+[plugins.a]
+";
+
+#[test]
+fn a_wrong_key_is_named_with_file_line_and_what_is_allowed() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", "[server]\ndatta = \"x\"\n");
+    tool.run(&["check", "--config", "tessera.toml"]).refused(&[
+        "tessera.toml:2:1: server.datta: unknown key `datta`",
+        "allowed: data, plugins, welcome",
+        "did you mean `data`?",
+    ]);
+}
+
+#[test]
+fn a_descriptor_that_is_not_there_is_named() {
+    Tool::new()
+        .run(&["run", "--config", "nowhere.toml"])
+        .refused(&["cannot read the descriptor nowhere.toml", "No such file"]);
+}
+
+#[test]
+fn nodes_and_tenants_are_refused_for_now() {
+    for (text, said) in [
+        ("[nodes.front]\nrun = [\"sync\"]", "`[nodes]`: several processes are not served yet"),
+        ("[tenants.\"a.example\"]", "`[tenants]`: several server names are not served yet"),
+    ] {
+        let tool = Tool::new();
+        tool.file("tessera.toml", text);
+        for command in ["check", "run"] {
+            tool.run(&[command, "--config", "tessera.toml"]).refused(&[said]);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_file_that_is_not_there_is_named_with_what_is() {
+    let tool = Tool::new();
+    tool.file("plugins/other.wasm", "");
+    for command in ["check", "run"] {
+        tool.run(&[command, "--plugins", "plugins"]).refused(&[
+            "plug-in `accounts`: there is no file plugins/accounts.wasm",
+            "plugins holds other.wasm",
+            "enabled = false",
+        ]);
+    }
+}
+
+#[test]
+fn a_good_descriptor_is_said_to_be_good() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", ONLY_A);
+    tool.file("plugins/a.wasm", component("name = \"a\"\nversion = \"1.2.3\""));
+    let arguments = ["--config", "tessera.toml", "--plugins", "plugins"];
+    let checked = tool.run(&[&["check"], &arguments[..]].concat());
+    assert_eq!(checked.well().out, "good: 1 plug-ins for localhost\n");
+    let listed = tool.run(&[&["plugin", "list"], &arguments[..]].concat());
+    assert!(listed.well().out.starts_with("a 1.2.3  "), "{listed:?}");
+    assert!(listed.out.contains("push  switched off"), "{listed:?}");
+}
+
+#[test]
+fn what_is_no_component_is_told_apart() {
+    for (bytes, said) in [
+        (b"hello".to_vec(), "not a WebAssembly component"),
+        (CORE_MODULE.to_vec(), "a core WebAssembly module, not a component"),
+        (b"\0asm\x0d\0\x01\0".to_vec(), "no manifest"),
+        (component("name = \"a\""), "the key `version` is missing"),
+        (component("name = \"b\"\nversion = \"1.0.0\""), "write `[plugins.b]`"),
+    ] {
+        let tool = Tool::new();
+        tool.file("tessera.toml", ONLY_A);
+        tool.file("plugins/a.wasm", bytes);
+        tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
+            .refused(&[said, "a.wasm"]);
+    }
+}
+
+#[test]
+fn a_file_of_another_digest_is_refused() {
+    let tool = Tool::new();
+    let digest = "0".repeat(64);
+    tool.file("tessera.toml", format!("{ONLY_A}sha256 = \"{digest}\""));
+    tool.file("plugins/a.wasm", component("name = \"a\"\nversion = \"1.0.0\""));
+    tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
+        .refused(&["is not the file that `[plugins.a] sha256` names", &digest]);
+}
+
+#[test]
+fn a_rate_class_that_is_not_there_is_warned_of() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", ONLY_A);
+    tool.file("plugins/a.wasm", component(&route("a", "rate = \"x\"")));
+    let ended = tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]);
+    assert!(ended.well().err.contains("there is no [rates.x]"), "{ended:?}");
+}
+
+#[test]
+fn an_authenticator_that_nobody_offers_is_named() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", ONLY_A);
+    tool.file("plugins/a.wasm", component(&route("a", "auth = \"key\"")));
+    tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
+        .refused(&["the route `r` of plug-in a", "`key`"]);
+}
+
+#[test]
+fn routes_of_two_plugins_that_clash_are_both_named() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", format!("{ONLY_A}[plugins.b]"));
+    tool.file("plugins/a.wasm", component(&route("a", "")));
+    tool.file("plugins/b.wasm", component(&route("b", "")));
+    tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]).refused(&[
+        "GET /r",
+        "plug-in a",
+        "plug-in b",
+    ]);
+}
+
+fn route(name: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1.0.0\"\n[[http.routes]]\nid = \"r\"\nmethods = [\"GET\"]\npaths = [\"/r\"]\n{more}"
+    )
+}
+
+#[test]
+fn the_default_descriptor_that_is_printed_is_good() {
+    let tool = Tool::new();
+    let printed = tool.run(&["config", "default"]);
+    assert!(printed.well().out.contains("[tenant]"));
+    tool.file("tessera.toml", &printed.out);
+    tool.run(&["check", "--config", "tessera.toml", "--plugins", "."])
+        .refused(&["plug-in `accounts`: there is no file"]);
+}
+
+#[test]
+fn a_wrong_flag_is_explained() {
+    for (arguments, said) in [
+        (["run", "--listen", "localhost:8008"], "is no address to listen on"),
+        (["run", "--server-name", "a b"], "is no host name"),
+        (["run", "--metrics", "on"], "is no address to listen on"),
+    ] {
+        let ended = Tool::new().run(&arguments);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(said), "{ended:?}");
+    }
+}
+
+#[test]
+fn schemas_are_written() {
+    let tool = Tool::new();
+    tool.run(&["schema", "--out", "docs/schema"]).well();
+    for name in ["plugin", "tessera"] {
+        let text =
+            std::fs::read_to_string(tool.path().join(format!("docs/schema/{name}.schema.json")));
+        let schema: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+        assert_eq!(schema["type"], "object");
+    }
+}
