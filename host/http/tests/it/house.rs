@@ -1,0 +1,236 @@
+//! A server on a free port, and a client that sends bytes as told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tempfile::TempDir;
+use tessera_blobs::{BlobConfig, BlobStore, Blobs};
+use tessera_bus::Bus;
+use tessera_engine::api::Dispatch;
+use tessera_http::{Edge, PluginRoutes, RouteError, RouteTable, Running, Server, Site};
+use tessera_manifest::{Http, Name, PluginManifest, Rate};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fake::{Fake, TENANT};
+
+const MANIFEST: &str = r#"
+name = "app"
+version = "0.1.0"
+
+[authenticators.token]
+reads = "head"
+[authenticators.signature]
+reads = "head+body"
+
+[http]
+secret-query = ["access_token"]
+routes = [
+  { id = "room", methods = ["GET", "POST"], paths = ["/rooms/{id}"], auth = "none" },
+  { id = "known", methods = ["GET"], paths = ["/rooms/known"], auth = "none" },
+  { id = "send", methods = ["PUT"], paths = ["/rooms/{id}/send/{type}/{txn}", "/old/{id}/{type}/{txn}"], auth = "none" },
+  { id = "file", methods = ["GET"], paths = ["/files/{*path}"], auth = "none" },
+  { id = "mine", methods = ["GET", "DELETE"], paths = ["/mine"] },
+  { id = "maybe", methods = ["GET"], paths = ["/optional"], auth-optional = true },
+  { id = "signed", methods = ["POST"], paths = ["/signed"], auth = "signature" },
+  { id = "small", methods = ["POST"], paths = ["/small"], auth = "none", body-max = "10B" },
+  { id = "upload", methods = ["POST"], paths = ["/upload"], auth = "none", body = "blob", body-max = "3MiB" },
+  { id = "by-user", methods = ["GET"], paths = ["/by-user"], rate = "user" },
+  { id = "by-address", methods = ["GET"], paths = ["/by-address"], auth = "none", rate = "address" },
+  { id = "park", methods = ["GET"], paths = ["/park"] },
+  { id = "fat", methods = ["GET"], paths = ["/fat"], auth = "none" },
+  { id = "trap", methods = ["GET"], paths = ["/trap"], auth = "none" },
+  { id = "late", methods = ["GET"], paths = ["/late"], auth = "none" },
+  { id = "busy", methods = ["GET"], paths = ["/busy"], auth = "none" },
+  { id = "gone", methods = ["GET"], paths = ["/gone"], auth = "none" },
+  { id = "panic", methods = ["GET"], paths = ["/panic"], auth = "none" },
+  { id = "hang", methods = ["GET"], paths = ["/hang"], auth = "none", timeout = "10ms" },
+  { id = "gate", methods = ["GET"], paths = ["/gate"], auth = "none" },
+  { id = "blob", methods = ["GET"], paths = ["/blob"], auth = "none" },
+  { id = "parts", methods = ["GET"], paths = ["/parts"], auth = "none" },
+  { id = "nonsense", methods = ["GET"], paths = ["/nonsense"], auth = "none" },
+  { id = "headers", methods = ["GET"], paths = ["/headers"], auth = "none" },
+]
+"#;
+
+const SETTINGS: &str = r#"
+default-authenticator = "token"
+native-route = true
+[answers]
+too-many = { status = 429, body = '{"wait":{retry-after-ms}}', headers = { content-type = "application/json" } }
+"#;
+
+pub fn manifest(text: &str) -> PluginManifest {
+    toml::from_str(text).unwrap()
+}
+
+pub fn rates() -> BTreeMap<Name, Rate> {
+    toml::from_str(
+        "user = { per-second = 0.001, burst = 2 }
+         address = { per-second = 0.001, burst = 2, by = 'address' }",
+    )
+    .unwrap()
+}
+
+pub fn settings() -> Http {
+    toml::from_str(SETTINGS).unwrap()
+}
+
+pub fn table(texts: &[&str]) -> Result<RouteTable, RouteError> {
+    let manifests: Vec<PluginManifest> = texts.iter().map(|text| manifest(text)).collect();
+    let plugins: Vec<_> = manifests.iter().map(|manifest| PluginRoutes { manifest }).collect();
+    RouteTable::build(&plugins, &settings(), &rates())
+}
+
+pub struct House {
+    pub fake: Arc<Fake>,
+    pub bus: Bus,
+    pub blobs: Blobs,
+    pub edge: Arc<Edge>,
+    pub address: SocketAddr,
+    pub registry: Registry,
+    pub server: Running,
+    _dir: TempDir,
+}
+
+impl House {
+    pub async fn open() -> Self {
+        Self::with(|_| {}, |_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Http), change_fake: impl FnOnce(&mut Fake)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+        let blobs = store.tenant(TENANT).unwrap();
+        let bus = Bus::default();
+        let mut fake = Fake::new(bus.clone());
+        change_fake(&mut fake);
+        let fake = Arc::new(fake);
+        let registry = Registry::new();
+        let site = site(Arc::clone(&fake), &blobs);
+        let edge = Edge::new(settings, bus.clone(), site, &registry).unwrap();
+        let server =
+            Server::bind(Arc::clone(&edge), &["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let address = server.addresses()[0];
+        Self { fake, bus, blobs, edge, address, registry, server: server.start(), _dir: dir }
+    }
+
+    pub async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// Sends a request of these lines (the first, then headers) and reads the answer.
+    pub async fn ask(&self, lines: &str) -> Reply {
+        self.ask_with(lines, "").await
+    }
+
+    pub async fn ask_with(&self, lines: &str, body: &str) -> Reply {
+        let mut client = self.connect().await;
+        client.send(lines, body).await;
+        client.reply(lines.starts_with("HEAD")).await
+    }
+
+    /// A gauge's or counter's value, over all its labels.
+    pub fn figure(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
+        metrics.iter().map(|metric| metric.get_gauge().value() + metric.get_counter().value()).sum()
+    }
+
+    /// Waits until something holds that has no event of its own.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !holds(self) {
+            assert!(tokio::time::Instant::now() < patience, "never: {what}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+pub fn site(dispatch: Arc<dyn Dispatch>, blobs: &Blobs) -> Site {
+    let routes = table(&[MANIFEST]).unwrap();
+    Site { tenant: TENANT.into(), dispatch, blobs: blobs.clone(), routes }
+}
+
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub async fn raw(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    pub async fn send(&mut self, lines: &str, body: &str) {
+        let mut lines = lines.trim().lines().map(str::trim);
+        let mut text = format!("{} HTTP/1.1\r\nhost: example.org\r\n", lines.next().unwrap());
+        for line in lines {
+            text.push_str(line);
+            text.push_str("\r\n");
+        }
+        if !body.is_empty() {
+            text.push_str(&format!("content-length: {}\r\n", body.len()));
+        }
+        self.raw(&format!("{text}\r\n{body}")).await;
+    }
+
+    pub async fn reply(&mut self, head_only: bool) -> Reply {
+        let mut bytes = Vec::new();
+        let head = loop {
+            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end;
+            }
+            let mut chunk = [0; 4096];
+            let length = self.0.read(&mut chunk).await.unwrap();
+            assert!(length > 0, "closed before an answer: {:?}", String::from_utf8_lossy(&bytes));
+            bytes.extend_from_slice(&chunk[..length]);
+        };
+        let body = bytes.split_off(head + 4);
+        let head = String::from_utf8(bytes).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_owned(), value.to_owned())
+        });
+        let mut reply = Reply { status, headers: headers.collect(), body };
+        let length: usize = reply.header("content-length").map_or(0, |text| text.parse().unwrap());
+        assert_eq!(reply.header("transfer-encoding"), None, "every length is known");
+        while !head_only && reply.body.len() < length {
+            let mut chunk = vec![0; length - reply.body.len()];
+            let read = self.0.read(&mut chunk).await.unwrap();
+            assert!(read > 0, "closed within a body");
+            reply.body.extend_from_slice(&chunk[..read]);
+        }
+        reply
+    }
+
+    pub async fn closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).await.is_err() || rest.is_empty()
+    }
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
