@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::try_join_all;
 use tessera_storage::{Database, Delivery, Error, OutboxQuery};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -164,7 +165,8 @@ impl Task {
     async fn run(mut self) {
         let mut pause = self.config.retry_first;
         loop {
-            if *self.stopped.borrow() {
+            // An error means that the handle is gone, which stops the task as well.
+            if *self.stopped.borrow() || self.stopped.has_changed().is_err() {
                 return;
             }
             // Taken before the look, so that no commit falls between.
@@ -200,8 +202,7 @@ impl Task {
             tokio::select! {
                 () = woken => {}
                 () = sleep_until(until) => {}
-                // An error means that the handle is gone, which stops the task as well.
-                changed = self.stopped.changed() => if changed.is_err() { return },
+                _ = self.stopped.changed() => {}
             }
         }
     }
@@ -227,13 +228,14 @@ impl Task {
             Ok(done) => usize::try_from(*done).unwrap_or(usize::MAX).min(heads.len()),
             Err(_) => 0,
         };
-        for (id, _) in heads.iter().take(done) {
-            // False where the consumer's own commit has settled it: that is the usual case.
-            if let Err(error) = self.database.ack(&self.config.consumer, *id).await {
-                return self.database_failed("settle message", &error);
-            }
-            self.counters.done.fetch_add(1, Ordering::Relaxed);
+        // False where the consumer's own commit has settled it: that is the usual case. Together, so that they
+        // share a transaction.
+        let acks = heads.iter().take(done);
+        let acks = acks.map(|(id, _)| self.database.ack(&self.config.consumer, *id));
+        if let Err(error) = try_join_all(acks).await {
+            return self.database_failed("settle messages", &error);
         }
+        self.counters.done.fetch_add(done as u64, Ordering::Relaxed);
         let error = match outcome {
             Ok(_) if done > 0 => return Round::Progress,
             Ok(_) => "the consumer did none of the batch and gave no error".to_owned(),
@@ -279,7 +281,12 @@ impl Task {
             let wait = backoff(config.retry_first, config.retry_max, attempts);
             now_ms().saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
         });
-        self.database.fail(&config.consumer, id, error, next_ms).await?;
+        let counted = self.database.fail(&config.consumer, id, error, next_ms).await?;
+        if counted == 0 {
+            // Its own commit had settled it before it failed: the effect has happened.
+            counters.done.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         counters.failed.fetch_add(1, Ordering::Relaxed);
         if dead {
             counters.dead.fetch_add(1, Ordering::Relaxed);

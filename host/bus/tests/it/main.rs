@@ -8,4 +8,5 @@
     reason = "tests"
 )]
 
+mod delivery;
 mod wakeups;
