@@ -12,6 +12,7 @@ pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod digest;
 pub mod http;
 pub mod limits;
 pub mod log;

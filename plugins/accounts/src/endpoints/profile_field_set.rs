@@ -1,0 +1,119 @@
+//! `PUT` and `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+//!
+//! https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
+//! https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
+
+use serde_json::{Map, Value, json};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::{log, params, services};
+
+use super::profile;
+use crate::{ids, topics};
+
+/// Bytes of a whole profile. Spec: Profiles, size limits.
+const MAX_PROFILE: usize = 64 * 1024;
+/// Bytes of a field's name.
+const MAX_NAME: usize = 255;
+/// Bytes of display name and avatar: they are copied into a member event for each room.
+const MAX_SHOWN: usize = 1024;
+
+/// Sets a field of the user's own profile.
+///
+/// `M_FORBIDDEN` for another's, `M_MISSING_PARAM` if the body does not have the field, `M_INVALID_PARAM`,
+/// `M_KEY_TOO_LARGE`, `M_PROFILE_TOO_LARGE`.
+pub fn set(request: &Request) -> Result {
+    let (user, name) = target(request)?;
+    let mut body: Map<String, Value> = request.json()?;
+    let value = body.remove(name);
+    let value = value.ok_or_else(|| Error::missing_param(format!("{name} is missing")))?;
+    change(user, name, Some(value))
+}
+
+/// Removes a field of the user's own profile. No error if it is not set.
+pub fn delete(request: &Request) -> Result {
+    let (user, name) = target(request)?;
+    change(user, name, None)
+}
+
+fn target(request: &Request) -> std::result::Result<(&str, &str), Error> {
+    let user = request.user()?;
+    ids::own(user, request.param("userId"))?;
+    let name = request.param("keyName");
+    if name.len() > MAX_NAME {
+        let message = format!("names have at most {MAX_NAME} bytes");
+        return Err(Error::new(ErrorCode::KeyTooLarge, message));
+    }
+    // Spec: appendices, Common Namespaced Identifier Grammar.
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    if !name.bytes().all(allowed) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err(Error::invalid_param("a field's name has only a-z, 0-9 and . _ -"));
+    }
+    Ok((user, name))
+}
+
+fn change(user: &str, name: &str, value: Option<Value>) -> Result {
+    let mut profile = profile::read(user)?;
+    let before = profile.remove(name);
+    let shown = matches!(name, "displayname" | "avatar_url");
+    // An empty or null name or avatar means none.
+    let value = value.filter(|value| !shown || !(value.is_null() || value == ""));
+    if before == value {
+        return Answer::empty();
+    }
+    if let Some(value) = &value {
+        if shown && !value.as_str().is_some_and(|text| text.len() <= MAX_SHOWN) {
+            let message = format!("{name} is a string of at most {MAX_SHOWN} bytes");
+            return Err(Error::invalid_param(message));
+        }
+        profile.insert(name.to_owned(), value.clone());
+    }
+    let size = serde_json::to_string(&profile).map_err(Error::internal)?.len();
+    if size > MAX_PROFILE {
+        let message = format!("a profile has at most {MAX_PROFILE} bytes");
+        return Err(Error::new(ErrorCode::ProfileTooLarge, message));
+    }
+    if shown { show(user, &profile, name) } else { keep(user, name, value.as_ref()) }
+}
+
+/// Stores a field that only the profile shows.
+fn keep(user: &str, name: &str, value: Option<&Value>) -> Result {
+    let batch = match value {
+        Some(value) => Batch::new().run(
+            "INSERT INTO accounts_profile_fields (user_id, name, value) VALUES ($1, $2, $3)              ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value",
+            params![user, name, value.to_string()],
+        ),
+        None => Batch::new().run(
+            "DELETE FROM accounts_profile_fields WHERE user_id = $1 AND name = $2",
+            params![user, name],
+        ),
+    };
+    batch.commit()?;
+    Answer::empty()
+}
+
+/// Stores display name or avatar, which every room of the user shows as well.
+fn show(user: &str, profile: &Map<String, Value>, name: &str) -> Result {
+    let text = |name: &str| profile.get(name).and_then(Value::as_str);
+    let (displayname, avatar_url) = (text("displayname"), text("avatar_url"));
+    let message = json!({ "user_id": user, "displayname": displayname, "avatar_url": avatar_url });
+    let sql =
+        format!("UPDATE accounts_users SET {name} = $1 WHERE user_id = $2 AND deactivated = FALSE");
+    let committed = Batch::new()
+        .run(&sql, params![text(name), user])
+        .expect(1)
+        .emit(topics::PROFILES, user, message.to_string())
+        .wake(topics::user(user))
+        .commit();
+    match committed {
+        Ok(_) => {}
+        Err(storage::Error::Conflict(_)) => return Err(Error::not_found("no such user")),
+        Err(error) => return Err(error.into()),
+    }
+    // So that the rooms show it when this answers; if it does not work now, the topic brings it there.
+    if let Err(error) = services::profile_changed(user, displayname, avatar_url) {
+        log::warn("rooms learn of a changed profile later", &[("reason", &format!("{error:?}"))]);
+    }
+    Answer::empty()
+}

@@ -1,0 +1,237 @@
+//! Devices and their tokens. Only hashes of tokens are stored.
+
+use serde::Serialize;
+use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{Batch, position, query, snapshot};
+use tessera_sdk::storage::{Moment, Select, select};
+use tessera_sdk::{clock, digest, params, random};
+
+use crate::{config, ids, topics};
+
+/// Devices of one user; at this number a log-in without a known device is refused.
+const MAX_DEVICES: i64 = 1000;
+
+/// What a client asks for at login and registration.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Full id.
+    pub user: String,
+    /// `None`: a new one with an id of ours.
+    pub device_id: Option<String>,
+    /// Only used where the device is new.
+    pub display_name: Option<String>,
+    /// Wants a refresh token.
+    pub refresh: bool,
+    /// The client's address.
+    pub remote: String,
+}
+
+/// What it gets.
+#[derive(Debug, Clone, Serialize)]
+pub struct Issued {
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+}
+
+/// The tokens a device has now, and how many devices there are: what [`log_in`] needs to know.
+struct Before {
+    hashes: Vec<String>,
+    devices: i64,
+    known: bool,
+}
+
+fn before_queries(user: &str, device: &str) -> [Select; 3] {
+    [
+        select(
+            "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+        select("SELECT COUNT(*) FROM accounts_devices WHERE user_id = $1", params![user]),
+        select(
+            "SELECT device_id FROM accounts_devices WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+    ]
+}
+
+fn before(moment: Moment) -> Result<Before, Error> {
+    let mut answers = moment.answers();
+    let hashes = answers.next().map(|rows| rows.all::<(String,)>()).transpose()?;
+    let devices = answers.next().map(|rows| rows.first::<(i64,)>()).transpose()?.flatten();
+    let known = answers.next().map(|rows| rows.first::<(String,)>()).transpose()?.flatten();
+    Ok(Before {
+        hashes: hashes.unwrap_or_default().into_iter().map(|(hash,)| hash).collect(),
+        devices: devices.map_or(0, |(n,)| n),
+        known: known.is_some(),
+    })
+}
+
+/// Adds a log-in to a batch: the device, in place of what it had before, and new tokens.
+///
+/// # Errors
+/// `M_INVALID_PARAM` for a device id that cannot be, `M_FORBIDDEN` for too many devices, storage.
+pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
+    if let Some(device) = &wish.device_id {
+        ids::check_device(device)?;
+    }
+    let device = wish.device_id.clone().unwrap_or_else(|| random::letters(10));
+    let before = before(snapshot(&before_queries(&wish.user, &device))?)?;
+    if !before.known && before.devices >= MAX_DEVICES {
+        return Err(Error::forbidden("too many devices: log some of them out"));
+    }
+    let mut batch = revoke(batch, &wish.user, &device, &before.hashes);
+    let at = batch.take_positions(1);
+    let batch = batch.run(
+        "INSERT INTO accounts_devices (user_id, device_id, display_name, position, last_seen_ms, last_seen_ip) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, device_id) DO UPDATE SET \
+         last_seen_ms = excluded.last_seen_ms, last_seen_ip = excluded.last_seen_ip",
+        params![
+            &wish.user,
+            &device,
+            wish.display_name.as_deref(),
+            position(at),
+            clock::now_ms(),
+            &wish.remote
+        ],
+    );
+    let (batch, mut issued) = issue(batch, &wish.user, &device, wish.refresh, None)?;
+    issued.device_id = Some(device);
+    Ok((batch, issued))
+}
+
+/// New tokens for a device; `replaces`: hash of the refresh token that they take the place of.
+fn issue(
+    batch: Batch,
+    user: &str,
+    device: &str,
+    refresh: bool,
+    replaces: Option<&str>,
+) -> Result<(Batch, Issued), Error> {
+    let lifetime = refresh.then_some(config::get()?.access_token_lifetime_ms);
+    let access_token = random::token();
+    let expires = lifetime.map(|ms| clock::now_ms() + ms);
+    let mut batch = batch.run(
+        "INSERT INTO accounts_tokens (hash, user_id, device_id, expires_ms, replaces) \
+         VALUES ($1, $2, $3, $4, $5)",
+        params![digest::sha256(access_token.as_bytes()), user, device, expires, replaces],
+    );
+    let refresh_token = refresh.then(random::token);
+    if let Some(token) = &refresh_token {
+        batch = batch.run(
+            "INSERT INTO accounts_refresh_tokens (hash, user_id, device_id, replaces) \
+             VALUES ($1, $2, $3, $4)",
+            params![digest::sha256(token.as_bytes()), user, device, replaces],
+        );
+    }
+    let issued = Issued { access_token, device_id: None, refresh_token, expires_in_ms: lifetime };
+    Ok((batch, issued))
+}
+
+/// Takes a device's tokens away and ends what runs under them.
+fn revoke(batch: Batch, user: &str, device: &str, hashes: &[String]) -> Batch {
+    let batch = batch
+        .run(
+            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        )
+        .run(
+            "DELETE FROM accounts_refresh_tokens WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        );
+    hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)))
+}
+
+/// New tokens for a refresh token. The old one stays good until one of the new is used, so a lost answer
+/// can be asked for again. `None`: the token is unknown.
+/// Spec: client-server API, Refreshing access tokens.
+///
+/// # Errors
+/// Storage.
+pub fn refresh(token: &str) -> Result<Option<Issued>, Error> {
+    let hash = digest::sha256(token.as_bytes());
+    let known: Option<(String, String, Option<String>)> = query(
+        "SELECT user_id, device_id, replaces FROM accounts_refresh_tokens WHERE hash = $1",
+        params![&hash],
+    )?
+    .first()?;
+    let Some((user, device, replaces)) = known else { return Ok(None) };
+    // The token is used now: the one that it replaced is void, and so are siblings whose answer was lost.
+    let void = "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id = $2";
+    let void: Vec<(String,)> = query(void, params![&user, &device])?.all()?;
+    let mut batch = Batch::new()
+        .run("UPDATE accounts_refresh_tokens SET replaces = NULL WHERE hash = $1", params![&hash])
+        .expect(1)
+        .run(
+            "DELETE FROM accounts_refresh_tokens WHERE user_id = $1 AND device_id = $2 AND \
+             (hash = $3 OR replaces = $4)",
+            params![&user, &device, replaces.unwrap_or_default(), &hash],
+        )
+        .run(
+            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            params![&user, &device],
+        );
+    for (hash,) in &void {
+        batch = batch.wake(topics::session(hash));
+    }
+    let (batch, issued) = issue(batch, &user, &device, true, Some(&hash))?;
+    match batch.commit() {
+        Ok(_) => Ok(Some(issued)),
+        // Used or revoked at the same moment by another.
+        Err(tessera_sdk::storage::Error::Conflict(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes some devices of a user, their tokens with them.
+///
+/// # Errors
+/// Storage.
+pub fn remove_devices(user: &str, devices: &[String]) -> Result<(), Error> {
+    remove(Batch::new(), user, devices)?.commit()?;
+    Ok(())
+}
+
+fn remove(batch: Batch, user: &str, devices: &[String]) -> Result<Batch, Error> {
+    let hashes: Vec<(String,)> = query(
+        "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id IN ($2)",
+        params![user, devices],
+    )?
+    .all()?;
+    let mut batch = batch;
+    for table in ["accounts_tokens", "accounts_refresh_tokens", "accounts_devices"] {
+        let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id IN ($2)");
+        batch = batch.run(&sql, params![user, devices]);
+    }
+    Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
+}
+
+/// Adds the end of every session of a user to a batch, `keep` excepted.
+///
+/// # Errors
+/// Storage.
+pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch, Error> {
+    match keep {
+        None => {
+            let mut batch = batch.wake(topics::sessions(user));
+            for table in ["accounts_tokens", "accounts_refresh_tokens", "accounts_devices"] {
+                batch =
+                    batch.run(&format!("DELETE FROM {table} WHERE user_id = $1"), params![user]);
+            }
+            Ok(batch)
+        }
+        Some(keep) => {
+            let devices: Vec<(String,)> = query(
+                "SELECT device_id FROM accounts_devices WHERE user_id = $1 AND device_id <> $2",
+                params![user, keep],
+            )?
+            .all()?;
+            let devices: Vec<String> = devices.into_iter().map(|(device,)| device).collect();
+            remove(batch, user, &devices)
+        }
+    }
+}
