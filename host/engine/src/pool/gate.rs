@@ -26,7 +26,7 @@ pub(super) struct Gate {
 /// A place that was taken; free again when dropped.
 pub(super) enum Pass {
     Edge { _plugin: OwnedSemaphorePermit, _tenant: OwnedSemaphorePermit },
-    Nested(Counted),
+    Nested { _place: Counted },
 }
 
 /// One more in a counter, until dropped.
@@ -80,7 +80,7 @@ impl Gate {
         if taken.is_err() {
             return Err(CallError::Unavailable(format!("no place left at depth {depth}")));
         }
-        Ok(Pass::Nested(Counted { counters: Arc::clone(&self.nested), index }))
+        Ok(Pass::Nested { _place: Counted { counters: Arc::clone(&self.nested), index } })
     }
 
     /// May wait, in a queue that is bounded. The plug-in's place comes first: who waits for a slow plug-in

@@ -62,11 +62,6 @@ impl Indices {
     pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
         self.functions.iter().map(|(name, _)| name.as_str())
     }
-
-    /// Whether the plug-in wants to be started.
-    pub(crate) fn has_start(&self) -> bool {
-        self.lifecycle.is_some()
-    }
 }
 
 /// The functions of all services and hooks that a plug-in offers, in a fixed order.

@@ -1,0 +1,18 @@
+//! Facts about the engine, on tiny components written by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod cache;
+mod calls;
+mod hooks;
+mod http;
+mod limits;
+mod links;
+mod load;
+mod support;
