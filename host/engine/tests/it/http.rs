@@ -56,10 +56,9 @@ const WEB: &str = r#"
         (call $park
             (call $watch (i32.const 400) (i32.const 1))
             (select (i32.const 20000) (i32.const 2) (i32.eq (local.get $route) (i32.const 98)))))
-    (func (export "tessera:plugin/http@0.1.0#resume")
-        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    (func (export "tessera:plugin/http@0.1.0#resume") (param i32) (result i32)
         ;; 200 + the state's length
-        (call $done (i32.add (i32.const 200) (local.get 3))))
+        (call $done (i32.add (i32.const 200) (i32.load offset=12 (local.get 0)))))
 "#;
 
 fn request(route: &str) -> Request {
