@@ -45,6 +45,12 @@ pub fn testing_config() -> Option<PathBuf> {
     }
 }
 
+/// Where servers under test share their compiled code, so that a start does not compile every component again.
+#[must_use]
+pub fn compiled_code() -> PathBuf {
+    workspace().join("target/tmp/compiled-code")
+}
+
 fn existing(variable: &str, default: &str, command: &str) -> Result<PathBuf> {
     let (path, from) = match std::env::var_os(variable) {
         Some(path) => (PathBuf::from(path), format!("${variable}")),

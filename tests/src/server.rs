@@ -35,6 +35,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// `--data`; a temporary folder when `None`.
     pub data: Option<PathBuf>,
+    /// The folder of compiled code that servers share (`TESSERA_CACHE`); the server's own choice when `None`.
+    pub cache: Option<PathBuf>,
     /// More arguments, behind the others.
     pub more: Vec<OsString>,
 }
@@ -58,6 +60,7 @@ impl Options {
 
     fn of(binary: PathBuf, plugins: Option<PathBuf>) -> Self {
         let config = binary::testing_config();
+        let cache = Some(binary::compiled_code());
         Self {
             binary,
             plugins,
@@ -65,6 +68,7 @@ impl Options {
             server_name: "hs1".into(),
             listen: None,
             data: None,
+            cache,
             more: Vec::new(),
         }
     }
@@ -185,7 +189,17 @@ impl Server {
         let data = self.data();
         std::fs::create_dir_all(&data)?;
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let child = Command::new(&self.options.binary)
+        let mut command = Command::new(&self.options.binary);
+        // Only what is given here counts, whatever the caller's environment says.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TESSERA_") {
+                command.env_remove(name);
+            }
+        }
+        if let Some(cache) = &self.options.cache {
+            command.env("TESSERA_CACHE", cache);
+        }
+        let child = command
             .args(self.options.arguments(&data, self.listen))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())

@@ -1,13 +1,13 @@
 //! A running server with users, for the tests that need no more.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use tessera_tests::{
     api::{self, Answer, Session},
-    http,
-    server::Server,
+    binary, http,
+    server::{Options, Server},
 };
 
 pub(crate) struct World {
@@ -19,6 +19,22 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn start() -> Self {
         let server = Server::start().await.unwrap();
+        let base = server.url().into();
+        Self { server, http: http::client().unwrap(), base }
+    }
+
+    /// A server whose testing descriptor has these lines at its end.
+    pub(crate) async fn start_with_config(more: &str) -> Self {
+        let testing = binary::testing_config()
+            .map(|path| fs::read_to_string(path).unwrap())
+            .unwrap_or_default();
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("tessera.toml");
+        fs::write(&config, format!("{testing}\n{more}\n")).unwrap();
+        let server =
+            Server::start_with(Options { config: Some(config), ..Options::testing().unwrap() })
+                .await
+                .unwrap();
         let base = server.url().into();
         Self { server, http: http::client().unwrap(), base }
     }

@@ -20,6 +20,7 @@ mod identifiers;
 mod json;
 mod operator;
 mod parked;
+mod policy;
 mod stopping;
 mod tokens;
 mod transactions;

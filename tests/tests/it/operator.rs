@@ -1,7 +1,7 @@
 //! Errors of whoever runs the server: each ends the start with a status that is not zero and a message that names
 //! what is wrong.
 
-use std::{fs, net::TcpListener, path::Path, process::Output};
+use std::{fs, net::TcpListener, path::Path, process::Output, time::Duration};
 
 use tempfile::TempDir;
 use tessera_tests::{
@@ -117,6 +117,65 @@ async fn broken_toml_is_named_with_file_and_line() {
     let folder = TempDir::new().unwrap();
     let options = with_config(folder.path(), "# a comment\n[server\n");
     assert_names(&Server::refuse_with(options).await.unwrap(), &["tessera.toml", "2"]);
+}
+
+#[tokio::test]
+async fn value_of_the_wrong_type_is_named_with_file_and_line() {
+    let folder = TempDir::new().unwrap();
+    let options = with_config(folder.path(), "[engine]\n\ninstances = \"many\"\n");
+    assert_names(&Server::refuse_with(options).await.unwrap(), &["tessera.toml", "instances", "3"]);
+}
+
+#[tokio::test]
+async fn unknown_key_of_a_plugin_is_named_with_file_and_line() {
+    let folder = TempDir::new().unwrap();
+    let options = with_config(folder.path(), "[plugins.rooms]\nno-such-key = 1\n");
+    assert_names(
+        &Server::refuse_with(options).await.unwrap(),
+        &["tessera.toml", "no-such-key", "2"],
+    );
+}
+
+#[tokio::test]
+async fn unknown_plugin_is_named() {
+    let folder = TempDir::new().unwrap();
+    let options = with_config(folder.path(), "[plugins.nothing]\nsource = \"nothing.wasm\"\n");
+    assert_names(&Server::refuse_with(options).await.unwrap(), &["nothing.wasm"]);
+}
+
+#[tokio::test]
+async fn plugin_of_another_digest_is_named() {
+    let folder = TempDir::new().unwrap();
+    let digest = "0".repeat(64);
+    let options = with_config(folder.path(), &format!("[plugins.rooms]\nsha256 = \"{digest}\"\n"));
+    assert_names(&Server::refuse_with(options).await.unwrap(), &["rooms"]);
+}
+
+#[tokio::test]
+async fn missing_provider_is_named_with_who_needs_it() {
+    let folder = TempDir::new().unwrap();
+    let options = with_config(folder.path(), "[plugins.rooms]\nenabled = false\n");
+    assert_names(&Server::refuse_with(options).await.unwrap(), &["rooms", "tessera:services/"]);
+}
+
+#[tokio::test]
+async fn data_folder_of_a_newer_version_is_refused() {
+    let mut server = Server::start().await.unwrap();
+    server.stop(Duration::from_secs(15)).await.unwrap();
+    fs::write(server.data().join("format"), "999999\n").unwrap();
+    let refusal = server.refuse().await.unwrap();
+    assert_names(&refusal, &["999999"]);
+}
+
+#[tokio::test]
+async fn data_folder_that_is_a_file_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("data");
+    fs::write(&file, "no folder").unwrap();
+    let output =
+        tessera(&["run", "--listen", "127.0.0.1:0", "--data", file.to_str().unwrap()]).await;
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(file.to_str().unwrap()), "{output:?}");
 }
 
 #[tokio::test]

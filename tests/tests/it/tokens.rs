@@ -112,3 +112,33 @@ async fn refresh_may_be_repeated_until_the_new_token_is_used() {
     refresh(second["refresh_token"].as_str().unwrap()).await.ok().unwrap();
     assert_error(&refresh("nonsense").await, &[401, 403], &["M_UNKNOWN_TOKEN", "M_FORBIDDEN"]);
 }
+
+#[tokio::test]
+async fn expired_token_is_a_soft_logout() {
+    let world =
+        World::start_with_config("[plugins.accounts.config]\naccess-token-lifetime-ms = 1500")
+            .await;
+    let body = json!({
+        "username": "expiry", "password": "a password", "auth": {"type": "m.login.dummy"}, "refresh_token": true,
+    });
+    let path = "/_matrix/client/v3/register";
+    let first = world.request(Method::POST, path, None, Some(&body)).await.ok().unwrap();
+    let token = first["access_token"].as_str().unwrap();
+    let started = std::time::Instant::now();
+    // Good until it expires, whatever remembers it in between.
+    let expired = loop {
+        let answer = world.request(Method::GET, WHOAMI, Some(token), None).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(started.elapsed().as_secs() < 30, "still good after 30 s");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert_error(&expired, &[401], &["M_UNKNOWN_TOKEN"]);
+    assert_eq!(expired.body["soft_logout"], true, "{expired:?}");
+    let body = json!({"refresh_token": first["refresh_token"]});
+    let path = "/_matrix/client/v3/refresh";
+    let second = world.request(Method::POST, path, None, Some(&body)).await.ok().unwrap();
+    let token = second["access_token"].as_str().unwrap();
+    assert_eq!(world.request(Method::GET, WHOAMI, Some(token), None).await.status, 200);
+}

@@ -6,8 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
-use tessera_tests::api::{self, Session};
+use tessera_tests::{
+    api::{self, Session},
+    random::Random,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -89,6 +91,8 @@ pub(crate) async fn one_room(target: &mut Target, options: &Options) -> Result<V
 struct Parked {
     woken: mpsc::Receiver<Woken>,
     memory_kib: Option<f64>,
+    /// Makes transaction ids that no other load of these users has.
+    tag: u64,
     polls: JoinSet<Result<()>>,
 }
 
@@ -129,7 +133,7 @@ impl Parked {
             .rss_kib()?
             .zip(before)
             .map(|(after, before)| (after - before) / as_f64(count.max(1)));
-        Ok(Self { woken, memory_kib, polls })
+        Ok(Self { woken, memory_kib, tag: Random::fresh_seed(), polls })
     }
 
     /// Sends one message and waits for everyone in the room. Gives the time from the answer of the PUT to each.
@@ -138,7 +142,8 @@ impl Parked {
             ended.context("a poll panicked")?.context("a poll ended")?;
         }
         let sender = room.members.first().context("no members")?;
-        let event_id = sender.text(&room.id, &format!("wake-{turn}"), "wake up").await?;
+        let event_id =
+            sender.text(&room.id, &format!("wake-{}-{turn}", self.tag), "wake up").await?;
         let answered = Instant::now();
         let mut latencies = Vec::new();
         while latencies.len() < room.members.len() {
@@ -163,9 +168,13 @@ async fn poll(
         let answer = member.sync(Some(&token), Duration::from_secs(90), "").await?;
         let at = Instant::now();
         token = api::string(&answer, "next_batch")?;
-        for event in api::timeline(&answer, &room) {
+        // A join that was under way when the token was taken is no wake-up of this load.
+        let messages = api::timeline(&answer, &room)
+            .iter()
+            .filter(|e| e.get("type").is_some_and(|t| t == "m.room.message"));
+        for event in messages {
             let event_id = api::string(event, "event_id")?;
-            woken.send(Woken { event_id, at }).await.ok().context(json!("the load is over"))?;
+            woken.send(Woken { event_id, at }).await.ok().context("the load is over")?;
         }
     }
 }
