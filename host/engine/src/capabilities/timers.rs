@@ -18,6 +18,8 @@ const PAYLOAD_MAX: usize = 64 << 10;
 const ROUND: u32 = 256;
 /// Looks again after this time even if nothing was set here (another process may have).
 const LOOK: Duration = Duration::from_secs(60);
+/// The same while timers wait to be tried again.
+const LOOK_RETRYING: Duration = Duration::from_millis(500);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
@@ -105,16 +107,15 @@ impl Scheduler {
             if full && fired {
                 continue;
             }
-            let retry = retries.values().map(|retry| retry.at_ms).min();
-            // The next of those not due yet; those that are due and failed wait for their retry.
-            let next = match database.timer_next().await {
-                Ok(next) => next.filter(|at| *at > now || retries.is_empty()),
-                Err(_) => Some(now_ms().saturating_add(BACKOFF_FIRST.as_millis() as u64)),
+            // A failed timer stays the first in the table and hides when the next is due: look more often.
+            let look = if retries.is_empty() { LOOK } else { LOOK_RETRYING };
+            let wait = match database.timer_next().await {
+                Ok(Some(at)) if at > now => Duration::from_millis(at.saturating_sub(now_ms())),
+                Ok(Some(_)) if retries.is_empty() => Duration::ZERO,
+                Ok(_) => look,
+                Err(_) => BACKOFF_FIRST,
             };
-            let wait =
-                retry.into_iter().chain(next).min().map_or(LOOK, |at| {
-                    Duration::from_millis(at.saturating_sub(now_ms())).min(LOOK)
-                });
+            let wait = wait.min(look);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = changed => {}

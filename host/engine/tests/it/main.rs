@@ -5,14 +5,17 @@
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
+    unreachable_pub,
     reason = "tests"
 )]
 
 mod cache;
 mod calls;
+mod capabilities;
 mod hooks;
 mod http;
 mod limits;
 mod links;
 mod load;
 mod support;
+mod timers;

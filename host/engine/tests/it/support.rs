@@ -10,7 +10,7 @@ use tessera_blobs::{BlobConfig, BlobStore};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
     Crypto, Engine, EngineConfig, Fetch, FetchError, FetchGrants, FetchRequest, FetchResponse,
-    HookSettings, LinkError, PasswordCost, Plugin, PluginSpec, Tenant, TenantParts,
+    HookSettings, LimitClass, LinkError, PasswordCost, Plugin, PluginSpec, Tenant, TenantParts,
     api::{BoxFuture, CallError, Dispatch},
 };
 use tessera_storage::{Database, DatabaseConfig};
@@ -151,6 +151,7 @@ pub struct House {
     pub registry: prometheus::Registry,
     pub bus: Bus,
     pub tenant: Arc<Tenant>,
+    pub database: Database,
 }
 
 /// Few instances: a test needs no terabytes of address space.
@@ -179,17 +180,17 @@ impl House {
             &engine,
             TenantParts {
                 name: "t".to_owned(),
-                database,
+                database: database.clone(),
                 bus: bus.clone(),
                 blobs: blobs.tenant("t").unwrap(),
                 fetch: Arc::new(NoFetch),
                 crypto: Arc::new(Crypto::open(&dir.path().join("key"), cost).unwrap()),
-                limits: [].into(),
+                limits: [("login".to_owned(), LimitClass { per_second: 0.001, burst: 2 })].into(),
                 calls: 32,
                 hooks,
             },
         );
-        Self { dir, engine, registry, bus, tenant }
+        Self { dir, engine, registry, bus, tenant, database }
     }
 
     pub fn load(&self, bytes: &[u8]) -> Plugin {

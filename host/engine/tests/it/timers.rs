@@ -1,0 +1,48 @@
+//! Timers fire from the database.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::support::{House, packed};
+
+/// Fails until it is told to stop: a name of one byte fails.
+const TIMER: &str = r#"
+    (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
+        (if (i32.eq (local.get 1) (i32.const 1)) (then (return (call $fail (i32.const 3)))))
+        (call $ok))
+"#;
+
+/// Waits until a condition holds, for ten seconds at most.
+async fn until(condition: impl AsyncFn() -> bool) {
+    let patient = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), patient).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_timer_fires_and_is_finished() {
+    let house = House::new().await;
+    house.install(&[packed("clock", "", "timer", TIMER)]);
+    house.database.timer_set("clock", "now", 1, "payload").await.unwrap();
+    let task = tokio::spawn(Arc::clone(&house.tenant).run_timers());
+    until(async || house.database.timer_next().await.unwrap().is_none()).await;
+    assert_eq!(house.metric("tessera_calls_total", "fire"), 1.0);
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_fails_is_tried_again_and_does_not_stop_others() {
+    let house = House::new().await;
+    house.install(&[packed("clock", "", "timer", TIMER)]);
+    house.database.timer_set("clock", "x", 1, "").await.unwrap();
+    let task = tokio::spawn(Arc::clone(&house.tenant).run_timers());
+    until(async || house.metric("tessera_calls_total", "fire") >= 1.0).await;
+    house.database.timer_set("clock", "later", 2, "").await.unwrap();
+    until(async || house.metric("tessera_calls_total", "fire") >= 3.0).await;
+    let left = house.database.timers_due(u64::MAX >> 1, 10).await.unwrap();
+    let names: Vec<_> = left.iter().map(|timer| timer.name.as_str()).collect();
+    assert_eq!(names, ["x"], "the one that fails stays");
+    task.abort();
+}
