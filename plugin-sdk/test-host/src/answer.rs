@@ -61,8 +61,7 @@ impl TestAnswer {
     /// The JSON body of a success.
     ///
     /// # Panics
-    /// If the status is not 200.
-    #[must_use]
+    /// If the status is not 200: calling it is itself a check.
     pub fn ok(&self) -> Value {
         let body = self.json();
         assert_eq!(self.status(), 200, "{body}");

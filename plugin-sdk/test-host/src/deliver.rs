@@ -117,7 +117,7 @@ fn message(delivery: Delivery) -> Message {
         topic: delivery.topic,
         key: delivery.key,
         payload: delivery.payload,
-        position: 0,
+        position: delivery.position,
         attempt: delivery.attempts + 1,
     }
 }

@@ -1,0 +1,22 @@
+//! The plug-in by itself, on the test host.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod account_data;
+mod devices;
+mod filters;
+mod login;
+mod password;
+mod profile;
+mod refresh;
+mod register;
+mod services;
+mod tags;
+mod tokens;
+mod words;
