@@ -39,7 +39,7 @@ pub fn principal(user: &str) -> Principal {
         user: user.to_owned(),
         device: Some("D".to_owned()),
         service: None,
-        flags: Vec::new(),
+        marks: Vec::new(),
         unlimited: false,
     }
 }

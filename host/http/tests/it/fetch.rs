@@ -110,9 +110,17 @@ async fn bodies_go_to_and_come_from_blobs() {
 #[tokio::test]
 async fn what_is_not_granted_is_refused() {
     let world = world("allow = ['127.0.0.0/8']", &["https://example.org", "http://127.0.0.1:9"]);
-    for url in ["http://example.org/", "https://example.com/", "https://a.example.org", "http://127.0.0.1:10/"] {
+    for url in [
+        "http://example.org/",
+        "https://example.com/",
+        "https://a.example.org",
+        "http://127.0.0.1:10/",
+    ] {
         let error = world.send(get(url)).await.unwrap_err();
-        assert!(matches!(&error, FetchError::Refused(text) if text.contains("not granted")), "{url}: {error}");
+        assert!(
+            matches!(&error, FetchError::Refused(text) if text.contains("not granted")),
+            "{url}: {error}"
+        );
     }
 }
 
@@ -129,7 +137,10 @@ async fn private_addresses_are_refused_however_they_are_named() {
         "http://169.254.169.254/latest",
     ] {
         let error = world.send(get(url)).await.unwrap_err();
-        assert!(matches!(&error, FetchError::Refused(text) if text.contains("guard")), "{url}: {error}");
+        assert!(
+            matches!(&error, FetchError::Refused(text) if text.contains("guard")),
+            "{url}: {error}"
+        );
     }
     for place in ["127.0.0.1:80", "localhost:80", "[::1]:80", "[::ffff:10.0.0.1]"] {
         let mut request = get("http://example.org/");
@@ -153,7 +164,8 @@ async fn a_request_may_connect_elsewhere_and_keeps_its_host() {
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    let answer = b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
+    let answer =
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
     let (port, _server) = server(answer).await;
     let response = open().send(get(format!("http://127.0.0.1:{port}/"))).await.unwrap();
     assert_eq!(response.status, 302);

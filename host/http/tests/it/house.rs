@@ -111,7 +111,7 @@ impl House {
         change_fake(&mut fake);
         let fake = Arc::new(fake);
         let registry = Registry::new();
-        let site = site(Arc::clone(&fake), &blobs);
+        let site = site(fake.clone(), &blobs);
         let edge = Edge::new(settings, bus.clone(), site, &registry).unwrap();
         let server =
             Server::bind(Arc::clone(&edge), &["127.0.0.1:0".parse().unwrap()]).await.unwrap();
@@ -139,7 +139,10 @@ impl House {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
-        metrics.iter().map(|metric| metric.get_gauge().value() + metric.get_counter().value()).sum()
+        metrics
+            .iter()
+            .map(|metric| metric.get_gauge().get_value() + metric.get_counter().get_value())
+            .sum()
     }
 
     /// Waits until something holds that has no event of its own.

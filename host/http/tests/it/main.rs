@@ -12,7 +12,7 @@ mod authentication;
 mod bodies;
 mod edges;
 mod fake;
-// mod fetch;
+mod fetch;
 mod house;
 mod parking;
 mod routing;
