@@ -39,25 +39,25 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Settings {
     /// Descriptor that is merged over the embedded default (`tessera config default`).
-    #[arg(long, value_name = "FILE", env = "TESSERA_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = "TESSERA_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// Data folder; goes before `[server] data`.
-    #[arg(long, value_name = "DIR", env = "TESSERA_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = "TESSERA_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// Address to listen on, such as 127.0.0.1:8008; may be repeated; goes before `[[listeners]]`.
-    #[arg(long, value_name = "ADDR", env = "TESSERA_LISTEN", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "ADDR", env = "TESSERA_LISTEN", value_delimiter = ',')]
     pub(crate) listen: Vec<ListenAddr>,
     /// Server name; goes before `[tenant] name`.
-    #[arg(long, value_name = "NAME", env = "TESSERA_SERVER_NAME")]
+    #[arg(long, global = true, value_name = "NAME", env = "TESSERA_SERVER_NAME")]
     pub(crate) server_name: Option<TenantName>,
     /// Folder of plug-in files; goes before `[server] plugins`.
-    #[arg(long, value_name = "DIR", env = "TESSERA_PLUGINS")]
+    #[arg(long, global = true, value_name = "DIR", env = "TESSERA_PLUGINS")]
     pub(crate) plugins: Option<PathBuf>,
     /// Folder of compiled code, which servers may share; goes before `[engine] cache`.
-    #[arg(long, value_name = "DIR", env = "TESSERA_CACHE")]
+    #[arg(long, global = true, value_name = "DIR", env = "TESSERA_CACHE")]
     pub(crate) cache: Option<PathBuf>,
     /// Address of the Prometheus endpoint, or `off`; goes before `[metrics] address`.
-    #[arg(long, value_name = "ADDR", env = "TESSERA_METRICS")]
+    #[arg(long, global = true, value_name = "ADDR", env = "TESSERA_METRICS")]
     pub(crate) metrics: Option<OrOff<ListenAddr>>,
 }
 

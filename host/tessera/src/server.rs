@@ -4,7 +4,6 @@ mod admin;
 mod banner;
 mod deliveries;
 mod load;
-mod nofetch;
 mod stop;
 mod tenant;
 

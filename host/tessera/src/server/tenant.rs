@@ -50,7 +50,7 @@ pub(crate) async fn start(
         at_once: cost.at_once.get(),
     };
     let crypto = Crypto::open(&folder.path().join("keys").join(name), cost)?;
-    let fetch = Arc::new(super::nofetch::NoFetch);
+    let fetch = Arc::new(tessera_http::FetchClient::new(&descriptor.fetch)?);
     let tenant = Tenant::new(
         engine,
         TenantParts {

@@ -11,4 +11,5 @@
 mod check;
 mod folder;
 mod plugin;
+mod run;
 mod tool;
