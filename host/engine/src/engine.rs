@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,7 +14,8 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::Everything, capabilities::wasi, compile::CodeCache, metrics::Metrics, state::State,
+    bindings::Everything, capabilities::wasi, compile::CodeCache, metrics::Metrics, pool::Pool,
+    state::State,
 };
 
 /// Settings of the whole process.
@@ -85,6 +86,8 @@ pub struct Inner {
     /// Host capabilities and WASI; cloned for each plug-in.
     pub(crate) linker: Linker<State>,
     ticking: Arc<AtomicBool>,
+    /// Those that run; asked to give up idle instances where there is no room for another.
+    pools: Mutex<Vec<Weak<Pool>>>,
 }
 
 impl std::ops::Deref for Engine {
@@ -126,7 +129,42 @@ impl Engine {
         let metrics = Arc::new(Metrics::new(registry)?);
         let ticking = Arc::new(AtomicBool::new(true));
         tick(wasm.weak(), Arc::clone(&ticking));
-        Ok(Self { inner: Arc::new(Inner { wasm, config, cache, metrics, linker, ticking }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                wasm,
+                config,
+                cache,
+                metrics,
+                linker,
+                ticking,
+                pools: Mutex::default(),
+            }),
+        })
+    }
+}
+
+impl Inner {
+    /// Remembers a pool while it lives.
+    pub(crate) fn register(&self, pool: &Arc<Pool>) {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(pool));
+    }
+
+    /// Drops instances that run nothing: those that nobody used for a second, or if there are none, all.
+    pub(crate) fn reclaim(&self) {
+        let pools: Vec<Arc<Pool>> = self
+            .pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for idle in [Duration::from_secs(1), Duration::ZERO] {
+            if pools.iter().fold(0, |sum, pool| sum + pool.trim(idle)) > 0 {
+                return;
+            }
+        }
     }
 }
 

@@ -150,18 +150,26 @@ impl Pool {
         CallError::Trapped(reason)
     }
 
+    /// A new instance; what it runs at its start counts like a call.
+    async fn make(&self, context: Context) -> wasmtime::Result<Warm> {
+        let make =
+            Warm::make(&self.engine, &self.caps, &self.pre, &self.indices, &self.figures, context);
+        Metered::new(std::pin::pin!(make), self.caps.limits.cpu, &self.figures.cpu).await
+    }
+
     fn take_idle(&self) -> Option<Warm> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    /// Drops instances that nobody used for `idle`.
-    pub(crate) fn trim(&self, idle: Duration) {
+    /// Drops instances that nobody used for `idle`, and says how many.
+    pub(crate) fn trim(&self, idle: Duration) -> usize {
         let mut instances = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // The last one is the one used last.
         let stale = instances.iter().take_while(|warm| warm.used.elapsed() >= idle).count();
         let dropped: Vec<Warm> = instances.drain(..stale).collect();
         drop(instances);
-        drop(dropped);
+        drop(instances);
+        dropped.len()
     }
 
     /// How it fares.
@@ -201,17 +209,14 @@ impl Lease<'_> {
         let limit = pool.caps.limits.cpu;
         let warm = match pool.take_idle() {
             Some(warm) => warm,
-            None => {
-                let make = std::pin::pin!(Warm::make(
-                    &pool.engine,
-                    &pool.caps,
-                    &pool.pre,
-                    &pool.indices,
-                    &pool.figures,
-                    context.clone(),
-                ));
-                Metered::new(make, limit, &pool.figures.cpu).await?
-            }
+            None => match pool.make(context.clone()).await {
+                // Others may hold room that they do not use now.
+                Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                    pool.engine.reclaim();
+                    pool.make(context.clone()).await?
+                }
+                made => made?,
+            },
         };
         let warm = self.warm.insert(warm);
         warm.begin(context, &pool.caps);

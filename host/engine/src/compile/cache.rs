@@ -16,6 +16,8 @@ use super::native;
 use crate::metrics::Metrics;
 
 const MAC: usize = 32;
+/// Entries kept: several versions of each plug-in that one machine runs, some 10 MiB each at most.
+const ENTRIES_MAX: usize = 128;
 
 /// See the module.
 #[derive(Debug)]
@@ -91,7 +93,22 @@ impl CodeCache {
         file.write_all(self.mac(name, code).as_bytes())?;
         file.write_all(code)?;
         file.sync_all()?;
-        fs::rename(&part, path)
+        fs::rename(&part, path)?;
+        self.trim()
+    }
+
+    /// Removes the oldest entries over the cap.
+    fn trim(&self) -> io::Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            entries.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        entries.sort();
+        for (_, path) in entries.iter().take(entries.len().saturating_sub(ENTRIES_MAX)) {
+            fs::remove_file(path)?;
+        }
+        Ok(())
     }
 }
 

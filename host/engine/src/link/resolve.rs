@@ -107,7 +107,7 @@ pub(crate) fn resolve<'a>(
         if !import.is_between_plugins() || import.functions.is_empty() {
             continue;
         }
-        if !spec.calls.iter().any(|granted| *granted == import.base) {
+        if !spec.calls.contains(&import.base) {
             return Err(LinkError::NotGranted {
                 caller: name.to_owned(),
                 interface: import.base.clone(),

@@ -137,7 +137,9 @@ impl PluginSet {
             let pre = linker.instantiate_pre(&spec.plugin.component).map_err(wasm)?;
             let indices = Indices::of(&pre, &spec.plugin.exports).map_err(wasm)?;
             let caps = Arc::new(capabilities(engine, shared, spec));
-            pools.push(Arc::new(Pool::new(engine, caps, pre, indices, Arc::clone(edge))));
+            let pool = Arc::new(Pool::new(engine, caps, pre, indices, Arc::clone(edge)));
+            engine.register(&pool);
+            pools.push(pool);
         }
         for (link, binding) in &links {
             let provider = |(index, function): &(usize, usize)| {
@@ -176,7 +178,9 @@ impl PluginSet {
     }
 
     pub(super) fn trim(&self, idle: Duration) {
-        self.slots.values().for_each(|slot| slot.pool.trim(idle));
+        for slot in self.slots.values() {
+            slot.pool.trim(idle);
+        }
     }
 
     pub(super) fn status(&self) -> Vec<PluginStatus> {

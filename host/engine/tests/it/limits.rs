@@ -216,3 +216,14 @@ async fn calls_over_the_queue_are_refused_at_once() {
     let trapped = all.iter().filter(|one| matches!(one, Err(CallError::Trapped(_)))).count();
     assert_eq!((overloaded, trapped), (1, 2), "{all:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_instances_make_room_for_others() {
+    let house = House::of(tessera_engine::HookSettings::default(), 2).await;
+    let names = ["a", "b", "c", "d"];
+    house.install(&names.map(|name| packed(name, "", "timer", COUNTER)));
+    for name in names {
+        assert_eq!(count(house.fire(name, "go").await), 1, "{name}");
+    }
+    assert!(house.metric("tessera_instances", "") <= 2.0);
+}

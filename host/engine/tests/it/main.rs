@@ -6,6 +6,7 @@
     clippy::indexing_slicing,
     missing_docs,
     unreachable_pub,
+    clippy::result_large_err,
     reason = "tests"
 )]
 

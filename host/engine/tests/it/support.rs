@@ -156,7 +156,11 @@ pub struct House {
 
 /// Few instances: a test needs no terabytes of address space.
 pub fn engine(dir: &Path, registry: &prometheus::Registry) -> Engine {
-    let config = EngineConfig { instances: 64, ..EngineConfig::below(dir) };
+    engine_of(dir, registry, 64)
+}
+
+fn engine_of(dir: &Path, registry: &prometheus::Registry, instances: u32) -> Engine {
+    let config = EngineConfig { instances, ..EngineConfig::below(dir) };
     Engine::new(config, registry).unwrap()
 }
 
@@ -166,9 +170,13 @@ impl House {
     }
 
     pub async fn with(hooks: HookSettings) -> Self {
+        Self::of(hooks, 64).await
+    }
+
+    pub async fn of(hooks: HookSettings, instances: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let registry = prometheus::Registry::new();
-        let engine = engine(dir.path(), &registry);
+        let engine = engine_of(dir.path(), &registry, instances);
         let bus = Bus::new(BusConfig::default());
         let wake = Arc::new(TenantWake::new(bus.clone(), "t"));
         let database = Database::open(&dir.path().join("t.db"), DatabaseConfig::default(), wake)
