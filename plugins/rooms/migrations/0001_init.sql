@@ -44,6 +44,7 @@ CREATE TABLE rooms_events (
   json text NOT NULL
 );
 CREATE INDEX rooms_events_room ON rooms_events (room_id, position);
+CREATE INDEX rooms_events_time ON rooms_events (room_id, origin_ts);
 
 -- A state group is a full state (base = its own id) or a difference to the group before it.
 -- Its id is the position of the event that made it.
@@ -61,7 +62,7 @@ CREATE TABLE rooms_state_entries (
   state_key text NOT NULL,
   event_id text NOT NULL,
   PRIMARY KEY (group_id, type, state_key)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE rooms_current_state (
   room_id text NOT NULL,
@@ -70,7 +71,7 @@ CREATE TABLE rooms_current_state (
   event_id text NOT NULL,
   position bigint NOT NULL,
   PRIMARY KEY (room_id, type, state_key)
-);
+) WITHOUT ROWID;
 CREATE INDEX rooms_current_state_type ON rooms_current_state (type, state_key);
 
 CREATE TABLE rooms_state_deltas (
@@ -81,8 +82,9 @@ CREATE TABLE rooms_state_deltas (
   event_id text,
   prev_event_id text,
   PRIMARY KEY (position, type, state_key)
-);
+) WITHOUT ROWID;
 CREATE INDEX rooms_state_deltas_room ON rooms_state_deltas (room_id, position);
+CREATE INDEX rooms_state_deltas_key ON rooms_state_deltas (room_id, type, state_key, position);
 
 -- The current membership of each user who was ever concerned.
 CREATE TABLE rooms_memberships (
@@ -110,7 +112,7 @@ CREATE TABLE rooms_membership_changes (
   prev_membership text NOT NULL,
   event_id text NOT NULL,
   PRIMARY KEY (position, user_id)
-);
+) WITHOUT ROWID;
 CREATE INDEX rooms_membership_changes_user ON rooms_membership_changes (user_id, position);
 CREATE INDEX rooms_membership_changes_room ON rooms_membership_changes (room_id, position);
 CREATE INDEX rooms_membership_changes_both ON rooms_membership_changes (room_id, user_id, position);
@@ -127,6 +129,7 @@ CREATE TABLE rooms_relations (
   sender text NOT NULL
 );
 CREATE INDEX rooms_relations_target ON rooms_relations (relates_to, rel_type, type, position);
+CREATE INDEX rooms_relations_room ON rooms_relations (room_id, rel_type, position);
 
 -- Requests of clients that may be repeated. Dropped when they are old (see `transactions.rs`).
 CREATE TABLE rooms_transactions (
@@ -137,7 +140,7 @@ CREATE TABLE rooms_transactions (
   event_id text NOT NULL,
   created_ms bigint NOT NULL,
   PRIMARY KEY (user_id, device_id, path, txn_id)
-);
+) WITHOUT ROWID;
 CREATE INDEX rooms_transactions_event ON rooms_transactions (event_id);
 CREATE INDEX rooms_transactions_age ON rooms_transactions (created_ms);
 
