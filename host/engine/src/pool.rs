@@ -168,7 +168,6 @@ impl Pool {
         let stale = instances.iter().take_while(|warm| warm.used.elapsed() >= idle).count();
         let dropped: Vec<Warm> = instances.drain(..stale).collect();
         drop(instances);
-        drop(instances);
         dropped.len()
     }
 
