@@ -1,5 +1,7 @@
 //! Manifests of plug-in files, read without compiling anything.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::{Context, Result, bail};
 use tessera_manifest::PluginManifest;
 use wasmparser::{Encoding, Parser, Payload};
@@ -31,6 +33,37 @@ pub(crate) fn check_name(file: &PluginFile, manifest: &PluginManifest) -> Result
         );
     }
     Ok(())
+}
+
+/// Checks that every view which a plug-in reads is exposed by one that is loaded. Gives what the operator
+/// should know besides: topics that are consumed and emitted by nobody.
+pub(crate) fn check_together(manifests: &[&PluginManifest]) -> Result<Vec<String>> {
+    let mut exposed = BTreeMap::new();
+    let mut emitted = BTreeSet::new();
+    for manifest in manifests {
+        exposed.extend(manifest.storage.exposes.iter().map(|view| (view, &manifest.name)));
+        emitted.extend(&manifest.topics.emits);
+    }
+    let mut warnings = Vec::new();
+    for manifest in manifests {
+        let name = &manifest.name;
+        if let Some(view) = manifest.storage.reads.iter().find(|view| !exposed.contains_key(view)) {
+            let offers: Vec<&str> = exposed.keys().map(|view| view.as_str()).collect();
+            bail!(
+                "plug-in `{name}` reads the view `{view}`, which no loaded plug-in exposes\n  exposed are: {}",
+                offers.join(", ")
+            );
+        }
+        for consume in &manifest.topics.consumes {
+            if !emitted.contains(&consume.topic) {
+                warnings.push(format!(
+                    "plug-in `{name}` consumes the topic `{}`, which no loaded plug-in emits",
+                    consume.topic
+                ));
+            }
+        }
+    }
+    Ok(warnings)
 }
 
 fn section(bytes: &[u8]) -> Result<&str> {

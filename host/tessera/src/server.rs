@@ -24,6 +24,7 @@ use crate::{
     admin::{listen, serve},
     files,
     folder::{DataFolder, admin_socket},
+    manifests::check_together,
     metrics, service,
     settings::default_metrics,
 };
@@ -121,8 +122,12 @@ fn taken(address: SocketAddr) -> String {
 
 /// The routes of all plug-ins.
 fn routes(descriptor: &Descriptor, plugins: &[Plugin]) -> Result<RouteTable> {
+    let manifests: Vec<_> = plugins.iter().map(|plugin| &plugin.manifest).collect();
+    for warning in check_together(&manifests)? {
+        tracing::warn!("{warning}");
+    }
     let manifests: Vec<_> =
-        plugins.iter().map(|plugin| PluginRoutes { manifest: &plugin.manifest }).collect();
+        manifests.into_iter().map(|manifest| PluginRoutes { manifest }).collect();
     RouteTable::build(&manifests, &descriptor.http, &descriptor.rates)
         .context("the routes of the plug-ins do not fit together")
 }

@@ -13,7 +13,8 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let manifests = files.iter().map(manifests::of).collect::<Result<Vec<_>>>()?;
     let plugins: Vec<_> = manifests.iter().map(|manifest| PluginRoutes { manifest }).collect();
     let routes = RouteTable::build(&plugins, &descriptor.http, &descriptor.rates)?;
-    for warning in routes.warnings() {
+    let fitting = manifests::check_together(&manifests.iter().collect::<Vec<_>>())?;
+    for warning in routes.warnings().iter().chain(&fitting) {
         eprintln!("warning: {warning}");
     }
     println!("good: {} plug-ins for {}", files.len(), descriptor.tenant.name);

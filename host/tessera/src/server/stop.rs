@@ -1,7 +1,15 @@
 //! When to stop.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
+
+/// Signals so soon after the first are the same wish: some tools signal a process and then its group.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// SIGTERM and SIGINT.
 pub(crate) struct Stop {
@@ -29,8 +37,12 @@ impl Stop {
 
     /// A second signal ends the process: whoever sends it does not want to wait.
     pub(crate) fn end_at_once_if_asked_again(mut self) {
+        let first = Instant::now();
         tokio::spawn(async move {
-            let signal = self.wait().await;
+            let mut signal = self.wait().await;
+            while first.elapsed() < SAME_WISH {
+                signal = self.wait().await;
+            }
             tracing::warn!(signal, "ending at once");
             std::process::exit(130);
         });

@@ -52,7 +52,7 @@ fn a_plugin_file_that_is_not_there_is_named_with_what_is() {
     let tool = Tool::new();
     tool.file("plugins/other.wasm", "");
     for command in ["check", "run"] {
-        tool.run(&[command, "--plugins", "plugins"]).refused(&[
+        tool.run(&[command, "--plugins", "plugins", "--listen", "127.0.0.1:0"]).refused(&[
             "plug-in `accounts`: there is no file plugins/accounts.wasm",
             "plugins holds other.wasm",
             "enabled = false",
@@ -129,6 +129,24 @@ fn routes_of_two_plugins_that_clash_are_both_named() {
         "plug-in a",
         "plug-in b",
     ]);
+}
+
+#[test]
+fn a_view_that_nobody_exposes_is_named_and_a_topic_that_nobody_emits_is_warned_of() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", ONLY_A);
+    let arguments = ["check", "--config", "tessera.toml", "--plugins", "plugins"];
+    let manifest = "name = \"a\"\nversion = \"1.0.0\"\n";
+    let reads = format!("{manifest}[storage]\nreads = [\"b_v1_x\"]\nexposes = [\"a_v1_y\"]");
+    tool.file("plugins/a.wasm", component(&reads));
+    tool.run(&arguments).refused(&[
+        "plug-in `a` reads the view `b_v1_x`, which no loaded plug-in exposes",
+        "exposed are: a_v1_y",
+    ]);
+    let consumes = format!("{manifest}[[topics.consumes]]\ntopic = \"b.x\"");
+    tool.file("plugins/a.wasm", component(&consumes));
+    let ended = tool.run(&arguments);
+    assert!(ended.well().err.contains("consumes the topic `b.x`"), "{ended:?}");
 }
 
 fn route(name: &str, more: &str) -> String {
