@@ -11,8 +11,8 @@ use tessera_manifest::{
     Route, RoutePattern,
 };
 
-pub(crate) use self::matcher::Found;
 use self::matcher::Matcher;
+pub(crate) use self::matcher::{Found, Params};
 pub(crate) use self::target::{Authenticate, Target};
 use crate::rates::RateClass;
 
@@ -101,7 +101,7 @@ impl RouteTable {
         let authenticators = authenticators(plugins)?;
         let classes: BTreeMap<&Name, Option<Arc<RateClass>>> = rates
             .iter()
-            .map(|(name, rate)| (name, RateClass::new(&name.to_string(), rate).map(Arc::new)))
+            .map(|(name, rate)| (name, RateClass::new(name.as_ref(), rate).map(Arc::new)))
             .collect();
         let mut table =
             Self { matcher: Matcher::default(), secret_query: Vec::new(), unlimited: Vec::new() };

@@ -22,7 +22,7 @@ use crate::body::Body;
 use crate::edge::Edge;
 use crate::metrics::Held;
 
-/// The largest head of a request: hyper reads no further ahead than this, and answers 431 beyond.
+/// The largest head of a request, 431 beyond; and as far as hyper reads ahead.
 const HEAD: usize = 64 * 1024;
 
 /// Requests at once on one HTTP/2 connection; each is counted by the edge as well.
@@ -198,6 +198,7 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(head_time)
+            .max_header_size(HEAD)
             .max_buf_size(HEAD)
             .serve_connection(io, service);
         let mut serving = pin!(serving);

@@ -20,7 +20,7 @@ use crate::edge::{Edge, Site};
 use crate::incoming::{self, BodyError};
 use crate::outgoing;
 use crate::rates::Holder;
-use crate::routes::{Authenticate, Found, Target};
+use crate::routes::{Authenticate, Found, Params, Target};
 
 /// What the engine may take beyond a route's own time before the edge gives up by itself.
 const SLACK: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ impl Edge {
         site: &Site,
         method: &Method,
         path: &str,
-    ) -> Result<(Arc<Target>, Vec<(String, String)>), Box<Response<Body>>> {
+    ) -> Result<(Arc<Target>, Params), Box<Response<Body>>> {
         match site.routes.find(method, path) {
             Found::Route(target, params) => Ok((target, params)),
             Found::NoPath => Err(self.case(Case::NotFound)),

@@ -17,10 +17,13 @@ use crate::routes::Target;
 /// Longer paths match nothing: bounds the work for hostile ones.
 const SEGMENTS: usize = 64;
 
+/// Placeholders and their values.
+pub(crate) type Params = Vec<(String, String)>;
+
 /// What a path leads to.
 pub(crate) enum Found {
     /// A route, and the placeholders' values in the order of the pattern.
-    Route(Arc<Target>, Vec<(String, String)>),
+    Route(Arc<Target>, Params),
     /// No route has the path.
     NoPath,
     /// Routes have it, with these methods.
@@ -151,10 +154,10 @@ impl Search {
         let Some((first, others)) = segments.split_first() else {
             return self.pick(&node.here, method);
         };
-        if let Some(next) = node.literals.get(first.as_ref()) {
-            if let Some(leaf) = self.walk(next, others, method) {
-                return Some(leaf);
-            }
+        if let Some(next) = node.literals.get(first.as_ref())
+            && let Some(leaf) = self.walk(next, others, method)
+        {
+            return Some(leaf);
         }
         if let Some(next) = &node.one {
             self.values.push(first.to_string());

@@ -13,28 +13,28 @@ use tessera_engine::api::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-pub const TENANT: &str = "example.org";
+pub(crate) const TENANT: &str = "example.org";
 
-pub struct Fake {
-    pub bus: Bus,
+pub(crate) struct Fake {
+    pub(crate) bus: Bus,
     /// Tokens and who they belong to.
-    pub sessions: Mutex<HashMap<String, Principal>>,
-    pub cache_ms: u32,
+    pub(crate) sessions: Mutex<HashMap<String, Principal>>,
+    pub(crate) cache_ms: u32,
     /// How often the authenticator was asked.
-    pub asked: AtomicUsize,
+    pub(crate) asked: AtomicUsize,
     /// Runs inside of the authenticator, after it has looked.
-    pub after_look: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    pub(crate) after_look: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     /// A blob's id for the routes that answer with one.
-    pub blob: Mutex<String>,
+    pub(crate) blob: Mutex<String>,
     /// `gate` waits for a permit.
-    pub gate: Semaphore,
+    pub(crate) gate: Semaphore,
     /// Told when a call has begun.
-    pub begun: Notify,
+    pub(crate) begun: Notify,
     /// What `resume` adds to its answer.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
 }
 
-pub fn principal(user: &str) -> Principal {
+pub(crate) fn principal(user: &str) -> Principal {
     Principal {
         user: user.to_owned(),
         device: Some("D".to_owned()),
@@ -45,7 +45,7 @@ pub fn principal(user: &str) -> Principal {
 }
 
 impl Fake {
-    pub fn new(bus: Bus) -> Self {
+    pub(crate) fn new(bus: Bus) -> Self {
         let sessions = [("token", "alice"), ("other", "bob")]
             .map(|(token, user)| (token.to_owned(), principal(user)));
         Self {
@@ -62,7 +62,7 @@ impl Fake {
     }
 
     /// As a plug-in's commit would: the row goes, then the topic fires.
-    pub fn log_out(&self, token: &str) {
+    pub(crate) fn log_out(&self, token: &str) {
         self.sessions.lock().unwrap().remove(token);
         self.bus.notify(TENANT, &[format!("session:{token}")]);
     }
@@ -73,7 +73,7 @@ impl Fake {
     }
 }
 
-pub fn text(status: u16, text: impl Into<String>) -> Answer {
+pub(crate) fn text(status: u16, text: impl Into<String>) -> Answer {
     Answer::Done(Response {
         status,
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],

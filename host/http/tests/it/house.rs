@@ -62,11 +62,11 @@ native-route = true
 too-many = { status = 429, body = '{"wait":{retry-after-ms}}', headers = { content-type = "application/json" } }
 "#;
 
-pub fn manifest(text: &str) -> PluginManifest {
+pub(crate) fn manifest(text: &str) -> PluginManifest {
     toml::from_str(text).unwrap()
 }
 
-pub fn rates() -> BTreeMap<Name, Rate> {
+pub(crate) fn rates() -> BTreeMap<Name, Rate> {
     toml::from_str(
         "user = { per-second = 0.001, burst = 2 }
          address = { per-second = 0.001, burst = 2, by = 'address' }",
@@ -74,33 +74,36 @@ pub fn rates() -> BTreeMap<Name, Rate> {
     .unwrap()
 }
 
-pub fn settings() -> Http {
+pub(crate) fn settings() -> Http {
     toml::from_str(SETTINGS).unwrap()
 }
 
-pub fn table(texts: &[&str]) -> Result<RouteTable, RouteError> {
+pub(crate) fn table(texts: &[&str]) -> Result<RouteTable, RouteError> {
     let manifests: Vec<PluginManifest> = texts.iter().map(|text| manifest(text)).collect();
     let plugins: Vec<_> = manifests.iter().map(|manifest| PluginRoutes { manifest }).collect();
     RouteTable::build(&plugins, &settings(), &rates())
 }
 
-pub struct House {
-    pub fake: Arc<Fake>,
-    pub bus: Bus,
-    pub blobs: Blobs,
-    pub edge: Arc<Edge>,
-    pub address: SocketAddr,
-    pub registry: Registry,
-    pub server: Running,
+pub(crate) struct House {
+    pub(crate) fake: Arc<Fake>,
+    pub(crate) bus: Bus,
+    pub(crate) blobs: Blobs,
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) address: SocketAddr,
+    pub(crate) registry: Registry,
+    pub(crate) server: Running,
     _dir: TempDir,
 }
 
 impl House {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         Self::with(|_| {}, |_| {}).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Http), change_fake: impl FnOnce(&mut Fake)) -> Self {
+    pub(crate) async fn with(
+        change: impl FnOnce(&mut Http),
+        change_fake: impl FnOnce(&mut Fake),
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let dir = tempfile::tempdir().unwrap();
@@ -119,23 +122,23 @@ impl House {
         Self { fake, bus, blobs, edge, address, registry, server: server.start(), _dir: dir }
     }
 
-    pub async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client(TcpStream::connect(self.address).await.unwrap())
     }
 
     /// Sends a request of these lines (the first, then headers) and reads the answer.
-    pub async fn ask(&self, lines: &str) -> Reply {
+    pub(crate) async fn ask(&self, lines: &str) -> Reply {
         self.ask_with(lines, "").await
     }
 
-    pub async fn ask_with(&self, lines: &str, body: &str) -> Reply {
+    pub(crate) async fn ask_with(&self, lines: &str, body: &str) -> Reply {
         let mut client = self.connect().await;
         client.send(lines, body).await;
         client.reply(lines.starts_with("HEAD")).await
     }
 
     /// A gauge's or counter's value, over all its labels.
-    pub fn figure(&self, name: &str) -> f64 {
+    pub(crate) fn figure(&self, name: &str) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name);
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
@@ -146,7 +149,7 @@ impl House {
     }
 
     /// Waits until something holds that has no event of its own.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
         while !holds(self) {
             assert!(tokio::time::Instant::now() < patience, "never: {what}");
@@ -155,19 +158,19 @@ impl House {
     }
 }
 
-pub fn site(dispatch: Arc<dyn Dispatch>, blobs: &Blobs) -> Site {
+pub(crate) fn site(dispatch: Arc<dyn Dispatch>, blobs: &Blobs) -> Site {
     let routes = table(&[MANIFEST]).unwrap();
     Site { tenant: TENANT.into(), dispatch, blobs: blobs.clone(), routes }
 }
 
-pub struct Client(pub TcpStream);
+pub(crate) struct Client(pub(crate) TcpStream);
 
 impl Client {
-    pub async fn raw(&mut self, text: &str) {
+    pub(crate) async fn raw(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    pub async fn send(&mut self, lines: &str, body: &str) {
+    pub(crate) async fn send(&mut self, lines: &str, body: &str) {
         let mut lines = lines.trim().lines().map(str::trim);
         let mut text = format!("{} HTTP/1.1\r\nhost: example.org\r\n", lines.next().unwrap());
         for line in lines {
@@ -180,7 +183,7 @@ impl Client {
         self.raw(&format!("{text}\r\n{body}")).await;
     }
 
-    pub async fn reply(&mut self, head_only: bool) -> Reply {
+    pub(crate) async fn reply(&mut self, head_only: bool) -> Reply {
         let mut bytes = Vec::new();
         let head = loop {
             if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -211,29 +214,29 @@ impl Client {
         reply
     }
 
-    pub async fn closed(&mut self) -> bool {
+    pub(crate) async fn closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).await.is_err() || rest.is_empty()
     }
 }
 
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
