@@ -4,6 +4,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, Value};
 use tessera_sdk::{clock, log};
 
+use crate::access::not_there;
 use crate::compose::Composer;
 use crate::core::Draft;
 use crate::redaction::Target;
@@ -66,7 +67,7 @@ impl Act<'_> {
     /// Runs `plan` on the room until what it wants is stored; gives the id of the last event.
     ///
     /// # Errors
-    /// `M_NOT_FOUND` if there is no such room, what the plan says, what the auth rules and policies refuse (`M_FORBIDDEN` or
+    /// `M_FORBIDDEN` if there is no such room, what the plan says, what the auth rules and policies refuse (`M_FORBIDDEN` or
     /// the policy's), `M_TOO_LARGE`, `M_BAD_JSON`; 503 if others were always faster or storage is busy.
     pub fn run(
         self,
@@ -79,8 +80,7 @@ impl Act<'_> {
         storage::lock(&[format!("room:{}", self.room_id)], LOCK_MS);
         let mut asked = !self.from_client;
         for _ in 0..ATTEMPTS {
-            let mut view = View::load(self.room_id, &needs)?
-                .ok_or_else(|| Error::not_found("there is no such room here"))?;
+            let mut view = View::load(self.room_id, &needs)?.ok_or_else(not_there)?;
             if self.transaction.is_some()
                 && let Some(event_id) = Transaction::read(view.take_last())?
             {

@@ -2,15 +2,58 @@
 
 pub mod body;
 pub mod create;
+pub mod directory;
 pub mod membership;
+pub mod read;
 pub mod send;
+pub mod upgrade;
 
 use tessera_sdk::http::Route;
 
 /// Every route of the manifest.
 pub const ROUTES: &[Route] = &[
+    Route::new("send", send::message::handle),
+    Route::new("put-state", send::state::handle),
+    Route::new("redact", send::redact::handle),
+    Route::new("event", read::event::handle),
+    Route::new("get-state-event", read::state_event::handle),
+    Route::new("get-state", read::state::handle),
+    Route::new("members", read::members::handle),
+    Route::new("joined-members", read::joined_members::handle),
     Route::new("create-room", create::handle),
     Route::new("join", membership::join::by_id_or_alias),
     Route::new("join-room", membership::join::by_id),
-    Route::new("send", send::message::handle),
+    Route::new("knock", membership::knock::handle),
+    Route::new("leave", membership::leave::handle),
+    Route::new("invite", membership::invite::handle),
+    Route::new("kick", membership::kick::handle),
+    Route::new("ban", membership::ban::handle),
+    Route::new("unban", membership::unban::handle),
+    Route::new("forget", membership::forget::handle),
+    Route::new("joined-rooms", membership::joined_rooms::handle),
+    Route::new("upgrade", upgrade::handle),
+    Route::new("room-aliases", directory::aliases::of_room),
+    Route::new("get-alias", directory::aliases::get),
+    Route::new("put-alias", directory::aliases::put),
+    Route::new("delete-alias", directory::aliases::delete),
+    Route::new("get-visibility", directory::visibility::get),
+    Route::new("put-visibility", directory::visibility::put),
+    Route::new("public-rooms", directory::public_rooms::get),
+    Route::new("search-public-rooms", directory::public_rooms::post),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn routes_are_those_of_the_manifest() {
+        let manifest = include_str!("../plugin.toml");
+        let declared: BTreeSet<&str> = manifest
+            .lines()
+            .filter_map(|line| line.strip_prefix("id = \"")?.strip_suffix('"'))
+            .collect();
+        let answered: BTreeSet<&str> = super::ROUTES.iter().map(|route| route.id()).collect();
+        assert_eq!(declared, answered);
+    }
+}

@@ -3,6 +3,7 @@
 //! [`core`] decides and knows no host; [`store`] reads and writes tables; [`act`] joins the two, optimistically;
 //! [`api`] answers clients, one endpoint a file.
 
+pub mod access;
 pub mod act;
 pub mod api;
 pub mod compose;
@@ -10,6 +11,8 @@ pub mod core;
 pub mod directory;
 mod errors;
 pub mod ids;
+pub mod profiles;
+pub mod provider;
 pub mod redaction;
 pub mod settings;
 pub mod store;
@@ -48,3 +51,7 @@ impl LifecycleGuest for Plugin {
 tessera_sdk::export_http!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_lifecycle!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_consumer!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_rooms!(Plugin);

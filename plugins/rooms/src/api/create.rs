@@ -14,6 +14,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, select};
 use tessera_sdk::{clock, crypto, params, random};
 
+pub(crate) use self::defaults::{create_content, member};
 use self::request::CreateRoom;
 use crate::compose::{ComposeError, Composer};
 use crate::core::{Draft, State, Version};

@@ -301,3 +301,52 @@ impl Built {
         Extremity(self.event.event_id().to_string(), self.hash.clone(), self.depth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+
+    use super::*;
+
+    /// Spec: appendices, Cryptographic Test Vectors.
+    const SEED: &str = "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
+
+    fn signed(event: &str) -> (String, String) {
+        let version = Version::named("1").unwrap();
+        let mut object: CanonicalJsonObject = serde_json::from_str(event).unwrap();
+        add_content_hash_to_event(&mut object).unwrap();
+        let hash = object["hashes"].as_object().unwrap()["sha256"].as_str().unwrap().to_owned();
+        let seed: [u8; 32] = STANDARD_NO_PAD.decode(SEED).unwrap().try_into().unwrap();
+        let message = redacted(&version, &object).unwrap();
+        let signature = SigningKey::from_bytes(&seed).sign(message.as_bytes());
+        (hash, STANDARD_NO_PAD.encode(signature.to_bytes()))
+    }
+
+    #[test]
+    fn minimal_event_is_hashed_and_signed_as_in_the_specification() {
+        let (hash, signature) = signed(
+            r#"{"room_id":"!x:domain","sender":"@a:domain","origin":"domain","origin_server_ts":1000000,
+            "signatures":{},"hashes":{},"type":"X","content":{},"prev_events":[],"auth_events":[],"depth":3,
+            "unsigned":{"age_ts":1000000}}"#,
+        );
+        assert_eq!(hash, "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos");
+        assert_eq!(
+            signature,
+            "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg"
+        );
+    }
+
+    #[test]
+    fn redactable_event_is_hashed_and_signed_as_in_the_specification() {
+        let (hash, signature) = signed(
+            r#"{"content":{"body":"Here is the message content"},"event_id":"$0:domain","origin":"domain",
+            "origin_server_ts":1000000,"type":"m.room.message","room_id":"!r:domain","sender":"@u:domain",
+            "signatures":{},"unsigned":{"age_ts":1000000}}"#,
+        );
+        assert_eq!(hash, "onLKD1bGljeBWQhWZ1kaP9SorVmRQNdN5aM2JYU2n/g");
+        assert_eq!(
+            signature,
+            "Wm+VzmOUOz08Ds+0NTWb1d4CZrVsJSikkeRxh6aCcUwu6pNC78FunoD7KNWzqFn241eYHYMGCA5McEiVPdhzBA"
+        );
+    }
+}

@@ -52,7 +52,7 @@ pub struct Wish<'a> {
 /// Carries the change out. `check` sees the membership before and may refuse or find that nothing is to be done.
 ///
 /// # Errors
-/// `M_NOT_FOUND` without such a room, `M_FORBIDDEN` by the auth rules, what `check` says.
+/// `M_FORBIDDEN` without such a room or by the auth rules, what `check` says.
 pub fn change(
     wish: &Wish<'_>,
     check: impl Fn(&str, &mut View) -> Result<Verdict, Error>,

@@ -33,21 +33,30 @@ pub fn handle(request: &Request) -> Result {
     let kind = request.param("eventType");
     let transaction = Transaction::of(request, format!("send/{room_id}/{kind}"))?;
     let content = body::content(request)?;
-    if kind == "m.room.redaction" {
-        let target = content.get("redacts").and_then(CanonicalJsonValue::as_str);
-        let target = target.ok_or_else(|| Error::bad_json("redacts is missing"))?.to_owned();
-        let event_id = redact(room_id, sender, &target, content, transaction)?;
-        return Answer::json(&Response { event_id: &event_id });
-    }
-    let event_id = message(room_id, sender, kind, content, Some(transaction))?;
+    let event_id = any(room_id, sender, kind, content, Some(transaction))?;
     Answer::json(&Response { event_id: &event_id })
 }
 
-/// Sends an event that is no state event and no redaction.
+/// Sends any event that is no state event, a redaction among them.
 ///
 /// # Errors
 /// As the endpoint.
-pub fn message(
+pub fn any(
+    room_id: &str,
+    sender: &str,
+    kind: &str,
+    content: CanonicalJsonObject,
+    transaction: Option<Transaction>,
+) -> std::result::Result<String, Error> {
+    if kind == "m.room.redaction" {
+        let target = content.get("redacts").and_then(CanonicalJsonValue::as_str);
+        let target = target.ok_or_else(|| Error::bad_json("redacts is missing"))?.to_owned();
+        return redact(room_id, sender, &target, content, transaction);
+    }
+    message(room_id, sender, kind, content, transaction)
+}
+
+fn message(
     room_id: &str,
     sender: &str,
     kind: &str,
@@ -109,7 +118,7 @@ pub fn redact(
     sender: &str,
     target: &str,
     content: CanonicalJsonObject,
-    transaction: Transaction,
+    transaction: Option<Transaction>,
 ) -> std::result::Result<String, Error> {
     ids::event(target)?;
     let needs = Needs::of(sender).also(Target::select(target));
@@ -117,7 +126,7 @@ pub fn redact(
         redacts: Some(target.to_owned()),
         ..Draft::message("m.room.redaction", sender, content)
     };
-    Act { room_id, needs, transaction: Some(transaction), from_client: true }.run(|view| {
+    Act { room_id, needs, transaction, from_client: true }.run(|view| {
         let redacts = Target::read(view, 0, target, sender)?;
         Ok(Step::Send(Sending {
             drafts: vec![draft.clone()],

@@ -1,0 +1,139 @@
+//! GET, PUT and DELETE /directory/room/{roomAlias}, GET /rooms/{roomId}/aliases.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
+//! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias>
+//! <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias>
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidaliases>
+//!
+//! Errors: `M_NOT_FOUND`, `M_INVALID_PARAM`, `M_FORBIDDEN`, 409 `M_UNKNOWN` (the alias is taken).
+
+use ruma::state_res::events::RoomPowerLevelsEvent;
+use serde::{Deserialize, Serialize};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::{clock, crypto, params};
+
+use crate::access::Standing;
+use crate::core::power::Power;
+use crate::core::visibility::Visibility;
+use crate::store::{Needs, View};
+use crate::{api::body, directory, ids};
+
+/// A room may have so many aliases here.
+const MAX_PER_ROOM: i64 = 200;
+
+#[derive(Serialize)]
+struct Found {
+    room_id: String,
+    servers: [String; 1],
+}
+
+#[derive(Serialize)]
+struct OfRoom {
+    aliases: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    room_id: Option<String>,
+}
+
+fn unknown() -> Error {
+    Error::not_found("the alias is unknown")
+}
+
+/// Tells where an alias leads.
+pub fn get(request: &Request) -> Result {
+    let room_id = directory::room_of(request.param("roomAlias"))?.ok_or_else(unknown)?;
+    Answer::json(&Found { room_id, servers: [crypto::tenant_name()] })
+}
+
+/// Makes an alias lead to a room that the user is in.
+pub fn put(request: &Request) -> Result {
+    let alias = ids::alias(request.param("roomAlias"))?;
+    let target: Target = body::of(request)?;
+    let room_id = target.room_id.ok_or_else(|| Error::missing_param("room_id is missing"))?;
+    let room_id = ids::room(&room_id)?;
+    if !ids::is_local(alias) {
+        return Err(Error::invalid_param("the alias belongs to another server"));
+    }
+    let user = request.user()?;
+    if Standing::of(room_id, user)?.membership != "join" {
+        return Err(crate::access::not_there());
+    }
+    let count = storage::query(
+        "SELECT COUNT(alias) AS n FROM rooms_aliases WHERE room_id = $1",
+        params![room_id],
+    )?;
+    if count.first::<(i64,)>()?.is_some_and(|(n,)| n >= MAX_PER_ROOM) {
+        return Err(Error::forbidden("the room has too many aliases"));
+    }
+    let taken = || Error::new(ErrorCode::Unknown, "the alias is taken").status(409);
+    let added = Batch::new()
+        .run(
+            "INSERT INTO rooms_aliases (alias, room_id, creator, created_ms) VALUES ($1, $2, $3, $4)",
+            params![alias, room_id, user, clock::now_ms()],
+        )
+        .commit();
+    match added {
+        Ok(_) => Answer::empty(),
+        Err(storage::Error::Conflict(_)) => Err(taken()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes an alias away: its maker may, and who may set the room's canonical alias.
+pub fn delete(request: &Request) -> Result {
+    let alias = ids::alias(request.param("roomAlias"))?;
+    let user = request.user()?;
+    let rows = storage::query(
+        "SELECT room_id, creator FROM rooms_aliases WHERE alias = $1",
+        params![alias],
+    )?;
+    let (room_id, creator) = rows.first::<(String, String)>()?.ok_or_else(unknown)?;
+    if creator != user && !may_name(&room_id, user)? {
+        return Err(Error::forbidden("the alias is another user's"));
+    }
+    Batch::new().run("DELETE FROM rooms_aliases WHERE alias = $1", params![alias]).commit()?;
+    Answer::empty()
+}
+
+/// Whether a user may set the room's canonical alias, which is also the power to list the room.
+pub(super) fn may_name(room_id: &str, user: &str) -> std::result::Result<bool, Error> {
+    let Some(view) = View::load(room_id, &Needs::of(user))? else {
+        return Ok(false);
+    };
+    if view.state.membership(user) != "join" {
+        return Ok(false);
+    }
+    let needed = view
+        .state
+        .get("m.room.power_levels", "")
+        .and_then(|event| {
+            RoomPowerLevelsEvent::new(event.as_ref())
+                .event_power_level(
+                    &"m.room.canonical_alias".into(),
+                    Some(""),
+                    &view.room.version.rules().authorization,
+                )
+                .ok()
+        })
+        .unwrap_or_default();
+    Ok(Power::of(&view.room.version, &view.state).user(user) >= needed)
+}
+
+/// Lists a room's aliases for its members, and for everyone if it is world readable.
+pub fn of_room(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let standing = Standing::of(room_id, request.user()?)?;
+    if standing.membership != "join" && standing.visibility != Visibility::WorldReadable {
+        return Err(crate::access::not_there());
+    }
+    let rows = storage::query(
+        "SELECT alias FROM rooms_aliases WHERE room_id = $1 ORDER BY alias",
+        params![room_id],
+    )?;
+    let aliases = rows.all::<(String,)>()?.into_iter().map(|(alias,)| alias).collect();
+    Answer::json(&OfRoom { aliases })
+}

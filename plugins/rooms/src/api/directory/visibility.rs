@@ -1,0 +1,59 @@
+//! GET and PUT /directory/list/room/{roomId}.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid>
+//! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid>
+//!
+//! Errors: `M_NOT_FOUND`, `M_FORBIDDEN`, `M_INVALID_PARAM`.
+
+use serde::{Deserialize, Serialize};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{self, Batch};
+
+use super::aliases::may_name;
+use crate::{api::body, ids};
+
+#[derive(Serialize)]
+struct Response {
+    visibility: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Wish {
+    visibility: Option<String>,
+}
+
+fn published(room_id: &str) -> std::result::Result<bool, Error> {
+    let rows =
+        storage::query("SELECT published FROM rooms_rooms WHERE room_id = $1", params![room_id])?;
+    let row = rows.first::<(bool,)>()?;
+    Ok(row.ok_or_else(|| Error::not_found("there is no such room here"))?.0)
+}
+
+/// Tells whether the room is listed.
+pub fn get(request: &Request) -> Result {
+    let listed = published(ids::room(request.param("roomId"))?)?;
+    Answer::json(&Response { visibility: if listed { "public" } else { "private" } })
+}
+
+/// Lists the room, or no longer.
+pub fn put(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let wish: Wish = body::of(request)?;
+    let listed = match wish.visibility.as_deref() {
+        None | Some("public") => true,
+        Some("private") => false,
+        Some(other) => {
+            return Err(Error::invalid_param(format!("visibility {other:?} is unknown")));
+        }
+    };
+    published(room_id)?;
+    if !may_name(room_id, request.user()?)? {
+        return Err(Error::forbidden("not enough power to list the room"));
+    }
+    Batch::new()
+        .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
+        .commit()?;
+    Answer::empty()
+}

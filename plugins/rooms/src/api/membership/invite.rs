@@ -1,0 +1,27 @@
+//! POST /rooms/{roomId}/invite.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
+//!
+//! Errors: `M_FORBIDDEN` (not in the room, no power, the user is banned or there already), `M_MISSING_PARAM`,
+//! `M_INVALID_PARAM`.
+
+use tessera_sdk::http::{Answer, Request, Result};
+
+use super::change::{Change, Verdict, Wish, change};
+use crate::{api::body, ids};
+
+/// Invites a user.
+pub fn handle(request: &Request) -> Result {
+    let wished: Change = body::of(request)?;
+    let wish = Wish {
+        room_id: ids::room(request.param("roomId"))?,
+        sender: request.user()?,
+        target: wished.user()?,
+        membership: "invite",
+        reason: wished.reason.as_deref(),
+        content: Default::default(),
+        authoriser: None,
+    };
+    change(&wish, |_, _| Ok(Verdict::Send))?;
+    Answer::empty()
+}

@@ -1,0 +1,81 @@
+//! GET /rooms/{roomId}/members.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers>
+//!
+//! Errors: `M_FORBIDDEN`, `M_INVALID_PARAM` (`at` is no token of /sync or /messages; an unknown membership).
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, Pdu};
+use tessera_sdk::params;
+use tessera_sdk::storage;
+
+use super::{client_event::with_room_id, states};
+use crate::access::{Access, Standing};
+use crate::ids;
+
+#[derive(Serialize)]
+struct Response {
+    chunk: Vec<Box<RawValue>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Content {
+    membership: String,
+}
+
+/// Gives the member events.
+pub fn handle(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let (only, not) = (membership(request, "membership")?, membership(request, "not_membership")?);
+    let at = request.query("at").map(position).transpose()?;
+    let mut access = Standing::of(room_id, request.user()?)?.access()?;
+    if let Some(position) = at {
+        access = earlier(access, room_id, position)?;
+    }
+    let mut chunk = Vec::new();
+    for found in states::all(room_id, access, Some("m.room.member"))? {
+        let pdu = Pdu::parse(&found.json).map_err(Error::internal)?;
+        let content: Content = serde_json::from_str(pdu.content.get()).map_err(Error::internal)?;
+        let wanted = only.is_none_or(|only| only == content.membership)
+            && not.is_none_or(|not| not != content.membership);
+        if wanted {
+            chunk.push(with_room_id(&found, room_id)?);
+        }
+    }
+    Answer::json(&Response { chunk })
+}
+
+fn membership<'a>(request: &'a Request, name: &str) -> std::result::Result<Option<&'a str>, Error> {
+    match request.query(name) {
+        Some(value) if !["join", "invite", "leave", "ban", "knock"].contains(&value) => {
+            Err(Error::invalid_param(format!("{name} {value:?} is unknown")))
+        }
+        value => Ok(value),
+    }
+}
+
+/// The position in a token of /sync (`s`) or /messages (`t`).
+fn position(token: &str) -> std::result::Result<i64, Error> {
+    token
+        .strip_prefix(['s', 't'])
+        .and_then(|digits| digits.parse().ok())
+        .filter(|position| *position >= 0)
+        .ok_or_else(|| Error::invalid_param("at is no token of this server"))
+}
+
+/// The state at a position, unless the user may see an earlier one only.
+fn earlier(access: Access, room_id: &str, position: i64) -> std::result::Result<Access, Error> {
+    let rows = storage::query(
+        "SELECT state_after FROM rooms_events WHERE room_id = $1 AND position <= $2 AND stream = TRUE
+         ORDER BY position DESC LIMIT 1",
+        params![room_id, position],
+    )?;
+    let at = rows.first::<(Option<i64>,)>()?.and_then(|(group,)| group);
+    Ok(match (access, at) {
+        (Access::Now, Some(at)) => Access::Until(at),
+        (Access::Until(left), Some(at)) => Access::Until(left.min(at)),
+        (_, None) => Access::Until(0),
+    })
+}

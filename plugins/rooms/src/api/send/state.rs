@@ -1,0 +1,122 @@
+//! PUT /rooms/{roomId}/state/{eventType}/{stateKey}.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
+//!
+//! What says the same as the state in force, by the same sender, makes no event: the id of the one in force is given.
+//! Errors: `M_FORBIDDEN`, `M_BAD_JSON`, `M_NOT_JSON`, `M_TOO_LARGE`, `M_BAD_ALIAS`, what a policy refuses.
+
+use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
+use ruma::state_res::Event as _;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::select;
+
+use super::message::Response;
+use crate::act::{Act, Step};
+use crate::core::{Draft, StoredEvent};
+use crate::store::view::STRIPPED_TYPES;
+use crate::store::{Needs, View};
+use crate::{api::body, ids};
+
+/// Sends the state event.
+pub fn handle(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let (kind, key) = (request.param("eventType"), request.param("stateKey"));
+    let content = body::content(request)?;
+    let event_id = send(room_id, request.user()?, kind, key, content)?;
+    Answer::json(&Response { event_id: &event_id })
+}
+
+/// Sends a state event as a client would.
+///
+/// # Errors
+/// As the endpoint.
+pub fn send(
+    room_id: &str,
+    sender: &str,
+    kind: &str,
+    key: &str,
+    content: CanonicalJsonObject,
+) -> std::result::Result<String, Error> {
+    let mut needs = Needs::of(sender).pair(kind, key);
+    if kind == "m.room.member" {
+        needs = needs.types(STRIPPED_TYPES);
+        if let Some(user) = member(&content, "join_authorised_via_users_server") {
+            needs = needs.member(user);
+        }
+    }
+    let aliases = aliases_of(kind, &content)?;
+    if !aliases.is_empty() {
+        needs = needs.also(select(
+            "SELECT alias FROM rooms_aliases WHERE room_id = $1 AND alias IN ($2)",
+            params![room_id, aliases.clone()],
+        ));
+    }
+    let draft = Draft::state(kind, key, sender, content);
+    Act { room_id, needs, transaction: None, from_client: true }.run(|view| {
+        if !aliases.is_empty() {
+            check_aliases(&aliases, view)?;
+        }
+        Ok(match view.state.get(kind, key) {
+            Some(old) if says_the_same(old, &draft) && view.state.membership(sender) == "join" => {
+                Step::Done(old.id().to_owned())
+            }
+            _ => draft.clone().into(),
+        })
+    })
+}
+
+fn says_the_same(old: &StoredEvent, draft: &Draft) -> bool {
+    old.sender().as_str() == draft.sender
+        && old.content_as::<CanonicalJsonObject>().is_some_and(|content| content == draft.content)
+}
+
+fn member<'a>(content: &'a CanonicalJsonObject, key: &str) -> Option<&'a str> {
+    content.get(key).and_then(CanonicalJsonValue::as_str)
+}
+
+/// Aliases in a canonical alias event. Spec: client-server API, m.room.canonical_alias.
+fn aliases_of(
+    kind: &str,
+    content: &CanonicalJsonObject,
+) -> std::result::Result<Vec<String>, Error> {
+    if kind != "m.room.canonical_alias" {
+        return Ok(Vec::new());
+    }
+    let mut aliases: Vec<String> = member(content, "alias")
+        .filter(|alias| !alias.is_empty())
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    let others = content.get("alt_aliases").and_then(CanonicalJsonValue::as_array);
+    for other in others.unwrap_or_default() {
+        let alias = other.as_str().ok_or_else(|| Error::bad_json("alt_aliases holds no text"))?;
+        aliases.push(alias.to_owned());
+    }
+    for alias in &aliases {
+        ids::alias(alias)?;
+    }
+    Ok(aliases)
+}
+
+/// Aliases that are new in the event must lead to this room.
+fn check_aliases(aliases: &[String], view: &mut View) -> std::result::Result<(), Error> {
+    let ours = view.extra(0).all::<(String,)>()?;
+    let before: CanonicalJsonObject = view
+        .state
+        .get("m.room.canonical_alias", "")
+        .and_then(|event| event.content_as())
+        .unwrap_or_default();
+    let before = aliases_of("m.room.canonical_alias", &before).unwrap_or_default();
+    let stray = aliases
+        .iter()
+        .find(|alias| !before.contains(alias) && !ours.iter().any(|(known,)| known == *alias));
+    match stray {
+        None => Ok(()),
+        Some(alias) => {
+            let text = format!("{alias} does not lead to this room");
+            Err(Error::with_status(400, "M_BAD_ALIAS", text))
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! POST /rooms/{roomId}/upgrade.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade>
+//!
+//! Makes the new room with the important state of the old one, then closes the old one with a tombstone; aliases and the place
+//! in the directory move in the tombstone's commit. Errors: `M_UNSUPPORTED_ROOM_VERSION`, `M_FORBIDDEN`, `M_NOT_FOUND`.
+
+use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
+use ruma::state_res::Event as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::storage::select;
+use tessera_sdk::{log, params};
+
+use super::body::{self, object, text};
+use super::create::{Founding, create_content, found, member};
+use crate::act::{Act, Sending, Step};
+use crate::core::{Draft, Version};
+use crate::ids;
+use crate::store::{Needs, View};
+
+/// State that goes along. Spec: as above; the ban list and a space's children go along, too.
+const COPIED: [&str; 9] = [
+    "m.room.server_acl",
+    "m.room.encryption",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.guest_access",
+    "m.room.history_visibility",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+];
+
+/// Bans and children of a space that go along at most.
+const MAX_LISTED: u32 = 500;
+
+#[derive(Deserialize)]
+struct Wish {
+    new_version: Option<String>,
+    #[serde(default)]
+    additional_creators: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    replacement_room: &'a str,
+}
+
+/// Upgrades the room.
+pub fn handle(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let user = request.user()?;
+    let wish: Wish = body::of(request)?;
+    let name = wish.new_version.ok_or_else(|| Error::missing_param("new_version is missing"))?;
+    let version = Version::named(&name).ok_or_else(|| {
+        let text = format!("room version {name:?} is not supported");
+        Error::new(ErrorCode::UnsupportedRoomVersion, text)
+    })?;
+    for creator in &wish.additional_creators {
+        ids::user(creator)?;
+    }
+    let mut old = View::load(room_id, &needs(room_id, user))?
+        .ok_or_else(|| Error::not_found("there is no such room here"))?;
+    may_close(&old, user)?;
+    let new_room = open(&mut old, user, version, &wish.additional_creators)?;
+    close(room_id, user, &new_room)?;
+    Answer::json(&Response { replacement_room: &new_room })
+}
+
+fn needs(room_id: &str, user: &str) -> Needs {
+    let listed =
+        "SELECT e.json FROM rooms_current_state s JOIN rooms_events e ON e.position = s.position";
+    Needs::of(user)
+        .types(COPIED)
+        .profile(user)
+        .also(select(
+            "SELECT user_id FROM rooms_memberships WHERE room_id = $1 AND membership = 'ban' LIMIT $2",
+            params![room_id, MAX_LISTED],
+        ))
+        .also(select(
+            &format!("{listed} WHERE s.room_id = $1 AND s.type = 'm.space.child' LIMIT $2"),
+            params![room_id, MAX_LISTED],
+        ))
+        .also(select("SELECT published FROM rooms_rooms WHERE room_id = $1", params![room_id]))
+}
+
+/// A tombstone is tried before anything is made, so that a refusal leaves no orphan.
+fn may_close(old: &View, user: &str) -> std::result::Result<(), Error> {
+    let mut composer = crate::compose::Composer::new(
+        old.room.version.clone(),
+        Some(old.room.room_id.clone()),
+        old.room.extremities.clone(),
+        old.state.clone(),
+        tessera_sdk::clock::now_ms(),
+    );
+    Ok(composer.push(&tombstone(user, "!trial"))?)
+}
+
+fn tombstone(user: &str, new_room: &str) -> Draft {
+    let content = object([
+        ("body", text(Some("This room has been replaced"))),
+        ("replacement_room", text(Some(new_room))),
+    ]);
+    Draft::state("m.room.tombstone", "", user, content)
+}
+
+fn open(
+    old: &mut View,
+    user: &str,
+    version: Version,
+    additional: &[String],
+) -> std::result::Result<String, Error> {
+    let bans = old.extra(0).all::<(String,)>()?;
+    let children = old.extra(1).all::<(String,)>()?;
+    let published = old.extra(2).first::<(bool,)>()?.is_some_and(|(published,)| published);
+
+    let state = |kind: &str, content| Draft::state(kind, "", user, content);
+    let profile = old.profile(user);
+    let mut drafts =
+        vec![Draft::state("m.room.member", user, user, member("join", &profile, false))];
+    for kind in COPIED {
+        let content = old.state.get(kind, "").and_then(|event| event.content_as());
+        drafts.extend(content.map(|content: CanonicalJsonObject| state(kind, content)));
+    }
+    for (json,) in children {
+        let Ok(event) = crate::core::StoredEvent::parse("$child", &json, false) else { continue };
+        let content: CanonicalJsonObject = event.content_as().unwrap_or_default();
+        if !content.is_empty() {
+            let key = event.state_key().unwrap_or_default();
+            drafts.push(Draft::state("m.space.child", key, user, content));
+        }
+    }
+    for (banned,) in bans {
+        let content = object([("membership", text(Some("ban")))]);
+        drafts.push(Draft::state("m.room.member", &banned, user, content));
+    }
+    // Last, because until then the creator has all the power that copying takes.
+    if let Some(levels) = old.state.get("m.room.power_levels", "") {
+        let content = levels.content_as().unwrap_or_default();
+        drafts
+            .push(state("m.room.power_levels", power_levels(content, user, &version, additional)));
+    }
+    let wished = creation(old, &version)?;
+    let create_content = create_content(wished, user, &version, additional)?;
+    found(Founding {
+        creator: user,
+        version,
+        create_content,
+        drafts,
+        alias: None,
+        published,
+        from_client: false,
+    })
+}
+
+/// Content of the old create event, without what belongs to its version, and with the predecessor.
+fn creation(old: &View, version: &Version) -> std::result::Result<Map<String, Value>, Error> {
+    let create = old.state.get("m.room.create", "");
+    let mut content: Map<String, Value> =
+        create.and_then(|event| event.content_as()).unwrap_or_default();
+    content.remove("additional_creators");
+    content.remove("creator");
+    let mut predecessor = json!({"room_id": old.room.room_id});
+    // From version 12 the tombstone names the new room's hash, so the new room cannot name an event after it.
+    if let (false, Some(last)) = (version.room_id_is_hash(), old.room.extremities.last()) {
+        predecessor = json!({"room_id": old.room.room_id, "event_id": last.0});
+    }
+    content.insert("predecessor".to_owned(), predecessor);
+    Ok(content)
+}
+
+fn power_levels(
+    mut content: CanonicalJsonObject,
+    user: &str,
+    version: &Version,
+    additional: &[String],
+) -> CanonicalJsonObject {
+    if !version.rules().authorization.explicitly_privilege_room_creators {
+        return content;
+    }
+    if let Some(users) = content.get_mut("users").and_then(CanonicalJsonValue::as_object_mut) {
+        users.retain(|named, _| named != user && !additional.contains(named));
+    }
+    content
+}
+
+fn close(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), Error> {
+    let needs = Needs::of(user).pair("m.room.tombstone", "");
+    Act { room_id, needs, transaction: None, from_client: false }.run(|_| {
+        Ok(Step::Send(Sending {
+            drafts: vec![tombstone(user, new_room)],
+            statements: vec![
+                (
+                    "UPDATE rooms_aliases SET room_id = $2 WHERE room_id = $1",
+                    params![room_id, new_room],
+                ),
+                ("UPDATE rooms_rooms SET published = FALSE WHERE room_id = $1", params![room_id]),
+            ],
+            ..Sending::default()
+        }))
+    })?;
+    // The old room falls silent as far as the user's power reaches; that it does not is no failure.
+    match silence(room_id, user) {
+        Err(error) if error.http_status() != 403 => Err(error),
+        Err(error) => {
+            log::debug("the old room stays open", &[("reason", error.message())]);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn silence(room_id: &str, user: &str) -> std::result::Result<(), Error> {
+    Act { room_id, needs: Needs::of(user), transaction: None, from_client: false }
+        .run(|view| {
+            let levels = view.state.get("m.room.power_levels", "");
+            let mut content: Map<String, Value> =
+                levels.and_then(|event| event.content_as()).unwrap_or_default();
+            let level = |key: &str| content.get(key).and_then(Value::as_i64).unwrap_or(0);
+            let quiet = level("users_default").saturating_add(1).max(50);
+            let raised = [("events_default", level("events_default")), ("invite", level("invite"))]
+                .map(|(key, level)| (key, level.max(quiet)));
+            for (key, level) in raised {
+                content.insert(key.to_owned(), level.into());
+            }
+            let content = ruma::canonical_json::try_from_json_map(content)
+                .map_err(|error| Error::bad_json(error.to_string()))?;
+            Ok(Draft::state("m.room.power_levels", "", user, content).into())
+        })
+        .map(|_| ())
+}
