@@ -21,10 +21,12 @@ fn token_is_read_from_header_and_query() {
 }
 
 #[test]
-fn no_credentials_are_no_error_and_wrong_ones_are() {
+fn missing_and_wrong_credentials_are_told_apart() {
     let _host = start();
-    assert_eq!(authenticate("", "").unwrap(), None);
-    assert_eq!(authenticate("Basic eDp5", "").unwrap(), None);
+    for header in ["", "Basic eDp5", "Bearer"] {
+        let denial = authenticate(header, "").unwrap_err();
+        assert!(denial.body.contains("M_MISSING_TOKEN"), "{header}: {}", denial.body);
+    }
     let denial = authenticate("Bearer wrong", "").unwrap_err();
     let body: Value = serde_json::from_str(&denial.body).unwrap();
     assert_eq!(denial.status, 401);
