@@ -8,6 +8,7 @@ mod folder;
 mod logging;
 mod manifests;
 mod metrics;
+mod resources;
 mod server;
 mod service;
 mod settings;

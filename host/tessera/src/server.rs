@@ -9,7 +9,7 @@ mod tenant;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use prometheus::Registry;
 use tessera_bus::{Bus, BusConfig};
 use tessera_engine::{Engine, EngineConfig, Plugin};
@@ -93,8 +93,14 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
     .print();
     service::notify("READY=1");
 
-    let signal = stop.wait().await;
-    tracing::info!(signal, "stopping");
+    let broken = tokio::select! {
+        signal = stop.wait() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        // They run as long as the server does: without timers or tools it is only half a server.
+        part = background.join_next() => Some(part),
+    };
     service::notify("STOPPING=1");
     stop.end_at_once_if_asked_again();
     let drained = serving.stop().await;
@@ -111,7 +117,10 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
         tracing::debug!(%error, "admin socket");
     }
     tracing::info!("stopped");
-    Ok(())
+    match broken {
+        None => Ok(()),
+        Some(part) => bail!("a part of the server ended by itself: {part:?}"),
+    }
 }
 
 fn taken(address: SocketAddr) -> String {

@@ -69,37 +69,6 @@ pub struct GrantsTable {
     pub reads: Option<Vec<ViewName>>,
 }
 
-impl Grants {
-    /// Whether a call that the manifest asks for is allowed.
-    #[must_use]
-    pub fn allows_call(&self, interface: &InterfaceName) -> bool {
-        self.table()
-            .and_then(|table| table.call.as_ref())
-            .is_none_or(|list| list.contains(interface))
-    }
-
-    /// Whether a view that the manifest asks for may be read.
-    #[must_use]
-    pub fn allows_read(&self, view: &ViewName) -> bool {
-        self.table().and_then(|table| table.reads.as_ref()).is_none_or(|list| list.contains(view))
-    }
-
-    /// Whether an origin that the manifest asks for may be fetched from.
-    #[must_use]
-    pub fn allows_fetch(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
-        self.table()
-            .and_then(|table| table.fetch.as_ref())
-            .is_none_or(|list| list.iter().any(|origin| origin.matches(scheme, host, port)))
-    }
-
-    fn table(&self) -> Option<&GrantsTable> {
-        match self {
-            Self::Asked => None,
-            Self::Only(table) => Some(table),
-        }
-    }
-}
-
 impl<'de> Deserialize<'de> for Grants {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Visitor;

@@ -9,4 +9,4 @@
 
 mod default;
 mod golden;
-mod grants;
+mod limits;

@@ -2,13 +2,15 @@
 
 use anyhow::{Context, Result};
 
-use crate::{cli::Settings, logging, server, settings::refuse_what_is_not_served};
+use crate::{cli::Settings, logging, resources, server, settings::refuse_what_is_not_served};
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let descriptor = settings.descriptor()?;
     refuse_what_is_not_served(&descriptor)?;
     logging::start(&descriptor.log)?;
+    let files = resources::raise_open_files();
+    tracing::debug!(?files, "open files");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tessera")

@@ -189,7 +189,7 @@ fn the_service_manager_is_told() {
     let mut command = command(&tool, &FREE);
     command.env("NOTIFY_SOCKET", &socket);
     let mut server = start(command);
-    let mut told = || {
+    let told = || {
         let mut text = [0; 64];
         let length = manager.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..length]).into_owned()
