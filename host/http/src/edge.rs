@@ -116,6 +116,8 @@ impl Edge {
         peer: IpAddr,
     ) -> Response<Body> {
         let site = self.site.load_full();
+        // Boxed, so that the head does not take room in every future that hands it on.
+        let request = Box::new(request);
         let mut context = Context::new(&self, &site, &request, peer);
         let work = self.run(&mut context, site, request);
         let response = match AssertUnwindSafe(work).catch_unwind().await {
@@ -133,7 +135,7 @@ impl Edge {
         &self,
         context: &mut Context,
         site: Arc<Site>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
     ) -> Response<Body> {
         if context.method == Method::OPTIONS && self.cors.enabled() {
             // A route for OPTIONS gets those that are no preflight.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,7 +186,8 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
             .serve_connection(io, service);
-        let mut serving = pin!(serving);
+        // On the heap by itself: an HTTP/1 connection must not have the size of an HTTP/2 one.
+        let mut serving = Box::pin(serving);
         tokio::select! {
             ended = serving.as_mut() => ended,
             () = closing.cancelled() => {
@@ -201,7 +202,7 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
             .max_header_size(HEAD)
             .max_buf_size(HEAD)
             .serve_connection(io, service);
-        let mut serving = pin!(serving);
+        let mut serving = Box::pin(serving);
         tokio::select! {
             ended = serving.as_mut() => ended,
             () = closing.cancelled() => {

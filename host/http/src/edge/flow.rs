@@ -46,7 +46,7 @@ impl Edge {
         &self,
         context: &mut Context,
         site: Arc<Site>,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
     ) -> Stepped {
         let (target, params) = self.route(&site, &context.method, &context.path)?;
         context.target = Some(Arc::clone(&target));
