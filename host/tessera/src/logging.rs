@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 pub(crate) fn start(log: &Log) -> Result<()> {
     let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let level = level.as_deref().unwrap_or(&log.level);
-    let filter = EnvFilter::try_new(level).with_context(|| {
+    let filter = EnvFilter::try_new(directives(level)).with_context(|| {
         format!("`[log] level`: `{level}` is no filter; use a level such as \"info\", or \"warn,tessera_http=debug\"")
     })?;
     let human = match log.format {
@@ -27,4 +27,24 @@ pub(crate) fn start(log: &Log) -> Result<()> {
         registry.with(layer).try_init()?;
     }
     Ok(())
+}
+
+/// A bare level is meant for the server and its plug-ins: of libraries only warnings are wanted.
+fn directives(level: &str) -> String {
+    match level {
+        "info" | "debug" | "trace" => format!("warn,tessera={level},plugin={level}"),
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directives;
+
+    #[test]
+    fn a_bare_level_spares_libraries_and_a_filter_is_taken_as_it_is() {
+        assert_eq!(directives("debug"), "warn,tessera=debug,plugin=debug");
+        assert_eq!(directives("error"), "error");
+        assert_eq!(directives("debug,hyper=trace"), "debug,hyper=trace");
+    }
 }

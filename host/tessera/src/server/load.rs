@@ -8,16 +8,22 @@ use tessera_engine::{Engine, Plugin};
 
 use crate::{files::PluginFile, manifests};
 
-/// Loads all, one after the other: compiling one already uses every core.
+/// Loads all at once: reading compiled code uses one core, compiling uses what there is.
 pub(crate) async fn all(engine: &Engine, files: Vec<PluginFile>) -> Result<Vec<Plugin>> {
     let bar = progress(files.len() as u64);
-    let mut plugins = Vec::with_capacity(files.len());
+    bar.set_message("plug-ins (compiled at the first start)");
+    let mut loading = Vec::with_capacity(files.len());
     for file in files {
-        let engine = engine.clone();
-        bar.set_message(format!("{} (compiled at the first start)", file.name));
-        let loading = tokio::task::spawn_blocking(move || load(&engine, &file));
-        plugins.push(loading.await.context("loading a plug-in failed")??);
-        bar.inc(1);
+        let (engine, bar) = (engine.clone(), bar.clone());
+        loading.push(tokio::task::spawn_blocking(move || {
+            let loaded = load(&engine, &file);
+            bar.inc(1);
+            loaded
+        }));
+    }
+    let mut plugins = Vec::with_capacity(loading.len());
+    for loaded in loading {
+        plugins.push(loaded.await.context("loading a plug-in failed")??);
     }
     bar.finish_and_clear();
     Ok(plugins)
