@@ -1,0 +1,18 @@
+//! The durable topics that are consumed.
+
+use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+
+use crate::{Plugin, events, receipts};
+
+impl Guest for Plugin {
+    fn handle(messages: Vec<Message>) -> Result<u32, String> {
+        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        match messages.first().map(|message| message.topic.as_str()) {
+            None => {}
+            Some("rooms.events") => events::handle(&messages)?,
+            Some("presence.receipts") => receipts::handle(&messages)?,
+            Some(topic) => return Err(format!("no consumer for {topic}")),
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,82 @@
+//! GET /_matrix/client/v3/notifications
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications>
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{ClientFormat, Error, Pdu, Unsigned};
+use tessera_sdk::storage;
+use tessera_sdk::{clock, params};
+
+/// Notifications of one answer, unless fewer are asked for.
+const DEFAULT_LIMIT: u32 = 20;
+/// Most of one answer.
+const MAX_LIMIT: u32 = 100;
+
+/// `position, event_id, room_id, created_ms, actions, read_position, json, origin_ts`
+type Row = (i64, String, String, i64, String, i64, String, i64);
+
+/// The newest events that notified the user, newest first. Tokens are positions. Only the newest events of each room are
+/// kept.
+///
+/// # Errors
+/// `M_INVALID_PARAM` for a malformed token, limit or filter.
+pub(crate) fn handle(request: &Request) -> Result {
+    let user = request.user()?;
+    let before = request.query_as::<u32>("from")?.map_or(i64::MAX, i64::from);
+    let limit = request.query_as::<u32>("limit")?.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let only_highlights = match request.query("only") {
+        None | Some("") => 0_i64,
+        Some("highlight") => 1,
+        Some(_) => return Err(Error::invalid_param("only can be highlight")),
+    };
+    let rows: Vec<Row> = storage::query(
+        "SELECT n.position, n.event_id, n.room_id, n.created_ms, n.actions, n.read_position, v.json, v.origin_ts FROM ( \
+         SELECT e.position AS position, e.event_id AS event_id, e.room_id AS room_id, e.created_ms AS created_ms, \
+         COALESCE(x.actions, e.actions) AS actions, k.read_position AS read_position \
+         FROM push_marks k JOIN push_events e ON e.room_id = k.room_id AND e.thread_id = k.thread_id \
+         LEFT JOIN push_exceptions x ON x.room_id = e.room_id AND x.position = e.position AND x.user_id = k.user_id \
+         WHERE k.user_id = $1 AND e.position > k.since AND e.position < $2 AND e.sender <> k.user_id \
+         AND COALESCE(x.notify, e.notify) = 1 AND COALESCE(x.highlight, e.highlight) >= $3 \
+         UNION ALL \
+         SELECT e.position, e.event_id, e.room_id, e.created_ms, x.actions, 0 \
+         FROM rooms_v1_memberships m JOIN push_events e ON e.position = m.position \
+         JOIN push_exceptions x ON x.room_id = e.room_id AND x.position = e.position AND x.user_id = m.user_id \
+         WHERE m.user_id = $1 AND m.membership = 'invite' AND e.position < $2 AND x.notify = 1 AND x.highlight >= $3 \
+         ) n JOIN rooms_v1_events v ON v.event_id = n.event_id ORDER BY n.position DESC LIMIT $4",
+        params![user, before, only_highlights, limit],
+    )?
+    .all()?;
+    let full = rows.len() >= limit as usize;
+    let next = rows.last().map(|row| row.0).filter(|_| full);
+    let now = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
+    let notifications = rows
+        .into_iter()
+        .map(|row| notification(row, now))
+        .collect::<std::result::Result<Vec<Value>, _>>()
+        .map_err(Error::internal)?;
+    let mut body = json!({ "notifications": notifications });
+    if let (Some(next), Some(map)) = (next, body.as_object_mut()) {
+        map.insert("next_token".to_owned(), next.to_string().into());
+    }
+    Answer::json(&body)
+}
+
+fn notification(row: Row, now: i64) -> serde_json::Result<Value> {
+    let (position, event_id, room_id, ts, actions, read_position, event, origin_ts) = row;
+    let unsigned = Unsigned { age: Some(now.saturating_sub(origin_ts)), ..Unsigned::default() };
+    let event: Box<RawValue> = Pdu::parse(&event)?.to_client(
+        &event_id,
+        &room_id,
+        ClientFormat::WithoutRoomId,
+        &unsigned,
+    )?;
+    Ok(json!({
+        "actions": serde_json::from_str::<Value>(&actions)?,
+        "event": event,
+        "read": position <= read_position,
+        "room_id": room_id,
+        "ts": ts,
+    }))
+}

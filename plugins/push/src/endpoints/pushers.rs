@@ -1,0 +1,146 @@
+//! GET /_matrix/client/v3/pushers and POST /_matrix/client/v3/pushers/set
+//!
+//! Pushers are kept; nothing is sent to their gateways yet.
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset>
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::{clock, params};
+
+/// Pushers of one user; the oldest make room for new ones.
+const MAX_PUSHERS: i64 = 100;
+/// Longest app id, in characters.
+const MAX_APP_ID: usize = 64;
+/// Longest push key, in bytes.
+const MAX_PUSHKEY: usize = 512;
+
+#[derive(Deserialize)]
+struct Body {
+    pushkey: Option<String>,
+    app_id: Option<String>,
+    // Absent and null are not the same.
+    #[serde(default, deserialize_with = "present")]
+    kind: Option<Value>,
+    app_display_name: Option<String>,
+    device_display_name: Option<String>,
+    profile_tag: Option<String>,
+    lang: Option<String>,
+    data: Option<Map<String, Value>>,
+    #[serde(default)]
+    append: bool,
+}
+
+fn present<'de, D>(from: D) -> std::result::Result<Option<Value>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Value::deserialize(from).map(Some)
+}
+
+/// The user's pushers whose devices still exist.
+pub(crate) fn list(request: &Request) -> Result {
+    let rows: Vec<(String,)> = storage::query(
+        "SELECT p.content FROM push_pushers p WHERE p.user_id = $1 AND (p.device_id = '' \
+         OR EXISTS (SELECT 1 FROM accounts_v1_devices d WHERE d.user_id = p.user_id AND d.device_id = p.device_id)) \
+         ORDER BY p.created_ms, p.app_id, p.pushkey",
+        params![request.user()?],
+    )?
+    .all()?;
+    let pushers: Vec<Box<RawValue>> = rows
+        .into_iter()
+        .map(|(content,)| RawValue::from_string(content))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(Error::internal)?;
+    Answer::json(&json!({ "pushers": pushers }))
+}
+
+/// Makes, changes or deletes a pusher.
+///
+/// # Errors
+/// `M_MISSING_PARAM` and `M_INVALID_PARAM`; of the latter: a key over 512 bytes, an app id over 64 characters, a kind other
+/// than `http`, a gateway URL that is not `https://…/_matrix/push/v1/notify`.
+pub(crate) fn set(request: &Request) -> Result {
+    let user = request.user()?;
+    let body: Body = request.json()?;
+    let missing = |name: &str| Error::missing_param(format!("{name} is missing"));
+    let app_id = body.app_id.ok_or_else(|| missing("app_id"))?;
+    let pushkey = body.pushkey.ok_or_else(|| missing("pushkey"))?;
+    let kind = body.kind.ok_or_else(|| missing("kind"))?;
+    if app_id.is_empty() || app_id.chars().count() > MAX_APP_ID {
+        return Err(Error::invalid_param(format!("app_id has 1 to {MAX_APP_ID} characters")));
+    }
+    if pushkey.is_empty() || pushkey.len() > MAX_PUSHKEY {
+        return Err(Error::invalid_param(format!("pushkey has 1 to {MAX_PUSHKEY} bytes")));
+    }
+    if kind.is_null() {
+        Batch::new()
+            .run(
+                "DELETE FROM push_pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
+                params![user, app_id, pushkey],
+            )
+            .commit()?;
+        return Answer::empty();
+    }
+    if kind != "http" {
+        return Err(Error::invalid_param("only pushers of kind http are supported"));
+    }
+    let app_name = body.app_display_name.ok_or_else(|| missing("app_display_name"))?;
+    let device_name = body.device_display_name.ok_or_else(|| missing("device_display_name"))?;
+    let lang = body.lang.ok_or_else(|| missing("lang"))?;
+    let data = body.data.ok_or_else(|| missing("data"))?;
+    check_url(data.get("url").ok_or_else(|| missing("data.url"))?)?;
+
+    let mut pusher = json!({
+        "app_id": app_id, "pushkey": pushkey, "kind": kind, "app_display_name": app_name,
+        "device_display_name": device_name, "lang": lang, "data": data,
+    });
+    if let (Some(tag), Some(map)) = (body.profile_tag, pusher.as_object_mut()) {
+        map.insert("profile_tag".to_owned(), tag.into());
+    }
+    let mut batch = Batch::new();
+    if !body.append {
+        batch = batch.run(
+            "DELETE FROM push_pushers WHERE app_id = $1 AND pushkey = $2 AND user_id <> $3",
+            params![&app_id, &pushkey, user],
+        );
+    }
+    batch
+        .run(
+            "INSERT INTO push_pushers (user_id, app_id, pushkey, device_id, content, created_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, app_id, pushkey) DO UPDATE \
+             SET device_id = excluded.device_id, content = excluded.content",
+            params![
+                user,
+                app_id,
+                pushkey,
+                request.device().unwrap_or(""),
+                pusher.to_string(),
+                clock::now_ms()
+            ],
+        )
+        .run(
+            "DELETE FROM push_pushers WHERE user_id = $1 AND created_ms <= (SELECT p.created_ms \
+             FROM push_pushers p WHERE p.user_id = $1 ORDER BY p.created_ms DESC LIMIT 1 OFFSET $2)",
+            params![user, MAX_PUSHERS],
+        )
+        .commit()?;
+    Answer::empty()
+}
+
+/// Spec: push gateways are asked at `https` and one path only.
+fn check_url(url: &Value) -> std::result::Result<(), Error> {
+    let path = url
+        .as_str()
+        .and_then(|url| url.strip_prefix("https://"))
+        .and_then(|rest| rest.split_once('/'))
+        .filter(|(host, _)| !host.is_empty());
+    match path {
+        Some((_, "_matrix/push/v1/notify")) => Ok(()),
+        _ => Err(Error::invalid_param("data.url must be https://HOST/_matrix/push/v1/notify")),
+    }
+}

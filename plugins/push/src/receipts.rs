@@ -1,0 +1,67 @@
+//! `presence.receipts`: what is read does not count any more.
+
+use serde::Deserialize;
+use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::Message;
+use tessera_sdk::log;
+use tessera_sdk::params;
+use tessera_sdk::storage::{Batch, Value, position};
+
+use crate::recount;
+
+/// How the main timeline is called in receipts. Empty: all threads at once.
+const MAIN: &str = "main";
+
+#[derive(Deserialize)]
+struct Receipt {
+    user_id: String,
+    room_id: String,
+    thread_id: String,
+    event_position: i64,
+}
+
+/// One commit for all messages. A receipt that was handled before changes nothing.
+///
+/// # Errors
+/// Storage.
+pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
+    let mut batch = Batch::new();
+    let first = batch.take_positions(1);
+    let (mut all, mut one) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for message in messages {
+        let receipt: Receipt = match serde_json::from_str(&message.payload) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                log::error("malformed receipt", &[("reason", &error.to_string())]);
+                continue;
+            }
+        };
+        let Receipt { user_id, room_id, thread_id, event_position } = receipt;
+        batch = batch.wake(format!("user:{user_id}"));
+        let mut read = params![&room_id, &user_id, event_position];
+        let mut recount: Vec<Value> =
+            params![0_i64, 0_i64, position(first), &room_id, &user_id, event_position];
+        if thread_id.is_empty() {
+            all.0.push(read);
+            all.1.push(recount);
+        } else {
+            let thread = if thread_id == MAIN { "" } else { &thread_id };
+            read.extend(params![thread]);
+            recount.extend(params![thread]);
+            one.0.push(read);
+            one.1.push(recount);
+        }
+    }
+    // Marks that were read further already are neither moved nor counted.
+    const READ: &str = "UPDATE push_marks SET read_position = $3 \
+         WHERE room_id = $1 AND user_id = $2 AND read_position < $3";
+    const CHOSEN: &str = "room_id = $4 AND user_id = $5 AND read_position = $6";
+    let batch = batch
+        .run_many(READ, all.0)
+        .run_many(&format!("{READ} AND thread_id = $4"), one.0)
+        .run_many(&recount::sql(CHOSEN), all.1)
+        .run_many(&recount::sql(&format!("{CHOSEN} AND thread_id = $7")), one.1);
+    if batch.is_empty() {
+        return Ok(());
+    }
+    batch.commit().map(|_| ()).map_err(|error| format!("storage: {error:?}"))
+}

@@ -1,0 +1,127 @@
+//! Where the rules of users are kept.
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#push-rules>
+
+use ruma::UserId;
+use ruma::push::Ruleset;
+use serde_json::{Value, json};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{self, Batch, position};
+
+/// Rules of all kinds that a user may have, the default ones included.
+pub(crate) const MAX_RULES: usize = 2000;
+/// Longest content of `m.push_rules`, in bytes.
+const MAX_BYTES: usize = 512 * 1024;
+/// How often a change is tried again when another device changes the rules at the same time.
+const TRIES: usize = 4;
+
+/// A user's rules as they are stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub rules: Ruleset,
+    /// `None`: the user never changed the defaults.
+    pub position: Option<i64>,
+}
+
+/// The default rules.
+///
+/// # Errors
+/// `M_INVALID_PARAM` if this is no user id.
+pub(crate) fn defaults(user: &str) -> Result<Ruleset, Error> {
+    let user = <&UserId>::try_from(user).map_err(|_| Error::invalid_param("malformed user id"))?;
+    Ok(Ruleset::server_default(user))
+}
+
+/// Reads what was stored, brought up to the defaults of today.
+///
+/// # Errors
+/// It is no rule set: a fault of this plug-in.
+pub(crate) fn parse(user: &str, content: &str) -> Result<Ruleset, Error> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        global: Ruleset,
+    }
+    let mut rules = serde_json::from_str::<Content>(content).map_err(Error::internal)?.global;
+    rules.update_with_server_default(defaults(user)?);
+    Ok(rules)
+}
+
+/// A user's rules. One storage call.
+///
+/// # Errors
+/// Storage; `M_INVALID_PARAM` if this is no user id.
+pub(crate) fn load(user: &str) -> Result<Stored, Error> {
+    let row: Option<(String, i64)> = storage::query(
+        "SELECT content, position FROM push_rules WHERE user_id = $1",
+        params![user],
+    )?
+    .first()?;
+    Ok(match row {
+        Some((content, position)) => {
+            Stored { rules: parse(user, &content)?, position: Some(position) }
+        }
+        None => Stored { rules: defaults(user)?, position: None },
+    })
+}
+
+/// The rules as clients see them: every kind is there, even if it is empty.
+///
+/// # Errors
+/// Cannot happen to rules that were parsed.
+pub(crate) fn global(rules: &Ruleset) -> Result<Value, Error> {
+    let mut value = serde_json::to_value(rules).map_err(Error::internal)?;
+    if let Some(map) = value.as_object_mut() {
+        for kind in ["override", "content", "room", "sender", "underride"] {
+            map.entry(kind).or_insert_with(|| json!([]));
+        }
+    }
+    Ok(value)
+}
+
+/// The content of `m.push_rules`.
+///
+/// # Errors
+/// As [`global`].
+pub(crate) fn content(rules: &Ruleset) -> Result<String, Error> {
+    Ok(json!({ "global": global(rules)? }).to_string())
+}
+
+/// Changes a user's rules; tries again if they change meanwhile.
+///
+/// # Errors
+/// Those of `change`; `M_TOO_LARGE` for more rules than the cap; storage.
+pub(crate) fn change(
+    user: &str,
+    mut change: impl FnMut(&mut Ruleset) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        let mut stored = load(user)?;
+        change(&mut stored.rules)?;
+        let content = content(&stored.rules)?;
+        if stored.rules.iter().count() > MAX_RULES || content.len() > MAX_BYTES {
+            return Err(Error::too_large("too many push rules"));
+        }
+        let mut batch = Batch::new();
+        let first = batch.take_positions(1);
+        let batch = match stored.position {
+            Some(old) => batch
+                .run(
+                    "UPDATE push_rules SET content = $2, position = $3 \
+                     WHERE user_id = $1 AND position = $4",
+                    params![user, content, position(first), old],
+                )
+                .expect(1),
+            None => batch.run(
+                "INSERT INTO push_rules (user_id, content, position) VALUES ($1, $2, $3)",
+                params![user, content, position(first)],
+            ),
+        };
+        match batch.wake(format!("user:{user}")).commit() {
+            Ok(_) => return Ok(()),
+            Err(storage::Error::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(storage::Error::Busy.into())
+}
