@@ -22,10 +22,8 @@ fn state_group(event_id: &str, after: bool) -> Result<Option<i64>, matrix::Error
         "SELECT state_before, state_after FROM rooms_events WHERE event_id = $1 AND stream = TRUE",
         params![event_id],
     )?;
-    Ok(match rows.first::<(Option<i64>, Option<i64>)>()? {
-        Some((before, now)) => Some(if after { now } else { before }.unwrap_or(0)),
-        None => None,
-    })
+    let row = rows.first::<(Option<i64>, Option<i64>)>()?;
+    Ok(row.map(|(before, now)| if after { now } else { before }.unwrap_or(0)))
 }
 
 impl Guest for Plugin {

@@ -17,6 +17,7 @@ use tessera_sdk::{log, params};
 use super::body::{self, object, text};
 use super::create::{Founding, create_content, found, member};
 use crate::act::{Act, Sending, Step};
+use crate::core::power::Power;
 use crate::core::{Draft, Version};
 use crate::ids;
 use crate::store::{Needs, View};
@@ -140,8 +141,10 @@ fn open(
     // Last, because until then the creator has all the power that copying takes.
     if let Some(levels) = old.state.get("m.room.power_levels", "") {
         let content = levels.content_as().unwrap_or_default();
-        drafts
-            .push(state("m.room.power_levels", power_levels(content, user, &version, additional)));
+        drafts.push(state(
+            "m.room.power_levels",
+            power_levels(content, old, user, &version, additional),
+        ));
     }
     let wished = creation(old, &version)?;
     let create_content = create_content(wished, user, &version, additional)?;
@@ -172,17 +175,36 @@ fn creation(old: &View, version: &Version) -> std::result::Result<Map<String, Va
     Ok(content)
 }
 
+/// Creators have all power without being named from version 12, and have to be named before it.
 fn power_levels(
     mut content: CanonicalJsonObject,
+    old: &View,
     user: &str,
     version: &Version,
     additional: &[String],
 ) -> CanonicalJsonObject {
-    if !version.rules().authorization.explicitly_privilege_room_creators {
+    let unbounded =
+        |version: &Version| version.rules().authorization.explicitly_privilege_room_creators;
+    if !unbounded(version) && !unbounded(&old.room.version) {
         return content;
     }
-    if let Some(users) = content.get_mut("users").and_then(CanonicalJsonValue::as_object_mut) {
+    let number = |value: &CanonicalJsonValue| value.as_integer();
+    let events = content.get("events").and_then(CanonicalJsonValue::as_object);
+    let highest = events.and_then(|events| events.values().filter_map(number).max());
+    let all = highest.unwrap_or_default().max(100.into());
+    let users = content
+        .entry("users".to_owned())
+        .or_insert_with(|| CanonicalJsonObject::new().into())
+        .as_object_mut();
+    let Some(users) = users else {
+        return content;
+    };
+    if unbounded(version) {
         users.retain(|named, _| named != user && !additional.contains(named));
+    } else {
+        for creator in Power::of(&old.room.version, &old.state).creators() {
+            users.insert(creator.clone(), all.into());
+        }
     }
     content
 }

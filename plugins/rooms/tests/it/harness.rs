@@ -103,6 +103,48 @@ impl Server {
         event_id(&self.send(user, room, "m.room.message", body, &content))
     }
 
+    pub(crate) fn put_state(
+        &self,
+        user: &str,
+        room: &str,
+        kind: &str,
+        key: &str,
+        body: &Value,
+    ) -> TestAnswer {
+        let placeholders = [("roomId", room), ("eventType", kind), ("stateKey", key)];
+        self.ask(user, "PUT", "put-state", &placeholders, body)
+    }
+
+    /// invite, kick, ban, unban of somebody.
+    pub(crate) fn about(&self, user: &str, act: &str, room: &str, target: &str) -> TestAnswer {
+        self.ask(user, "POST", act, &[("roomId", room)], &json!({"user_id": target}))
+    }
+
+    pub(crate) fn leave(&self, user: &str, room: &str) -> TestAnswer {
+        self.ask(user, "POST", "leave", &[("roomId", room)], &json!({}))
+    }
+
+    pub(crate) fn get(&self, user: &str, route: &str, placeholders: &[(&str, &str)]) -> TestAnswer {
+        self.ask(user, "GET", route, placeholders, &Value::Null)
+    }
+
+    pub(crate) fn read(&self, user: &str, room: &str, event_id: &str) -> TestAnswer {
+        self.get(user, "event", &[("roomId", room), ("eventId", event_id)])
+    }
+
+    pub(crate) fn redact(&self, user: &str, room: &str, event_id: &str, txn: &str) -> TestAnswer {
+        let placeholders = [("roomId", room), ("eventId", event_id), ("txnId", txn)];
+        self.ask(user, "PUT", "redact", &placeholders, &json!({"reason": "no"}))
+    }
+
+    pub(crate) fn membership(&self, room: &str, user: &str) -> String {
+        let rows = self.rows::<(String,)>(
+            "SELECT membership FROM rooms_memberships WHERE room_id = $1 AND user_id = $2",
+            params![room, user],
+        );
+        rows.into_iter().next().map(|(membership,)| membership).unwrap_or_default()
+    }
+
     pub(crate) fn rows<T: FromRow>(&self, sql: &str, params: Vec<storage::Value>) -> Vec<T> {
         storage::query(sql, params).unwrap().all().unwrap()
     }

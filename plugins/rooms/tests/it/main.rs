@@ -8,6 +8,17 @@
     reason = "tests"
 )]
 
+mod bad_input;
+mod concurrency;
 mod create;
+mod directory;
+mod graph;
 mod harness;
+mod membership;
+mod reading;
+mod redaction;
+mod relations;
 mod send;
+mod service;
+mod state;
+mod upgrade;

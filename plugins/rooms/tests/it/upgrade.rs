@@ -1,0 +1,72 @@
+//! POST /rooms/{roomId}/upgrade.
+
+use serde_json::{Value, json};
+
+use crate::harness::{ALICE, BOB, CAROL, Server, server};
+
+fn find(server: &Server, room: &str, kind: &str) -> Value {
+    server.events(room).into_iter().rfind(|event| event["type"] == kind).unwrap_or_default()
+}
+
+#[test]
+fn room_moves_with_its_state() {
+    for (from, to) in [("10", "11"), ("11", "12"), ("12", "12"), ("12", "10")] {
+        let server = server();
+        let room = server.create(
+            ALICE,
+            &json!({"room_version": from, "preset": "public_chat", "name": "N", "topic": "T",
+                "room_alias_name": "here", "visibility": "public"}),
+        );
+        let _ = server.join(BOB, &room).ok();
+        let _ = server.about(ALICE, "ban", &room, CAROL).ok();
+        let upgrade = |user: &str| {
+            server.ask(user, "POST", "upgrade", &[("roomId", &room)], &json!({"new_version": to}))
+        };
+        assert_eq!(upgrade(BOB).error(), (403, "M_FORBIDDEN".to_owned()));
+        let new = upgrade(ALICE).ok()["replacement_room"].as_str().unwrap().to_owned();
+        assert_eq!(
+            find(&server, &room, "m.room.tombstone")["content"]["replacement_room"],
+            new.as_str()
+        );
+        let create = find(&server, &new, "m.room.create");
+        assert_eq!(create["content"]["predecessor"]["room_id"], room.as_str());
+        assert_eq!(create["content"]["predecessor"].get("event_id").is_some(), to != "12");
+        assert_eq!(find(&server, &new, "m.room.name")["content"]["name"], "N", "{from} to {to}");
+        assert_eq!(server.membership(&new, CAROL), "ban");
+        let alias = server.get(BOB, "get-alias", &[("roomAlias", "#here:hs1")]).ok();
+        assert_eq!(alias["room_id"], new.as_str());
+        let listed = |room: &str| {
+            server.get(BOB, "get-visibility", &[("roomId", room)]).ok()["visibility"].clone()
+        };
+        assert_eq!((listed(&room), listed(&new)), (json!("private"), json!("public")));
+        let message = json!({"body": "x", "msgtype": "m.text"});
+        assert_eq!(
+            server.send(BOB, &room, "m.room.message", "t", &message).status(),
+            403,
+            "the old room is silent"
+        );
+        let _ = server.join(BOB, &new).ok();
+        let _ = server.put_state(ALICE, &new, "m.room.name", "", &json!({"name": "M"})).ok();
+    }
+}
+
+#[test]
+fn wrong_upgrades_are_refused() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    let upgrade =
+        |body: Value| server.ask(ALICE, "POST", "upgrade", &[("roomId", &room)], &body).error();
+    assert_eq!(
+        upgrade(json!({"new_version": "99"})),
+        (400, "M_UNSUPPORTED_ROOM_VERSION".to_owned())
+    );
+    assert_eq!(upgrade(json!({})), (400, "M_MISSING_PARAM".to_owned()));
+    let answer = server.ask(
+        ALICE,
+        "POST",
+        "upgrade",
+        &[("roomId", "!none:hs1")],
+        &json!({"new_version": "12"}),
+    );
+    assert_eq!(answer.error(), (404, "M_NOT_FOUND".to_owned()));
+}
