@@ -11,8 +11,8 @@ use tessera_sdk::{clock, params, services};
 
 use crate::room;
 
-/// Longest thread id taken: an event id or `main`.
-const MAX_THREAD_ID: usize = 255;
+/// Thread id of what belongs to no thread.
+const MAIN: &str = "main";
 
 #[derive(Deserialize)]
 struct Body {
@@ -41,7 +41,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     }
     let body: Body = request.json()?;
     let thread_id = match body.thread_id {
-        Some(thread) if thread.is_empty() || thread.len() > MAX_THREAD_ID => {
+        Some(thread) if thread != MAIN && !thread.starts_with('$') => {
             return Err(Error::invalid_param("thread_id must be main or an event id"));
         }
         Some(_) if kind == "m.fully_read" => {
@@ -58,38 +58,51 @@ pub(crate) fn handle(request: &Request) -> Result {
 /// Stores receipts that move forward; the others are no error. Two storage calls.
 ///
 /// # Errors
-/// `M_FORBIDDEN` outside the room; `M_NOT_FOUND` for an event that is not in it.
+/// `M_FORBIDDEN` outside the room; `M_NOT_FOUND` for an event or a thread root that is not in it.
 pub(crate) fn store(
     user: &str,
     room_id: &str,
     receipts: &[Receipt],
 ) -> std::result::Result<(), Error> {
-    let ids: Vec<String> = receipts.iter().map(|receipt| receipt.event_id.clone()).collect();
+    let mut ids: Vec<String> = receipts.iter().map(|receipt| receipt.event_id.clone()).collect();
+    ids.extend(receipts.iter().map(|receipt| receipt.thread_id.clone()));
     let mut answers = storage::snapshot(&[
         room::select_joined(user, room_id),
         select(
             "SELECT event_id, position FROM rooms_v1_events WHERE event_id IN ($1) AND room_id = $2",
             params![ids, room_id],
         ),
+        select(
+            "SELECT type, thread_id, event_position FROM presence_receipts \
+             WHERE room_id = $1 AND user_id = $2",
+            params![room_id, user],
+        ),
     ])?
     .answers();
-    if let Some(rows) = answers.next() {
-        room::require_joined(&rows)?;
-    }
-    let events: Vec<(String, u64)> = match answers.next() {
-        Some(rows) => rows.all()?,
-        None => Vec::new(),
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    room::require_joined(&next()?)?;
+    let events: Vec<(String, u64)> = next()?.all()?;
+    let before: Vec<(String, String, u64)> = next()?.all()?;
+    let is_ahead = |receipt: &Receipt, at: u64| {
+        before.iter().any(|(kind, thread, position)| {
+            *kind == receipt.kind && *thread == receipt.thread_id && *position >= at
+        })
     };
 
     let mut batch = Batch::new();
     let mut fully_read = None;
     for receipt in receipts {
         let known = events.iter().find(|(id, _)| *id == receipt.event_id);
-        let Some((_, at)) = known else {
+        let threaded = !receipt.thread_id.is_empty() && receipt.thread_id != MAIN;
+        let rooted = !threaded || events.iter().any(|(id, _)| *id == receipt.thread_id);
+        let Some((_, at)) = known.filter(|_| rooted) else {
             return Err(Error::new(ErrorCode::NotFound, "this room has no such event"));
         };
         if receipt.kind == "m.fully_read" {
             fully_read = Some(&receipt.event_id);
+            continue;
+        }
+        if is_ahead(receipt, *at) {
             continue;
         }
         let first = batch.take_positions(1);

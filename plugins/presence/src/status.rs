@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{self, Batch, position};
+use tessera_sdk::storage::{self, Batch, position, select};
 use tessera_sdk::{clock, config, params};
 
 /// Longest status message, in bytes.
@@ -60,13 +60,33 @@ fn put(request: &Request) -> Result {
     if !config::get::<Config>().map_err(Error::internal)?.enabled {
         return Answer::empty();
     }
-    let watchers: Vec<(String,)> = storage::query(
-        "SELECT DISTINCT b.user_id FROM rooms_v1_memberships a \
-         JOIN rooms_v1_memberships b ON b.room_id = a.room_id \
-         WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' LIMIT $2",
-        params![user, MAX_WOKEN],
-    )?
-    .all()?;
+    let mut answers = storage::snapshot(&[
+        select(
+            "SELECT DISTINCT b.user_id FROM rooms_v1_memberships a \
+             JOIN rooms_v1_memberships b ON b.room_id = a.room_id \
+             WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' LIMIT $2",
+            params![user, MAX_WOKEN],
+        ),
+        select(
+            "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
+            params![user],
+        ),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let watchers: Vec<(String,)> = next()?.all()?;
+    let before: Option<(String, Option<String>)> = next()?.first()?;
+    if before.is_some_and(|before| before == (body.presence.clone(), body.status_msg.clone())) {
+        // Still there is no news: nobody is woken.
+        Batch::new()
+            .relaxed()
+            .run(
+                "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
+                params![user, clock::now_ms()],
+            )
+            .commit()?;
+        return Answer::empty();
+    }
     let mut batch = Batch::new().relaxed();
     let first = batch.take_positions(1);
     batch = batch

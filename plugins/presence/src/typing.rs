@@ -17,6 +17,10 @@ const DEFAULT_MS: u64 = 30_000;
 /// The longest that one request keeps somebody typing: a client that is gone should not seem to type on.
 const MAX_MS: u64 = 120_000;
 
+/// Who types, or has stopped without anybody having been told.
+const TYPING: &str =
+    "SELECT user_id, until_ms FROM presence_typing WHERE room_id = $1 AND until_ms > 0";
+
 #[derive(Deserialize)]
 struct Body {
     typing: bool,
@@ -31,24 +35,19 @@ pub(crate) fn handle(request: &Request) -> Result {
         return Err(Error::forbidden("you can only say of yourself that you type"));
     }
     let body: Body = request.json()?;
-    let rows = storage::snapshot(&[
-        room::select_joined(user, room_id),
-        select(
-            "SELECT until_ms FROM presence_typing WHERE room_id = $1 AND user_id = $2",
-            params![room_id, user],
-        ),
-    ])?;
+    let rows =
+        storage::snapshot(&[room::select_joined(user, room_id), select(TYPING, params![room_id])])?;
     let mut answers = rows.answers();
-    let (joined, before) = (answers.next().unwrap_or_else(none), answers.next());
-    room::require_joined(&joined)?;
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    room::require_joined(&next()?)?;
+    let typing: Vec<(String, u64)> = next()?.all()?;
 
     let now = clock::now_ms();
     let until = match body.typing {
         true => now.saturating_add(body.timeout.unwrap_or(DEFAULT_MS).min(MAX_MS)),
         false => 0,
     };
-    let before = before.map(storage::Rows::first::<(u64,)>).transpose()?.flatten();
-    let was_typing = before.is_some_and(|(until,)| until > now);
+    let was_typing = typing.iter().any(|(typist, until)| typist == user && *until > now);
     if !was_typing && until == 0 {
         return Answer::empty();
     }
@@ -71,26 +70,22 @@ pub(crate) fn handle(request: &Request) -> Result {
             .wake(room::topic(room_id));
     }
     batch.commit()?;
-    if until > 0 {
-        let set = timers::set(&format!("{TIMER_PREFIX}{room_id}"), until, "");
-        set.map_err(Error::internal)?;
+    if until > 0 && !was_typing {
+        // One timer serves the room: it stands at whoever runs out first, and is set again for those who are left.
+        let first = typing.iter().map(|(_, until)| *until).min();
+        let due = first.map_or(until, |first| first.min(until));
+        timers::set(&format!("{TIMER_PREFIX}{room_id}"), due, "").map_err(Error::internal)?;
     }
     Answer::empty()
 }
 
-fn none() -> storage::Rows {
-    storage::Rows { columns: Vec::new(), rows: Vec::new() }
-}
-
-/// Tells a room who no longer types. One timer serves the room: it is set to whoever spoke last, and set again
-/// for those who are left.
+/// Tells a room who no longer types. Called by the room's timer.
+///
+/// # Errors
+/// Storage failed: the timer fires again.
 pub(crate) fn expire(room_id: &str) -> std::result::Result<(), Error> {
     let now = clock::now_ms();
-    let typing: Vec<(String, u64)> = storage::query(
-        "SELECT user_id, until_ms FROM presence_typing WHERE room_id = $1 AND until_ms > 0",
-        params![room_id],
-    )?
-    .all()?;
+    let typing: Vec<(String, u64)> = storage::query(TYPING, params![room_id])?.all()?;
     let (over, left): (Vec<_>, Vec<_>) = typing.into_iter().partition(|(_, until)| *until <= now);
     if !over.is_empty() {
         let mut batch = Batch::new().relaxed();

@@ -1,0 +1,68 @@
+//! GET and PUT /presence/{userId}/status.
+
+use serde_json::{Value, json};
+use tessera_test_host::TestAnswer;
+
+use crate::server::*;
+
+fn put(server: &Server, user: &str, body: &Value) -> TestAnswer {
+    server.ask(user, "PUT", "status", &[("userId", user)], body)
+}
+
+fn get(server: &Server, user: &str, whose: &str) -> TestAnswer {
+    server.ask(user, "GET", "status", &[("userId", whose)], &json!({}))
+}
+
+#[test]
+fn status_is_told_to_who_shares_a_room() {
+    let server = server();
+    assert_eq!(get(&server, BOB, ALICE).ok(), json!({ "presence": "offline" }));
+    put(&server, ALICE, &json!({ "presence": "online", "status_msg": "here" })).ok();
+    let mut wakes = server.host.wakes();
+    wakes.sort();
+    assert_eq!(wakes, [format!("user:{ALICE}"), format!("user:{BOB}")]);
+    server.host.advance(1000);
+    let expected = json!({
+        "presence": "online", "status_msg": "here", "currently_active": true, "last_active_ago": 1000,
+    });
+    assert_eq!(get(&server, BOB, ALICE).ok(), expected);
+    assert_eq!(get(&server, ALICE, ALICE).ok(), expected);
+    assert_eq!(get(&server, CAROL, ALICE).error().1, "M_FORBIDDEN");
+}
+
+#[test]
+fn the_same_status_again_is_no_news() {
+    let server = server();
+    put(&server, ALICE, &json!({ "presence": "online" })).ok();
+    let _ = server.host.wakes();
+    server.host.advance(1000);
+    put(&server, ALICE, &json!({ "presence": "online" })).ok();
+    assert!(server.host.wakes().is_empty());
+    assert_eq!(get(&server, BOB, ALICE).ok()["last_active_ago"], 0);
+    put(&server, ALICE, &json!({ "presence": "unavailable" })).ok();
+    assert!(!server.host.wakes().is_empty());
+}
+
+#[test]
+fn bad_statuses_are_refused() {
+    let server = server();
+    for (body, code) in [
+        (json!({ "presence": "asleep" }), "M_INVALID_PARAM"),
+        (json!({ "presence": 5 }), "M_BAD_JSON"),
+        (json!({}), "M_BAD_JSON"),
+        (json!({ "presence": "online", "status_msg": "x".repeat(5000) }), "M_INVALID_PARAM"),
+    ] {
+        assert_eq!(put(&server, ALICE, &body).error().1, code, "{body}");
+    }
+    let answer =
+        server.ask(ALICE, "PUT", "status", &[("userId", BOB)], &json!({ "presence": "online" }));
+    assert_eq!(answer.error().1, "M_FORBIDDEN");
+}
+
+#[test]
+fn switched_off_nothing_is_kept() {
+    let server = server_with(&json!({ "enabled": false }));
+    put(&server, ALICE, &json!({ "presence": "online" })).ok();
+    assert!(server.host.wakes().is_empty());
+    assert_eq!(get(&server, BOB, ALICE).ok(), json!({ "presence": "offline" }));
+}
