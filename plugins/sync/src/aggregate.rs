@@ -8,7 +8,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{FromRow, RowError, Rows, Select, Value as SqlValue, select};
 
-use crate::event::{COLUMNS, EventRow, Extra, TRANSACTION, Writer};
+use crate::event::{COLUMNS, EventRow, Extra, TRANSACTION, Writer, content};
 
 /// Edits and references looked at in one go.
 const MAX_RELATED: i64 = 2_000;
@@ -31,8 +31,13 @@ impl FromRow for Related {
     }
 }
 
-/// Reads what belongs to events: three answers, for [`extras`].
-pub(crate) fn selects(user: &str, device: Option<&str>, events: &[EventRow]) -> Vec<Select> {
+/// Reads what belongs to events: three answers, for [`extras`]. What relates to them counts up to the position `last`.
+pub(crate) fn selects(
+    user: &str,
+    device: Option<&str>,
+    events: &[&EventRow],
+    last: i64,
+) -> Vec<Select> {
     let device = device.unwrap_or("");
     let ids: Vec<String> = events.iter().map(|event| event.event_id.clone()).collect();
     let redactions: Vec<String> = events.iter().filter_map(|e| e.redacted_by.clone()).collect();
@@ -48,9 +53,10 @@ pub(crate) fn selects(user: &str, device: Option<&str>, events: &[EventRow]) -> 
                 "SELECT r.relates_to, r.rel_type, 0, 0, {COLUMNS} FROM rooms_v1_relations r \
                  JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} \
                  WHERE r.relates_to IN ($3) AND r.rel_type IN ('m.replace', 'm.reference') \
-                 AND e.redacted_by IS NULL ORDER BY r.position DESC LIMIT $4"
+                 AND r.position <= $4 AND e.redacted_by IS NULL \
+                 ORDER BY e.origin_ts DESC, e.event_id DESC LIMIT $5"
             ),
-            params![user, device, ids.clone(), MAX_RELATED],
+            params![user, device, ids.clone(), last, MAX_RELATED],
         ),
         select(
             &format!(
@@ -58,12 +64,29 @@ pub(crate) fn selects(user: &str, device: Option<&str>, events: &[EventRow]) -> 
                  COUNT(r.event_id) AS n, MAX(r.position) AS latest, \
                  SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_relations r \
                  JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.relates_to IN ($3) \
-                 AND r.rel_type = 'm.thread' AND c.redacted_by IS NULL GROUP BY r.relates_to) t \
+                 AND r.rel_type = 'm.thread' AND r.position <= $4 AND c.redacted_by IS NULL GROUP BY r.relates_to) t \
                  JOIN rooms_v1_events e ON e.position = t.latest {TRANSACTION}"
             ),
-            params![user, device, ids],
+            params![user, device, ids, last],
         ),
     ]
+}
+
+/// Whether one event is a valid replacement of the other. Spec: Event replacements, Validity of replacement events.
+fn is_edit(edit: &EventRow, of: &EventRow) -> bool {
+    let new_content = content(&edit.json).is_ok_and(|content| {
+        edit.kind == "m.room.encrypted"
+            || content.get("m.new_content").is_some_and(Value::is_object)
+    });
+    let rel_type = |content: &Value| {
+        content.pointer("/m.relates_to/rel_type").and_then(Value::as_str) == Some("m.replace")
+    };
+    new_content
+        && of.state_key.is_none()
+        && edit.state_key.is_none()
+        && edit.sender == of.sender
+        && edit.kind == of.kind
+        && !content(&of.json).is_ok_and(|content| rel_type(&content))
 }
 
 /// What the answers say of each event. Redactions and aggregations are written with `writer`.
@@ -73,7 +96,7 @@ pub(crate) fn selects(user: &str, device: Option<&str>, events: &[EventRow]) -> 
 pub(crate) fn extras(
     writer: &Writer<'_>,
     user: &str,
-    events: &[EventRow],
+    events: &[&EventRow],
     answers: &mut impl Iterator<Item = Rows>,
 ) -> Result<HashMap<String, Extra>, Error> {
     let writer = Writer { fields: None, federation: false, ..writer.clone() };
@@ -86,7 +109,7 @@ pub(crate) fn extras(
     let related: Vec<Related> = next()?.all()?;
     let threads: Vec<Related> = next()?.all()?;
     let mut extras: HashMap<String, Extra> = HashMap::new();
-    for event in events {
+    for &event in events {
         let mut extra = Extra::default();
         if let Some(row) =
             redactions.iter().find(|r| Some(&r.event_id) == event.redacted_by.as_ref())
@@ -97,14 +120,9 @@ pub(crate) fn extras(
         }
         let mut bundle = serde_json::Map::new();
         let of_event = |r: &&Related| r.parent == event.event_id;
-        // Newest first, so the first edit by the sender of an event of the same type is the one in force.
-        let is_edit = |r: &&Related| {
-            r.kind == "m.replace"
-                && event.state_key.is_none()
-                && r.event.sender == event.sender
-                && r.event.kind == event.kind
-        };
-        if let Some(edit) = related.iter().filter(of_event).find(is_edit) {
+        // Newest first, so the first valid one is in force.
+        let mut edits = related.iter().filter(of_event).filter(|r| r.kind == "m.replace");
+        if let Some(edit) = edits.find(|edit| is_edit(&edit.event, event)) {
             bundle.insert("m.replace".to_owned(), write(&edit.event, Extra::default())?);
         }
         let references: Vec<Value> = related

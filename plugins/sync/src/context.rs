@@ -9,8 +9,9 @@ use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::storage::{self, select};
 use tessera_sdk::{clock, params};
 
-use crate::event::{COLUMNS, EventRow, Extra, TRANSACTION, Writer};
+use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
 use crate::history::{self, Reader};
+use crate::state::{self, Undone, select_undone};
 use crate::token::Token;
 
 #[derive(Serialize)]
@@ -54,26 +55,24 @@ pub(crate) fn handle(request: &Request) -> Result {
     let mut answers = storage::snapshot(&[
         select(&around("< $4", "DESC"), params(before)),
         select(&around("> $4", "ASC"), params(after)),
-        select(
-            "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
-             FROM rooms_v1_current_state WHERE room_id = $1",
-            params![reader.room_id],
-        ),
+        select(&format!("{STATE} WHERE room_id = $1"), params![reader.room_id]),
+        select_undone(reader.user, reader.device, reader.room_id, event.position + 1),
     ])?
     .answers();
-    let mut next = || -> std::result::Result<Vec<EventRow>, Error> {
-        Ok(answers.next().map_or(Ok(Vec::new()), |rows| rows.all())?)
-    };
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let allowed = |rows: Vec<EventRow>| -> Vec<EventRow> {
         rows.into_iter()
-            .filter(|row| reader.view.sees(row.position))
+            .filter(|row| reader.reads(row))
             .filter(|row| filter.allows(&row.kind, &row.sender, &row.json))
             .collect()
     };
-    let (before, after, state) = (allowed(next()?), allowed(next()?), next()?);
+    let (before, after) = (allowed(next()?.all()?), allowed(next()?.all()?));
+    let (current, undone): (Vec<EventRow>, Vec<Undone>) = (next()?.all()?, next()?.all()?);
 
     let start = before.last().map_or(event.position, |row| row.position) - 1;
     let end = after.last().map_or(event.position, |row| row.position);
+    let later = undone.iter().position(|u| u.delta.position > end).unwrap_or(undone.len());
+    let state = state::rewound(current, undone.get(later..).unwrap_or(&[]));
     let shown: Vec<EventRow> =
         [event].into_iter().chain(before.iter().cloned()).chain(after).collect();
     let (mut written, _) = reader.write(&shown, false)?;
@@ -88,7 +87,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     };
     let speaks = |row: &EventRow| shown.iter().any(|e| Some(&e.sender) == row.state_key.as_ref());
     let state = state
-        .iter()
+        .values()
         .filter(|row| !filter.lazy_load_members || row.kind != "m.room.member" || speaks(row))
         .map(|row| writer.write(row, Extra::default()))
         .collect::<std::result::Result<_, _>>()?;

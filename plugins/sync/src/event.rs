@@ -12,6 +12,13 @@ pub const COLUMNS: &str = "e.position, e.event_id, e.room_id, e.type, e.state_ke
 pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
      ON x.event_id = e.event_id AND x.user_id = $1 AND x.device_id = $2";
 
+/// A further column: whether there is anything to aggregate.
+pub const RELATED: &str =
+    "EXISTS (SELECT 1 FROM rooms_v1_relations q WHERE q.relates_to = e.event_id) AS related";
+/// State events as [`EventRow`], all or those that a condition on `rooms_v1_current_state` picks.
+pub const STATE: &str = "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
+     FROM rooms_v1_current_state";
+
 /// A stored event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventRow {
@@ -33,13 +40,36 @@ pub struct EventRow {
     pub redacted_by: Option<String>,
     /// The transaction id, if the reading device sent it.
     pub txn_id: Option<String>,
+    /// Whether other events relate to it, where [`RELATED`] was read.
+    pub related: Option<bool>,
 }
 
 impl FromRow for EventRow {
     fn from_row(row: Vec<SqlValue>) -> Result<Self, RowError> {
-        let (position, event_id, room_id, kind, state_key, sender, json, redacted_by, txn_id) =
-            <_>::from_row(row)?;
-        Ok(Self { position, event_id, room_id, kind, state_key, sender, json, redacted_by, txn_id })
+        let (
+            position,
+            event_id,
+            room_id,
+            kind,
+            state_key,
+            sender,
+            json,
+            redacted_by,
+            txn_id,
+            related,
+        ) = <_>::from_row(row)?;
+        Ok(Self {
+            position,
+            event_id,
+            room_id,
+            kind,
+            state_key,
+            sender,
+            json,
+            redacted_by,
+            txn_id,
+            related,
+        })
     }
 }
 

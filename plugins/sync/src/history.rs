@@ -1,5 +1,7 @@
 //! What the endpoints share that read a room's past.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 use tessera_sdk::http::Request;
 use tessera_sdk::matrix::{ClientFormat, Error};
@@ -9,6 +11,7 @@ use tessera_sdk::{clock, params};
 use crate::aggregate;
 use crate::event::{EventRow, Extra, Writer};
 use crate::filter::EventFilter;
+use crate::ignored;
 use crate::visibility::{self, Setting, Visibility};
 
 /// Where the request names no limit.
@@ -23,19 +26,25 @@ pub(crate) struct Reader<'a> {
     pub device: Option<&'a str>,
     pub room_id: &'a str,
     pub view: Visibility,
+    ignored: BTreeSet<String>,
 }
 
 impl<'a> Reader<'a> {
     /// Finds out what the asking user may read. One storage call.
     ///
     /// # Errors
-    /// `M_FORBIDDEN` for who never was in the room, unless it is world readable now.
+    /// `M_FORBIDDEN` for who never was in the room or has forgotten it, unless it is world readable now.
     pub(crate) fn of(request: &'a Request) -> Result<Self, Error> {
         let (user, room_id) = (request.user()?, request.param("roomId"));
         let rooms = [room_id.to_owned()];
         let moment = storage::snapshot(&[
             visibility::select_settings(&rooms),
             visibility::select_memberships(user, &rooms),
+            select(
+                "SELECT room_id FROM rooms_v1_memberships WHERE room_id = $1 AND user_id = $2 AND forgotten",
+                params![room_id, user],
+            ),
+            ignored::select(user),
         ])?;
         let mut answers = moment.answers();
         let mut view = Visibility::default();
@@ -45,12 +54,23 @@ impl<'a> Reader<'a> {
             let memberships = visibility::read_memberships(memberships)?;
             view.memberships = memberships.into_iter().map(|(_, from, m)| (from, m)).collect();
         }
-        let was_in = view.memberships.iter().any(|(_, m)| m == "join");
+        let forgotten = answers.next().is_some_and(|rows| !rows.rows.is_empty());
+        let ignored: Option<(String,)> = match answers.next() {
+            Some(rows) => rows.first()?,
+            None => None,
+        };
+        let ignored = ignored.map(|(list,)| ignored::users(&list)).unwrap_or_default();
+        let was_in = !forgotten && view.memberships.iter().any(|(_, m)| m == "join");
         let open = view.settings.last().is_some_and(|(_, s)| *s == Setting::WorldReadable);
         if !was_in && !open {
             return Err(Error::forbidden("you are not in this room"));
         }
-        Ok(Self { user, device: request.device(), room_id, view })
+        Ok(Self { user, device: request.device(), room_id, view, ignored })
+    }
+
+    /// Whether an event is for this reader: they may see it, and do not ignore its sender.
+    pub(crate) fn reads(&self, event: &EventRow) -> bool {
+        self.view.sees(event.position) && !ignored::hides(&self.ignored, event)
     }
 
     /// The position past which the reader sees nothing: that of their leave, unless the room is world readable.
@@ -77,7 +97,8 @@ impl<'a> Reader<'a> {
             fields: None,
             federation: false,
         };
-        let mut selects = aggregate::selects(self.user, self.device, events);
+        let events: Vec<&EventRow> = events.iter().collect();
+        let mut selects = aggregate::selects(self.user, self.device, &events, self.last_position());
         if lazy {
             let mut senders: Vec<String> = events.iter().map(|e| e.sender.clone()).collect();
             senders.sort_unstable();
@@ -90,7 +111,7 @@ impl<'a> Reader<'a> {
             ));
         }
         let mut answers = storage::snapshot(&selects)?.answers();
-        let mut extras = aggregate::extras(&writer, self.user, events, &mut answers)?;
+        let mut extras = aggregate::extras(&writer, self.user, &events, &mut answers)?;
         let written = events
             .iter()
             .map(|event| {

@@ -5,9 +5,13 @@ mod context;
 pub mod event;
 pub mod filter;
 mod history;
+mod ignored;
 mod messages;
 mod relations;
+mod state;
 pub mod sync;
+mod threads;
+mod timestamp;
 pub mod token;
 pub mod visibility;
 
@@ -20,6 +24,8 @@ pub const ROUTES: &[Route] = &[
     Route::new("messages", messages::handle),
     Route::new("context", context::handle),
     Route::new("relations", relations::handle),
+    Route::new("threads", threads::handle),
+    Route::new("timestamp", timestamp::handle),
 ];
 
 /// The plug-in.

@@ -104,7 +104,7 @@ fn read(
                 Direction::Backward => row.position - 1,
                 Direction::Forward => row.position,
             };
-            if reader.view.sees(row.position)
+            if reader.reads(&row)
                 && filter.allows_room(&row.room_id)
                 && filter.allows(&row.kind, &row.sender, &row.json)
             {

@@ -84,7 +84,7 @@ pub(crate) fn handle(request: &Request) -> Result {
         Direction::Backward => Token(last.position - 1).to_string(),
         Direction::Forward => Token(last.position).to_string(),
     });
-    events.retain(|event| reader.view.sees(event.position));
+    events.retain(|event| reader.reads(event));
     let (chunk, _) = reader.write(&events, false)?;
     Answer::json(&Body {
         chunk,

@@ -2,25 +2,39 @@
 //!
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 //!
-//! Storage calls: one for the rooms to watch, one snapshot of all that is new, and one more where that asks for state,
-//! members or what redactions, edits and threads add.
+//! Storage calls: one for the rooms to watch (where the client may have to wait), one snapshot of all that is new, and one
+//! more where that asks for state, members or what redactions, edits and threads add. Woken: without the first.
 
 mod ask;
 mod draft;
 mod ephemeral;
 mod fill;
+mod queries;
 mod read;
 mod response;
 mod rooms;
-mod state;
 
 use tessera_sdk::http::{Answer, Parked, Request, Result};
+use tessera_sdk::matrix::Error;
 use tessera_sdk::{bus, clock};
 
 use ask::Ask;
+use queries::Path;
+use read::Basics;
+use response::Response;
+
+use crate::filter::Filter;
 
 /// Topics of one watch; see `tessera:host/bus`. Rooms past it are seen when the client comes back.
 const MAX_WATCHED: usize = 16_000;
+
+/// What a look at the database gave.
+enum Found {
+    /// To be sent, or to be waited with.
+    Answer(Answer),
+    /// Nothing new up to this position; the answer that says so.
+    Nothing(i64, Response),
+}
 
 /// Answers, or parks where there is nothing new and the client wants to wait.
 ///
@@ -28,7 +42,22 @@ const MAX_WATCHED: usize = 16_000;
 /// `M_INVALID_PARAM` for a malformed token or parameter; `M_NOT_JSON`, `M_BAD_JSON` for a malformed filter;
 /// `M_NOT_FOUND` for an unknown filter id.
 pub fn handle(request: &Request) -> Result {
-    run(Ask::from_request(request)?, false)
+    let mut ask = Ask::from_request(request)?;
+    if ask.may_park() {
+        return watch_and_look(ask, true, false);
+    }
+    let (filter, horizon) = match (ask.since, read::known_filter(&ask)?) {
+        (None, Some(filter)) => (filter, None),
+        _ => {
+            let Basics { filter, joined, horizon } = read::basics(&ask)?;
+            ask.rooms = joined.len();
+            (filter, Some(horizon))
+        }
+    };
+    match look(&ask, &filter, horizon, true)? {
+        Found::Answer(answer) => Ok(answer),
+        Found::Nothing(_, response) => Answer::json(&response),
+    }
 }
 
 /// Looks again after a wake-up, or answers when the time is over.
@@ -36,32 +65,59 @@ pub fn handle(request: &Request) -> Result {
 /// # Errors
 /// As [`handle`].
 pub fn resume(parked: &Parked) -> Result {
-    run(Ask::from_parked(parked)?, parked.timed_out)
+    let ask = Ask::from_parked(parked)?;
+    let held = ask.held_until_ms.is_some();
+    let over = clock::now_ms() >= ask.deadline_ms || (parked.timed_out && !held);
+    let may_hold = !parked.timed_out;
+    let known = if Path::needs_gap(&ask) { None } else { read::known_filter(&ask)? };
+    if let Some(filter) = known {
+        match look(&ask, &filter, None, may_hold)? {
+            Found::Answer(answer) => return Ok(answer),
+            Found::Nothing(_, response) if over => return Answer::json(&response),
+            // Woken in vain: wait on.
+            Found::Nothing(..) => {}
+        }
+    }
+    watch_and_look(ask, may_hold, over)
 }
 
-fn run(mut ask: Ask, timed_out: bool) -> Result {
-    let (filter, joined, horizon) = read::basics(&ask)?;
+fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
+    let Basics { filter, joined, horizon } = read::basics(&ask)?;
+    ask.rooms = joined.len();
     // Taken before looking, so that nothing falls between.
-    let watch = ask.since.is_some().then(|| {
-        (bus::watch(&topics(&ask, joined)), bus::watch(&[read::PROGRESS_TOPIC.to_owned()]))
-    });
-    let news = read::news(&ask, &filter, horizon)?;
-    let now = clock::now_ms();
-    let over = now >= ask.deadline_ms || (timed_out && ask.held_until_ms.is_none());
-
-    if let (Some((_, progress)), Some(until)) = (watch, news.wants_hold(&ask, now)) {
-        ask.held_until_ms = Some(until);
-        return ask.park(progress, until.saturating_sub(now));
-    }
-    let response = rooms::assemble(&ask, &filter, news)?;
-    match watch {
-        Some((watch, _)) if response.is_empty() && !over && !ask.full_state => {
-            ask.held_until_ms = None;
-            let wait = ask.deadline_ms.saturating_sub(now);
-            ask.park(watch, wait)
+    let watch = (!over).then(|| bus::watch(&topics(&ask, joined)));
+    match (look(&ask, &filter, Some(horizon), may_hold)?, watch) {
+        (Found::Answer(answer), _) => Ok(answer),
+        (Found::Nothing(_, response), None) => Answer::json(&response),
+        (Found::Nothing(horizon, _), Some(watch)) => {
+            // What was looked at need not be looked at again.
+            let wait = ask.deadline_ms.saturating_sub(clock::now_ms());
+            Ask { since: Some(horizon), held_until_ms: None, ..ask }.park(watch, wait)
         }
-        _ => Answer::json(&response),
     }
+}
+
+/// Reads what is new. An answer whose unread counts are not there yet is put off for a moment, if it may be.
+fn look(
+    ask: &Ask,
+    filter: &Filter,
+    horizon: Option<i64>,
+    may_hold: bool,
+) -> std::result::Result<Found, Error> {
+    let progress =
+        (may_hold && ask.since.is_some()).then(|| bus::watch(&[read::PROGRESS_TOPIC.to_owned()]));
+    let news = read::news(ask, filter, horizon)?;
+    let now = clock::now_ms();
+    if let (Some(progress), Some(until)) = (progress, news.wants_hold(ask, now)) {
+        let held = Ask { held_until_ms: Some(until), ..ask.clone() };
+        return Ok(Found::Answer(held.park(progress, until.saturating_sub(now))?));
+    }
+    let horizon = news.horizon;
+    let response = rooms::assemble(ask, filter, news)?;
+    if response.is_empty() && !ask.full_state {
+        return Ok(Found::Nothing(horizon, response));
+    }
+    Ok(Found::Answer(Answer::json(&response)?))
 }
 
 fn topics(ask: &Ask, joined: Vec<String>) -> Vec<String> {

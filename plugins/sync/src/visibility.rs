@@ -87,6 +87,12 @@ impl Visibility {
         at(&self.memberships, position).map_or("leave", String::as_str)
     }
 
+    /// Where the user was last in the room, if they ever were and no longer are: their leave, or being banned.
+    pub fn left_at(&self) -> Option<i64> {
+        let last = self.memberships.iter().rposition(|(_, membership)| membership == "join")?;
+        self.memberships.get(last + 1).map(|(position, _)| *position)
+    }
+
     /// Whether the user may read the event at a position. An event that changes the setting or the membership is judged by
     /// the more generous of before and after.
     pub fn sees(&self, position: i64) -> bool {

@@ -6,6 +6,7 @@ use tessera_sdk::clock;
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;
 
+use crate::filter::Filter;
 use crate::token::Token;
 
 /// The longest wait: clients ask for 30 s as a rule; proxies cut what is silent for minutes.
@@ -28,8 +29,13 @@ pub(super) struct Ask {
     pub filter: Option<String>,
     pub full_state: bool,
     pub use_state_after: bool,
+    /// It was asked for by the name of MSC4222, so it is answered by that name: matrix-js-sdk 43 reads no other.
+    #[serde(default)]
+    pub unstable_state_after: bool,
     /// When to answer in any case; milliseconds since the Unix epoch.
     pub deadline_ms: u64,
+    /// In how many rooms the user is, as far as it was looked up.
+    pub rooms: usize,
     /// Set while a found answer waits for the push counts that belong to it.
     pub held_until_ms: Option<u64>,
 }
@@ -45,18 +51,18 @@ impl Ask {
             Some(token) => Some(token.parse::<Token>()?.0),
         };
         let timeout: u64 = request.query_as("timeout")?.unwrap_or(0);
-        let state_after = match request.query_as("use_state_after")? {
-            Some(wanted) => wanted,
-            None => request.query_as("org.matrix.msc4222.use_state_after")?.unwrap_or(false),
-        };
+        let stable = request.query_as("use_state_after")?;
+        let unstable = request.query_as("org.matrix.msc4222.use_state_after")?.unwrap_or(false);
         Ok(Self {
             user: request.user()?.to_owned(),
             device: request.device().map(str::to_owned),
             since,
             filter,
             full_state: request.query_as("full_state")?.unwrap_or(false),
-            use_state_after: state_after,
+            use_state_after: stable.unwrap_or(unstable),
+            unstable_state_after: stable.is_none() && unstable,
             deadline_ms: clock::now_ms().saturating_add(timeout.min(MAX_TIMEOUT_MS)),
+            rooms: 0,
             held_until_ms: None,
         })
     }
@@ -81,5 +87,25 @@ impl Ask {
     /// The position that the client has come to; 0 for an initial sync.
     pub(super) fn from(&self) -> i64 {
         self.since.unwrap_or(0)
+    }
+
+    /// From where on changes are changes to the client: nowhere for an initial sync, which gets everything whole.
+    pub(super) fn new_from(&self) -> i64 {
+        self.since.unwrap_or(i64::MAX)
+    }
+
+    /// Whether all rooms are told of, changed or not.
+    pub(super) fn wants_all(&self) -> bool {
+        self.since.is_none() || self.full_state
+    }
+
+    /// Whether rooms that were left at any time are told of.
+    pub(super) fn all_left(&self, filter: &Filter) -> bool {
+        self.since.is_none() && filter.room.include_leave
+    }
+
+    /// Whether there is anything to wait for.
+    pub(super) fn may_park(&self) -> bool {
+        self.since.is_some() && !self.full_state && clock::now_ms() < self.deadline_ms
     }
 }

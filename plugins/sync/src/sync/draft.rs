@@ -1,14 +1,14 @@
 //! Which rooms an answer may tell of, and their timelines, before anything else is known of them.
 
-use std::collections::HashMap;
-
-use tessera_sdk::matrix::Error;
+use std::collections::{BTreeMap, HashMap};
 
 use super::ask::Ask;
-use super::fill;
-use super::read::{Change, Delta, Membership, News};
+use super::queries;
+use super::read::{Change, Membership, News};
 use crate::event::EventRow;
 use crate::filter::Filter;
+use crate::ignored;
+use crate::state::Delta;
 
 /// A room with a timeline: joined, or left.
 #[derive(Debug)]
@@ -17,20 +17,24 @@ pub(super) struct Draft {
     pub joined: bool,
     /// Everything is new to the client: initial sync, or joined since the token.
     pub full: bool,
+    /// Joined since the token.
+    pub fresh: bool,
     /// Oldest first.
     pub events: Vec<EventRow>,
     /// Older events were left out.
     pub limited: bool,
     pub deltas: Vec<Delta>,
     pub changes: Vec<Change>,
-    /// Position of the user's own membership event.
-    pub own_position: i64,
+    /// The last position that belongs to the client's view: of the leave, or the horizon.
+    pub end: i64,
+    /// The user's own membership event, where the membership has changed.
+    pub own_event: Option<String>,
 }
 
 impl Draft {
-    /// Position of the first event, or `end` where there is none.
-    pub(super) fn first_position(&self, end: i64) -> i64 {
-        self.events.first().map_or(end, |event| event.position)
+    /// Position of the first event; just past the end where there is none.
+    pub(super) fn first_position(&self) -> i64 {
+        self.events.first().map_or(self.end.saturating_add(1), |event| event.position)
     }
 
     /// The user's membership just after a position, as far as the changes since the token tell.
@@ -40,73 +44,114 @@ impl Draft {
             None => self.changes.first().map_or("join", |change| &change.prev_membership),
         }
     }
+
+    /// Whether the user's memberships and the room's visibility are needed to tell what they may see.
+    pub(super) fn needs_view(&self) -> bool {
+        self.full || !self.changes.is_empty()
+    }
 }
 
 fn group<T>(rows: Vec<T>, room: impl Fn(&T) -> &str) -> HashMap<String, Vec<T>> {
     let mut rooms: HashMap<String, Vec<T>> = HashMap::new();
     for row in rows {
-        rooms.entry(room(&row).to_owned()).or_default().push(row);
+        match rooms.get_mut(room(&row)) {
+            Some(rows) => rows.push(row),
+            None => {
+                rooms.insert(room(&row).to_owned(), vec![row]);
+            }
+        }
     }
     rooms
 }
 
-fn newly_joined(changes: &[Change]) -> bool {
-    changes.iter().any(|c| c.membership == "join" && c.prev_membership != "join")
+/// Rooms to tell of: those of the memberships read, and joined ones where anything has happened.
+fn rooms(ask: &Ask, filter: &Filter, news: &mut News) -> BTreeMap<String, Option<Membership>> {
+    let mut rooms = BTreeMap::new();
+    let rest = std::mem::take(&mut news.memberships);
+    for membership in rest {
+        match membership.membership.as_str() {
+            "join" | "leave" | "ban" => {
+                rooms.insert(membership.room_id.clone(), Some(membership));
+            }
+            _ => news.memberships.push(membership),
+        }
+    }
+    let since = news.events.iter().map(|event| &event.room_id);
+    let happened = since
+        .chain(news.deltas.iter().map(|delta| &delta.room_id))
+        .chain(news.account_data.iter().map(|data| &data.0).filter(|room| !room.is_empty()))
+        .chain(news.receipts.iter().map(|receipt| &receipt.0))
+        .chain(news.typing.iter().map(|typing| &typing.0))
+        .chain(news.counts.iter().filter(|count| count.4 > ask.from()).map(|count| &count.0));
+    for room in happened {
+        if !rooms.contains_key(room) {
+            rooms.insert(room.clone(), None);
+        }
+    }
+    rooms.retain(|room, _| filter.room.allows(room));
+    rooms
 }
 
-/// Takes memberships, changes, events and deltas out of the news. One storage call, only where a room was joined
-/// since the token.
-pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Result<Vec<Draft>, Error> {
+/// Takes memberships of joined and left rooms, changes, events and deltas out of the news.
+pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> {
+    let rooms = rooms(ask, filter, news);
     let mut events = group(std::mem::take(&mut news.events), |e| &e.room_id);
+    let mut fresh = group(std::mem::take(&mut news.fresh), |e| &e.room_id);
     let mut deltas = group(std::mem::take(&mut news.deltas), |d| &d.room_id);
     let mut changes = group(std::mem::take(&mut news.changes), |c| &c.room_id);
-    let with_timeline = |m: &&Membership| {
-        filter.room.allows(&m.room_id) && matches!(m.membership.as_str(), "join" | "leave" | "ban")
-    };
-    let new_rooms: Vec<String> = news
-        .memberships
-        .iter()
-        .filter(with_timeline)
-        .filter(|m| m.membership == "join" && ask.since.is_some())
-        .filter(|m| changes.get(&m.room_id).is_some_and(|changes| newly_joined(changes)))
-        .map(|m| m.room_id.clone())
-        .collect();
-    let limit = filter.room.timeline.limit();
-    for room in &new_rooms {
-        events.remove(room);
-    }
-    for event in fill::tails(ask, &new_rooms, limit + 1)? {
-        events.entry(event.room_id.clone()).or_default().push(event);
-    }
-
-    let mut drafts = Vec::new();
-    for membership in news.memberships.iter().filter(with_timeline) {
-        let room = &membership.room_id;
-        let joined = membership.membership == "join";
-        let mut events = events.remove(room).unwrap_or_default();
-        let changes = changes.remove(room).unwrap_or_default();
-        if !joined && ask.since.is_some() && !changes.iter().any(|c| was_in(&c.prev_membership)) {
-            // Never in the room since the token: a declined invite, a ban from outside. They see that, no more.
-            events.retain(|event| event.event_id == membership.event_id);
-        }
-        let (events, limited) = shorten(events, filter);
-        let full = ask.since.is_none() || ask.full_state || new_rooms.contains(room);
-        drafts.push(Draft {
-            room_id: room.clone(),
+    let looks = queries::looks(filter);
+    let mut drafts = Vec::with_capacity(rooms.len());
+    for (room_id, membership) in rooms {
+        let joined = membership.as_ref().is_none_or(|m| m.membership == "join");
+        let mut draft = Draft {
             joined,
-            full,
-            limited: limited && !events.is_empty(),
-            events,
-            deltas: deltas.remove(room).unwrap_or_default(),
-            changes,
-            own_position: membership.position,
-        });
+            full: ask.wants_all(),
+            fresh: false,
+            events: Vec::new(),
+            limited: false,
+            deltas: deltas.remove(&room_id).unwrap_or_default(),
+            changes: changes.remove(&room_id).unwrap_or_default(),
+            end: news.horizon,
+            own_event: membership.as_ref().map(|m| m.event_id.clone()),
+            room_id,
+        };
+        let mut events = events.remove(&draft.room_id).unwrap_or_default();
+        if let Some(mut newest) = fresh.remove(&draft.room_id).filter(|_| joined) {
+            // A room joined twice since the token comes twice.
+            newest.dedup_by_key(|event| event.position);
+            events = newest;
+            draft.fresh = true;
+            draft.full = true;
+        }
+        if let Some(membership) = membership.filter(|m| m.membership != "join") {
+            leave(ask, &mut draft, &mut events, &membership);
+        }
+        let unseen = events.len() >= looks;
+        events.retain(|event| !ignored::hides(&news.ignored, event));
+        let (events, cut) = shorten(events, filter);
+        draft.events = events;
+        draft.limited = cut || unseen;
+        drafts.push(draft);
     }
-    Ok(drafts)
+    drafts
 }
 
-fn was_in(membership: &str) -> bool {
-    membership == "join"
+/// A room that the user is no longer in ends for them where they left it, whatever came afterwards: an invite that they
+/// declined, a ban.
+fn leave(ask: &Ask, draft: &mut Draft, events: &mut Vec<EventRow>, membership: &Membership) {
+    draft.end = membership.position;
+    if ask.since.is_none() {
+        return;
+    }
+    match draft.changes.iter().rev().find(|change| change.prev_membership == "join") {
+        Some(left) => draft.deltas.retain(|delta| delta.position <= left.position),
+        None => {
+            // Never in the room since the token: they see what became of them, no more.
+            draft.full = false;
+            draft.deltas.clear();
+            events.retain(|event| event.event_id == membership.event_id);
+        }
+    }
 }
 
 /// Newest first in, oldest first out: those that the filter lets pass, at most its limit, and whether there were more.

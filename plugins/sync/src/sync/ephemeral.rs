@@ -1,6 +1,6 @@
 //! Typing, receipts, presence and account data as events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
@@ -35,12 +35,13 @@ pub(super) fn by_room(rows: Vec<AccountData>) -> BTreeMap<String, Vec<(String, S
 
 /// One `m.receipt` event for each room. Private receipts are for their owner only. Spec: Receipts.
 pub(super) fn receipts(
-    rows: Vec<Receipt>,
+    rows: impl IntoIterator<Item = Receipt>,
     reader: &str,
+    ignored: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Box<RawValue>>, Error> {
     let mut rooms: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for (room, user, kind, thread, event, ts) in rows {
-        if kind == "m.read.private" && user != reader {
+        if (kind == "m.read.private" && user != reader) || ignored.contains(&user) {
             continue;
         }
         let mut receipt = json!({ "ts": ts });
@@ -63,11 +64,12 @@ pub(super) fn receipts(
         .collect()
 }
 
-/// One `m.typing` event for each room where something changed. Spec: Typing Notifications.
+/// One `m.typing` event for each room where something changed, and whether anybody types there. Spec: Typing
+/// Notifications.
 pub(super) fn typing(
     rows: Vec<Typing>,
     now_ms: i64,
-) -> Result<BTreeMap<String, Box<RawValue>>, Error> {
+) -> Result<BTreeMap<String, (bool, Box<RawValue>)>, Error> {
     let mut rooms: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (room, user, until) in rows {
         let users = rooms.entry(room).or_default();
@@ -78,7 +80,8 @@ pub(super) fn typing(
     rooms
         .into_iter()
         .map(|(room, users)| {
-            Ok((room, raw(&json!({ "type": "m.typing", "content": { "user_ids": users } }))?))
+            let event = raw(&json!({ "type": "m.typing", "content": { "user_ids": users } }))?;
+            Ok((room, (!users.is_empty(), event)))
         })
         .collect()
 }
@@ -109,7 +112,7 @@ mod tests {
             (text("!r"), text(user), text(kind), String::new(), text("$e"), 5)
         };
         let rows = vec![row("@a:h", "m.read.private"), row("@b:h", "m.read.private")];
-        let events = receipts(rows, "@a:h").unwrap();
+        let events = receipts(rows, "@a:h", &BTreeSet::new()).unwrap();
         let event: Value = serde_json::from_str(events["!r"].get()).unwrap();
         assert_eq!(
             event["content"],
@@ -126,7 +129,7 @@ mod tests {
         ];
         let events = typing(rows, 50).unwrap();
         let users = |room: &str| -> Value {
-            let event: Value = serde_json::from_str(events[room].get()).unwrap();
+            let event: Value = serde_json::from_str(events[room].1.get()).unwrap();
             event["content"]["user_ids"].clone()
         };
         assert_eq!(users("!r"), json!(["@a:h"]));

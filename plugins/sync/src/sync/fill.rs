@@ -4,20 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select};
+use tessera_sdk::storage::{self, Rows, Select, select};
 
 use super::ask::Ask;
-use super::read::Delta;
+use super::queries;
+use super::read::Receipt;
 use super::response::Summary;
-use crate::event::{COLUMNS, EventRow, TRANSACTION};
+use crate::aggregate;
+use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
+use crate::state::{Undone, select_undone};
 use crate::visibility::{self, Visibility};
 
 /// Members named where a room has no name. Spec: /sync, `m.heroes`.
-const HEROES: usize = 5;
+const HEROES: i64 = 5;
 
 /// What is missing.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     /// Rooms whose state is wanted whole, with the position from which changes are undone again.
     pub full: BTreeMap<String, i64>,
     /// Leave out members that nobody asked for in `members`.
@@ -28,23 +31,12 @@ pub(super) struct Plan {
     pub events: BTreeSet<String>,
     /// Rooms whose counts are wanted.
     pub summaries: BTreeSet<String>,
-}
-
-/// A change with the state event that it replaced.
-#[derive(Debug)]
-pub(super) struct Undone {
-    pub delta: Delta,
-    pub replaced: Option<EventRow>,
-}
-
-impl FromRow for Undone {
-    fn from_row(mut row: Vec<Value>) -> Result<Self, RowError> {
-        let event = row.split_off(row.len().min(6));
-        let delta = Delta::from_row(row)?;
-        let known = !matches!(event.first(), None | Some(Value::Null));
-        let replaced = known.then(|| EventRow::from_row(event)).transpose()?;
-        Ok(Self { delta, replaced })
-    }
+    /// Rooms where the user may not see everything.
+    pub views: BTreeSet<String>,
+    /// Rooms whose receipts are wanted, all of them.
+    pub receipts: BTreeSet<String>,
+    /// Events that were redacted or have others relating to them.
+    pub aggregated: Vec<&'a EventRow>,
 }
 
 /// What the plan asked for.
@@ -59,80 +51,86 @@ pub(super) struct Filled {
     pub summaries: HashMap<String, Summary>,
     /// Member events of heroes, by room.
     pub heroes: HashMap<String, Vec<EventRow>>,
+    pub receipts: Vec<Receipt>,
+    /// Redactions and aggregations, by event.
+    pub extras: HashMap<String, Extra>,
 }
 
-const STATE: &str = "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
-     FROM rooms_v1_current_state WHERE room_id IN ($1)";
+fn list(set: &BTreeSet<String>) -> Vec<String> {
+    set.iter().cloned().collect()
+}
 
-impl Plan {
+impl Plan<'_> {
     fn is_empty(&self) -> bool {
         self.full.is_empty()
             && self.members.is_empty()
             && self.events.is_empty()
             && self.summaries.is_empty()
+            && self.views.is_empty()
+            && self.receipts.is_empty()
+            && self.aggregated.is_empty()
     }
 
-    fn selects(&self, ask: &Ask) -> Vec<Select> {
+    fn selects(&self, ask: &Ask, horizon: i64) -> Vec<Select> {
         let device = ask.device.as_deref().unwrap_or("");
         let full: Vec<String> = self.full.keys().cloned().collect();
         let member_rooms: Vec<String> = self.members.keys().cloned().collect();
-        let members: BTreeSet<&String> = self.members.values().flatten().collect();
-        let members: Vec<String> = members.into_iter().cloned().collect();
-        let events: Vec<String> = self.events.iter().cloned().collect();
-        let summaries: Vec<String> = self.summaries.iter().cloned().collect();
-        let state = if self.lazy {
-            format!("{STATE} AND type <> 'm.room.member'")
-        } else {
-            STATE.to_owned()
-        };
+        let members: BTreeSet<String> = self.members.values().flatten().cloned().collect();
+        let views = list(&self.views);
+        let members_too = if self.lazy { " AND type <> 'm.room.member'" } else { "" };
         let mut selects = vec![
-            select(&state, params![full.as_slice()]),
+            select(&format!("{STATE} WHERE room_id IN ($1){members_too}"), params![full]),
             select(
-                &format!("{STATE} AND type = 'm.room.member' AND state_key IN ($2)"),
-                params![member_rooms, members],
+                &format!(
+                    "{STATE} WHERE room_id IN ($1) AND type = 'm.room.member' AND state_key IN ($2)"
+                ),
+                params![member_rooms, list(&members)],
             ),
             select(
                 &format!(
                     "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.event_id IN ($3)"
                 ),
-                params![&ask.user, device, events],
+                params![&ask.user, device, list(&self.events)],
             ),
-            visibility::select_settings(&full),
-            visibility::select_memberships(&ask.user, &full),
+            visibility::select_settings(&views),
+            visibility::select_memberships(&ask.user, &views),
             select(
                 "SELECT room_id, membership, COUNT(*) FROM rooms_v1_memberships \
                  WHERE room_id IN ($1) AND membership IN ('join', 'invite') GROUP BY room_id, membership",
-                params![summaries],
+                params![list(&self.summaries)],
             ),
-        ];
-        for room in &self.summaries {
-            selects.push(select(
+            select(
                 "SELECT e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, e.json, NULL, NULL \
-                 FROM rooms_v1_memberships m JOIN rooms_v1_events e ON e.event_id = m.event_id \
-                 WHERE m.room_id = $1 AND m.membership IN ('join', 'invite') AND m.user_id <> $2 \
-                 ORDER BY m.position LIMIT $3",
-                params![room, &ask.user, i64::try_from(HEROES).unwrap_or(5)],
-            ));
-        }
+                 FROM (SELECT m.event_id, ROW_NUMBER() OVER (PARTITION BY m.room_id ORDER BY m.position) AS place \
+                 FROM rooms_v1_memberships m WHERE m.room_id IN ($1) AND m.membership IN ('join', 'invite') \
+                 AND m.user_id <> $2) h CROSS JOIN rooms_v1_events e \
+                 WHERE h.place <= $3 AND e.event_id = h.event_id ORDER BY e.position",
+                params![list(&self.summaries), &ask.user, HEROES],
+            ),
+            queries::receipts_of(&list(&self.receipts)),
+        ];
         for (room, position) in &self.full {
-            selects.push(select(
-                &format!(
-                    "SELECT d.position, d.room_id, d.type, d.state_key, d.event_id, d.prev_event_id, {COLUMNS} \
-                     FROM rooms_v1_state_deltas d LEFT JOIN rooms_v1_events e ON e.event_id = d.prev_event_id \
-                     {TRANSACTION} WHERE d.room_id = $3 AND d.position >= $4 ORDER BY d.position"
-                ),
-                params![&ask.user, device, room, *position],
-            ));
+            selects.push(select_undone(&ask.user, ask.device.as_deref(), room, *position));
+        }
+        if !self.aggregated.is_empty() {
+            let device = ask.device.as_deref();
+            selects.extend(aggregate::selects(&ask.user, device, &self.aggregated, horizon));
         }
         selects
     }
 
     /// Reads what is planned; no storage call where that is nothing.
-    pub(super) fn fill(&self, ask: &Ask) -> Result<Filled, Error> {
+    pub(super) fn fill(
+        &self,
+        ask: &Ask,
+        writer: &Writer<'_>,
+        horizon: i64,
+    ) -> Result<Filled, Error> {
         if self.is_empty() {
             return Ok(Filled::default());
         }
-        let mut answers = Answers(storage::snapshot(&self.selects(ask))?.results.into_iter());
+        let results = storage::snapshot(&self.selects(ask, horizon))?.results;
+        let mut answers = Answers(results.into_iter());
         let mut filled = Filled::default();
         for row in answers.next()?.all::<EventRow>()? {
             filled.state.entry(row.room_id.clone()).or_default().push(row);
@@ -153,6 +151,22 @@ impl Plan {
         for (room, position, membership) in visibility::read_memberships(answers.next()?)? {
             filled.visibility.entry(room).or_default().memberships.push((position, membership));
         }
+        self.summarize(&mut filled, &mut answers)?;
+        filled.receipts = answers.next()?.all()?;
+        for room in self.full.keys() {
+            filled.undone.insert(room.clone(), answers.next()?.all()?);
+        }
+        if !self.aggregated.is_empty() {
+            filled.extras = aggregate::extras(writer, &ask.user, &self.aggregated, &mut answers.0)?;
+        }
+        Ok(filled)
+    }
+
+    fn summarize(&self, filled: &mut Filled, answers: &mut Answers) -> Result<(), Error> {
+        for room in &self.summaries {
+            let summary = Summary { heroes: Some(Vec::new()), joined: Some(0), invited: Some(0) };
+            filled.summaries.insert(room.clone(), summary);
+        }
         for (room, membership, count) in answers.next()?.all::<(String, String, i64)>()? {
             let summary = filled.summaries.entry(room).or_default();
             match membership.as_str() {
@@ -160,18 +174,12 @@ impl Plan {
                 _ => summary.invited = Some(count),
             }
         }
-        for room in &self.summaries {
-            let heroes: Vec<EventRow> = answers.next()?.all()?;
-            let summary = filled.summaries.entry(room.clone()).or_default();
-            summary.joined.get_or_insert(0);
-            summary.invited.get_or_insert(0);
-            summary.heroes = Some(heroes.iter().filter_map(|row| row.state_key.clone()).collect());
-            filled.heroes.insert(room.clone(), heroes);
+        for hero in answers.next()?.all::<EventRow>()? {
+            let summary = filled.summaries.entry(hero.room_id.clone()).or_default();
+            summary.heroes.get_or_insert_default().extend(hero.state_key.clone());
+            filled.heroes.entry(hero.room_id.clone()).or_default().push(hero);
         }
-        for room in self.full.keys() {
-            filled.undone.insert(room.clone(), answers.next()?.all()?);
-        }
-        Ok(filled)
+        Ok(())
     }
 }
 
@@ -182,24 +190,4 @@ impl Answers {
     fn next(&mut self) -> Result<Rows, Error> {
         self.0.next().ok_or_else(|| Error::internal("an answer is missing"))
     }
-}
-
-/// The newest `limit` events of rooms that were joined since the token: they start anew.
-pub(super) fn tails(ask: &Ask, rooms: &[String], limit: usize) -> Result<Vec<EventRow>, Error> {
-    if rooms.is_empty() {
-        return Ok(Vec::new());
-    }
-    let device = ask.device.as_deref().unwrap_or("");
-    let sql = format!(
-        "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 \
-         AND e.stream AND NOT e.rejected ORDER BY e.position DESC LIMIT $4"
-    );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let selects: Vec<Select> =
-        rooms.iter().map(|room| select(&sql, params![&ask.user, device, room, limit])).collect();
-    let mut events = Vec::new();
-    for rows in storage::snapshot(&selects)?.answers() {
-        events.extend(rows.all::<EventRow>()?);
-    }
-    Ok(events)
 }

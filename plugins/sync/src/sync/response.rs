@@ -48,6 +48,9 @@ pub(super) struct Room {
     pub state: Option<Events>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_after: Option<Events>,
+    /// The same, for who asked by the name of MSC4222.
+    #[serde(rename = "org.matrix.msc4222.state_after", skip_serializing_if = "Option::is_none")]
+    pub unstable_state_after: Option<Events>,
     #[serde(skip_serializing_if = "Events::none")]
     pub account_data: Events,
     #[serde(skip_serializing_if = "Option::is_none")]

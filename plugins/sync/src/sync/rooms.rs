@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{cache, clock, log, services};
@@ -11,12 +10,13 @@ use super::ask::Ask;
 use super::draft::{Draft, drafts};
 use super::ephemeral;
 use super::fill::{Filled, Plan};
-use super::read::{Count, News};
+use super::read::{Count, Membership, News};
 use super::response::{Counts, Events, Invited, Knocked, Response, Room, Rooms, Timeline};
-use super::state;
 use crate::event::{EventRow, Extra, Writer, content};
 use crate::filter::Filter;
+use crate::state::{self, Undone};
 use crate::token::Token;
+use crate::visibility::Visibility;
 
 /// How long it is remembered which members a lazy client has been sent.
 const SENT_MEMBERS_MS: u32 = 60 * 60 * 1000;
@@ -26,11 +26,35 @@ struct Answering<'a> {
     ask: &'a Ask,
     filter: &'a Filter,
     writer: Writer<'a>,
-    horizon: i64,
     lazy: bool,
 }
 
-/// Makes the answer. At most one storage call, two where a room was joined since the token.
+/// Invites and knocks, where they are new to the client.
+fn offers(ask: &Ask, filter: &Filter, news: &mut News, rooms: &mut Rooms) -> Result<(), Error> {
+    for Membership { room_id, membership, position, sender, stripped_state, .. } in
+        std::mem::take(&mut news.memberships)
+    {
+        let new = ask.since.is_none_or(|since| position > since) || ask.full_state;
+        if !new || !filter.room.allows(&room_id) {
+            continue;
+        }
+        let text = stripped_state.as_deref().unwrap_or("[]");
+        let state = Events { events: serde_json::from_str(text).map_err(Error::internal)? };
+        match membership.as_str() {
+            "invite" if news.ignored.contains(&sender) => {}
+            "invite" => {
+                rooms.invite.insert(room_id, Invited { invite_state: state });
+            }
+            "knock" => {
+                rooms.knock.insert(room_id, Knocked { knock_state: state });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes the answer. At most one storage call.
 pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Response, Error> {
     let now_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
     let federation = filter.event_format.as_deref() == Some("federation");
@@ -43,43 +67,24 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
             fields: filter.event_fields.as_deref(),
             federation,
         },
-        horizon: news.horizon,
         lazy: filter.room.state.lazy_load_members,
     };
-    let drafts = drafts(ask, filter, &mut news)?;
+    let drafts = drafts(ask, filter, &mut news);
     let (plan, newly_sent) = answering.plan(&drafts);
-    let mut filled = plan.fill(ask)?;
+    let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
 
-    let mut account_data = ephemeral::by_room(news.account_data);
-    let mut receipts = ephemeral::receipts(news.receipts, &ask.user)?;
-    let mut typing = ephemeral::typing(news.typing, now_ms)?;
+    let mut account_data = ephemeral::by_room(std::mem::take(&mut news.account_data));
+    let all_receipts = std::mem::take(&mut news.receipts).into_iter();
+    let all_receipts = all_receipts.chain(std::mem::take(&mut filled.receipts));
+    let mut receipts = ephemeral::receipts(all_receipts, &ask.user, &news.ignored)?;
+    let mut typing = ephemeral::typing(std::mem::take(&mut news.typing), now_ms)?;
     let mut counts: HashMap<String, Vec<Count>> = HashMap::new();
-    for count in news.counts {
+    for count in std::mem::take(&mut news.counts) {
         counts.entry(count.0.clone()).or_default().push(count);
     }
 
     let mut rooms = Rooms::default();
-    for membership in news.memberships {
-        let new = ask.since.is_none_or(|since| membership.position > since) || ask.full_state;
-        if !new || !filter.room.allows(&membership.room_id) {
-            continue;
-        }
-        let stripped = || -> Result<Events, Error> {
-            let text = membership.stripped_state.as_deref().unwrap_or("[]");
-            Ok(Events { events: serde_json::from_str(text).map_err(Error::internal)? })
-        };
-        match membership.membership.as_str() {
-            "invite" => {
-                let invited = Invited { invite_state: stripped()? };
-                rooms.invite.insert(membership.room_id, invited);
-            }
-            "knock" => {
-                let knocked = Knocked { knock_state: stripped()? };
-                rooms.knock.insert(membership.room_id, knocked);
-            }
-            _ => {}
-        }
-    }
+    offers(ask, filter, &mut news, &mut rooms)?;
     for draft in drafts {
         let id = draft.room_id.clone();
         let (joined, full) = (draft.joined, draft.full);
@@ -93,9 +98,10 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
             }
             let wanted = &filter.room.ephemeral;
             let mut events = Vec::new();
-            for (kind, event) in
-                [("m.receipt", receipts.remove(&id)), ("m.typing", typing.remove(&id))]
-            {
+            // To somebody new, nobody typing is no news.
+            let typing = typing.remove(&id).filter(|(anybody, _)| *anybody || !full);
+            let typing = typing.map(|(_, event)| event);
+            for (kind, event) in [("m.receipt", receipts.remove(&id)), ("m.typing", typing)] {
                 events
                     .extend(event.filter(|_| wanted.allows_type(kind) && wanted.allows_room(&id)));
             }
@@ -152,9 +158,25 @@ fn push_rules(ask: &Ask, filter: &Filter, changed: Option<String>) -> Option<Str
         .ok()
 }
 
+/// Takes away what the user may not see.
+fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
+    let own = draft.own_event.as_deref();
+    draft.events.retain(|event| view.sees(event.position) || own == Some(&event.event_id));
+    if draft.joined {
+        return;
+    }
+    match view.left_at() {
+        Some(left) => draft.end = draft.end.min(left),
+        None => {
+            current.clear();
+            draft.deltas.clear();
+        }
+    }
+}
+
 impl Answering<'_> {
     /// What the drafts lack, and what the cache shall say of sent members afterwards.
-    fn plan(&self, drafts: &[Draft]) -> (Plan, Vec<(String, String)>) {
+    fn plan<'d>(&self, drafts: &'d [Draft]) -> (Plan<'d>, Vec<(String, String)>) {
         let mut plan = Plan { lazy: self.lazy, ..Plan::default() };
         let mut newly_sent = Vec::new();
         for draft in drafts {
@@ -179,10 +201,19 @@ impl Answering<'_> {
                     plan.members.insert(room.clone(), members);
                 }
             }
-            let end = if draft.joined { self.horizon } else { draft.own_position };
-            plan.events.extend(draft.events.iter().filter_map(|e| e.redacted_by.clone()));
+            // What relates to an event may have come after a leave.
+            let aggregated = |e: &&EventRow| {
+                e.redacted_by.is_some() || (draft.joined && e.related == Some(true))
+            };
+            plan.aggregated.extend(draft.events.iter().filter(aggregated));
+            if draft.needs_view() {
+                plan.views.insert(room.clone());
+            }
+            if draft.fresh {
+                plan.receipts.insert(room.clone());
+            }
             if draft.full {
-                plan.full.insert(room.clone(), draft.first_position(end + 1));
+                plan.full.insert(room.clone(), draft.first_position());
             } else {
                 let have: BTreeSet<&str> =
                     draft.events.iter().map(|e| e.event_id.as_str()).collect();
@@ -204,20 +235,16 @@ impl Answering<'_> {
     }
 
     fn room(&self, mut draft: Draft, filled: &mut Filled) -> Result<Room, Error> {
-        let end = if draft.joined { self.horizon } else { draft.own_position };
         let view = filled.visibility.remove(&draft.room_id);
-        if let Some(view) = view.as_ref().filter(|_| draft.full) {
-            let before = draft.events.len();
-            draft.events.retain(|event| view.sees(event.position));
-            draft.limited &= draft.events.len() == before;
-        }
-        let first = draft.first_position(end + 1);
         let undone = filled.undone.remove(&draft.room_id).unwrap_or_default();
         let mut current = filled.state.remove(&draft.room_id).unwrap_or_default();
         if self.lazy && draft.full {
-            let heroes = filled.heroes.remove(&draft.room_id).unwrap_or_default();
-            current.extend(heroes);
+            current.extend(filled.heroes.remove(&draft.room_id).unwrap_or_default());
         }
+        if let Some(view) = &view {
+            restrict(&mut draft, view, &mut current);
+        }
+        let (first, end) = (draft.first_position(), draft.end);
 
         let mut timeline = Vec::with_capacity(draft.events.len());
         for event in &draft.events {
@@ -230,27 +257,31 @@ impl Answering<'_> {
                     draft.deltas.iter().find(|d| d.event_id.as_deref() == Some(&event.event_id));
                 change.and_then(|d| d.prev_event_id.as_ref()).and_then(|id| filled.events.get(id))
             };
-            let membership = match view.as_ref().filter(|_| draft.full) {
+            let membership = match &view {
                 Some(view) => view.membership_at(event.position),
                 None => draft.membership_at(event.position),
             };
-            let extra = Extra {
-                replaced: replaced
-                    .map(|row| Ok::<_, Error>((row.event_id.clone(), content(&row.json)?)))
-                    .transpose()?,
-                redacted_because: self.redaction(event, filled)?,
-                membership: Some(membership.to_owned()),
-                relations: None,
-            };
+            let replaced = replaced
+                .map(|row| Ok::<_, Error>((row.event_id.clone(), content(&row.json)?)))
+                .transpose()?;
+            let extra = filled.extras.remove(&event.event_id).unwrap_or_default();
+            let extra = Extra { replaced, membership: Some(membership.to_owned()), ..extra };
             timeline.push(self.writer.write(event, extra)?);
         }
 
         let after = self.ask.use_state_after;
-        let state =
-            self.state(&draft, current, &undone, filled, if after { end + 1 } else { first })?;
+        let at = if after { end.saturating_add(1) } else { first };
+        let never_in = !draft.joined && view.as_ref().is_some_and(|view| view.left_at().is_none());
+        let undone = if never_in { &[] } else { undone.as_slice() };
+        let state = self.state(&draft, current, undone, filled, at)?;
         let prev = if draft.events.is_empty() { end } else { first - 1 };
         let state = Events { events: state };
-        let (state, state_after) = if after { (None, Some(state)) } else { (Some(state), None) };
+        let (state, state_after, unstable_state_after) =
+            match (after, self.ask.unstable_state_after) {
+                (false, _) => (Some(state), None, None),
+                (true, false) => (None, Some(state), None),
+                (true, true) => (None, None, Some(state)),
+            };
         Ok(Room {
             timeline: Timeline {
                 events: timeline,
@@ -259,6 +290,7 @@ impl Answering<'_> {
             },
             state,
             state_after,
+            unstable_state_after,
             account_data: Events::default(),
             ephemeral: None,
             summary: filled.summaries.remove(&draft.room_id),
@@ -272,7 +304,7 @@ impl Answering<'_> {
         &self,
         draft: &Draft,
         current: Vec<EventRow>,
-        undone: &[super::fill::Undone],
+        undone: &[Undone],
         filled: &Filled,
         at: i64,
     ) -> Result<Vec<Box<RawValue>>, Error> {
@@ -309,15 +341,6 @@ impl Answering<'_> {
             .collect()
     }
 
-    fn redaction(&self, event: &EventRow, filled: &Filled) -> Result<Option<Value>, Error> {
-        let Some(row) = event.redacted_by.as_ref().and_then(|id| filled.events.get(id)) else {
-            return Ok(None);
-        };
-        let writer = Writer { fields: None, federation: false, ..self.writer.clone() };
-        let raw = writer.write(row, Extra::default())?;
-        Ok(Some(serde_json::from_str(raw.get()).map_err(Error::internal)?))
-    }
-
     /// Unread counts: the main timeline's, and each thread's where the client asks for them apart.
     fn count(&self, room: &mut Room, counts: &[Count]) {
         let threaded = self.filter.room.timeline.unread_thread_notifications;
@@ -342,6 +365,7 @@ impl Answering<'_> {
             && !room.timeline.limited
             && none(&room.state)
             && none(&room.state_after)
+            && none(&room.unstable_state_after)
             && room.account_data.events.is_empty()
             && none(&room.ephemeral)
     }

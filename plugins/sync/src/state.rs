@@ -2,15 +2,68 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::fill::Undone;
-use super::read::Delta;
-use crate::event::EventRow;
+use tessera_sdk::params;
+use tessera_sdk::storage::{FromRow, RowError, Select, Value, select};
+
+use crate::event::{COLUMNS, EventRow, TRANSACTION};
 
 /// `(type, state key)`
-pub(super) type Key = (String, String);
+pub(crate) type Key = (String, String);
+
+/// A change of a room's state.
+#[derive(Debug, Clone)]
+pub(crate) struct Delta {
+    pub position: i64,
+    pub room_id: String,
+    pub kind: String,
+    pub state_key: String,
+    pub event_id: Option<String>,
+    pub prev_event_id: Option<String>,
+}
+
+impl FromRow for Delta {
+    fn from_row(row: Vec<Value>) -> Result<Self, RowError> {
+        let (position, room_id, kind, state_key, event_id, prev_event_id) = <_>::from_row(row)?;
+        Ok(Self { position, room_id, kind, state_key, event_id, prev_event_id })
+    }
+}
+
+/// A change with the state event that it replaced.
+#[derive(Debug)]
+pub(crate) struct Undone {
+    pub delta: Delta,
+    pub replaced: Option<EventRow>,
+}
+
+impl FromRow for Undone {
+    fn from_row(mut row: Vec<Value>) -> Result<Self, RowError> {
+        let event = row.split_off(row.len().min(6));
+        let delta = Delta::from_row(row)?;
+        let known = !matches!(event.first(), None | Some(Value::Null));
+        let replaced = known.then(|| EventRow::from_row(event)).transpose()?;
+        Ok(Self { delta, replaced })
+    }
+}
+
+/// Reads the changes from a position on, oldest first, as [`Undone`].
+pub(crate) fn select_undone(
+    user: &str,
+    device: Option<&str>,
+    room_id: &str,
+    position: i64,
+) -> Select {
+    select(
+        &format!(
+            "SELECT d.position, d.room_id, d.type, d.state_key, d.event_id, d.prev_event_id, {COLUMNS} \
+             FROM rooms_v1_state_deltas d LEFT JOIN rooms_v1_events e ON e.event_id = d.prev_event_id \
+             {TRANSACTION} WHERE d.room_id = $3 AND d.position >= $4 ORDER BY d.position"
+        ),
+        params![user, device.unwrap_or(""), room_id, position],
+    )
+}
 
 /// Whole state at a point: the current state with later changes undone, newest first.
-pub(super) fn rewound(current: Vec<EventRow>, undone: &[Undone]) -> BTreeMap<Key, EventRow> {
+pub(crate) fn rewound(current: Vec<EventRow>, undone: &[Undone]) -> BTreeMap<Key, EventRow> {
     let mut state: BTreeMap<Key, EventRow> = current
         .into_iter()
         .map(|row| ((row.kind.clone(), row.state_key.clone().unwrap_or_default()), row))
@@ -32,7 +85,7 @@ pub(super) fn rewound(current: Vec<EventRow>, undone: &[Undone]) -> BTreeMap<Key
 
 /// Event ids of the state that changed since the token, as it is at `until` (exclusive). Changes from there on count only where the
 /// timeline does not show them.
-pub(super) fn changed(
+pub(crate) fn changed(
     deltas: &[&Delta],
     until: i64,
     shown: &HashMap<&str, i64>,
@@ -62,6 +115,7 @@ mod tests {
             json: String::new(),
             redacted_by: None,
             txn_id: None,
+            related: None,
         }
     }
 

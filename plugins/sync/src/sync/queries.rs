@@ -1,0 +1,248 @@
+//! What /sync asks the views. Each statement begins with the rows that are fewest, and CROSS JOIN keeps SQLite to that.
+
+use tessera_sdk::params;
+use tessera_sdk::storage::{Select, select};
+
+use super::ask::Ask;
+use crate::event::{COLUMNS, RELATED, TRANSACTION};
+use crate::filter::Filter;
+
+/// How many events of a room are looked at for each that a filter may let pass.
+const FILTER_LOOKS: usize = 10;
+/// The most events read of a room.
+const MAX_LOOKS: usize = 1000;
+/// So few rooms are asked one by one without a thought.
+const FEW_ROOMS: usize = 64;
+/// Presence changes looked at in one go, newest first.
+const MAX_PRESENCE: i64 = 2000;
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// At the token's position, whatever the room: little has happened.
+    Positions,
+    /// At the token's position of each room.
+    Rooms,
+    /// At each room's end: much has happened, and only the newest is told.
+    Ends,
+}
+
+impl Path {
+    /// The cheapest one. `gap`: how many positions lie between token and horizon, if that is known.
+    pub(super) fn choose(ask: &Ask, gap: Option<i64>, looks: usize) -> Self {
+        if ask.since.is_none() {
+            return Self::Ends;
+        }
+        let Some(gap) = gap.and_then(|gap| usize::try_from(gap).ok()) else { return Self::Rooms };
+        if gap <= ask.rooms.max(8) {
+            Self::Positions
+        } else if gap <= ask.rooms.saturating_mul(looks.max(8)) {
+            Self::Rooms
+        } else {
+            Self::Ends
+        }
+    }
+
+    /// Whether the choice needs to know the gap.
+    pub(super) fn needs_gap(ask: &Ask) -> bool {
+        ask.rooms > FEW_ROOMS
+    }
+}
+
+/// How many events of each room to read.
+pub(super) fn looks(filter: &Filter) -> usize {
+    let timeline = &filter.room.timeline;
+    let each = if timeline.is_open() { 1 } else { FILTER_LOOKS };
+    (timeline.limit() * each).min(MAX_LOOKS) + 1
+}
+
+const LIVE: &str = "e.stream AND NOT e.rejected";
+/// Joined rooms, and up to the leave those that were left since.
+const IN_REACH: &str = "m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
+     AND NOT m.forgotten AND m.position > $2 AND e.position <= m.position))";
+const JOINED: &str = "m.user_id = $1 AND m.membership = 'join'";
+
+/// Newest first: events of joined rooms, and of those left since the token.
+pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path) -> Select {
+    let device = ask.device.as_deref().unwrap_or("");
+    let looks = i64::try_from(looks(filter)).unwrap_or(i64::MAX);
+    let in_reach = IN_REACH.replace("$2", "$3");
+    let (user, from) = (&ask.user, ask.from());
+    match path {
+        Path::Positions => select(
+            &format!(
+                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_events e CROSS JOIN rooms_v1_memberships m {TRANSACTION} \
+                 WHERE e.position > $3 AND {LIVE} AND m.room_id = e.room_id AND {in_reach} ORDER BY e.position DESC"
+            ),
+            params![user, device, from],
+        ),
+        Path::Rooms => select(
+            &format!(
+                "SELECT {COLUMNS}, {RELATED} FROM (SELECT e.position AS spot, ROW_NUMBER() OVER \
+                 (PARTITION BY e.room_id ORDER BY e.position DESC) AS place \
+                 FROM rooms_v1_memberships m CROSS JOIN rooms_v1_events e \
+                 WHERE {in_reach} AND e.room_id = m.room_id AND e.position > $3 AND {LIVE}) t \
+                 CROSS JOIN rooms_v1_events e {TRANSACTION} \
+                 WHERE t.place <= $4 AND e.position = t.spot ORDER BY e.position DESC"
+            ),
+            params![user, device, from, looks],
+        ),
+        // The event just before the newest `looks` bounds the range: work for each room is limited
+        // however long the gap.
+        Path::Ends => select(
+            &format!(
+                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_memberships m CROSS JOIN rooms_v1_events e {TRANSACTION} \
+                 WHERE m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
+                 AND NOT m.forgotten AND (m.position > $3 OR $4 = 1) AND e.position <= m.position)) \
+                 AND e.room_id = m.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
+                 WHERE l.room_id = m.room_id AND l.position > $5 AND l.stream AND NOT l.rejected \
+                 AND (m.membership = 'join' OR l.position <= m.position) \
+                 ORDER BY l.position DESC LIMIT 1 OFFSET $6), $5) AND {LIVE} ORDER BY e.position DESC"
+            ),
+            params![user, device, ask.new_from(), i64::from(ask.all_left(filter)), from, looks],
+        ),
+    }
+}
+
+/// Newest first: the newest events of rooms that were joined since the token. They start anew.
+pub(super) fn fresh(ask: &Ask, filter: &Filter) -> Select {
+    let device = ask.device.as_deref().unwrap_or("");
+    let looks = i64::try_from(looks(filter)).unwrap_or(i64::MAX);
+    select(
+        &format!(
+            "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_membership_changes c CROSS JOIN rooms_v1_memberships m \
+             CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE c.user_id = $1 AND c.position > $3 \
+             AND c.membership = 'join' AND c.prev_membership <> 'join' AND m.room_id = c.room_id AND {JOINED} \
+             AND e.room_id = c.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
+             WHERE l.room_id = c.room_id AND l.stream AND NOT l.rejected \
+             ORDER BY l.position DESC LIMIT 1 OFFSET $4), 0) AND {LIVE} ORDER BY e.position DESC"
+        ),
+        params![&ask.user, device, ask.new_from(), looks],
+    )
+}
+
+/// The user's rooms: all that matter, or only those where the membership has changed.
+pub(super) fn memberships(ask: &Ask, filter: &Filter) -> Select {
+    const ROWS: &str = "SELECT room_id, membership, event_id, sender, position, stripped_state \
+         FROM rooms_v1_memberships WHERE user_id = $1 AND NOT forgotten";
+    if ask.wants_all() {
+        let all_left = i64::from(ask.all_left(filter));
+        select(
+            &format!(
+                "{ROWS} AND (membership IN ('join', 'invite', 'knock') OR position > $2 OR $3 = 1)"
+            ),
+            params![&ask.user, ask.new_from(), all_left],
+        )
+    } else {
+        select(&format!("{ROWS} AND position > $2"), params![&ask.user, ask.from()])
+    }
+}
+
+/// Oldest first: changes of the user's memberships.
+pub(super) fn changes(ask: &Ask) -> Select {
+    select(
+        "SELECT position, room_id, membership, prev_membership FROM rooms_v1_membership_changes \
+         WHERE user_id = $1 AND position > $2 ORDER BY position",
+        params![&ask.user, ask.new_from()],
+    )
+}
+
+/// Oldest first: changes of state. None for an initial sync, which takes the state whole.
+pub(super) fn deltas(ask: &Ask, path: Path) -> Select {
+    const ROWS: &str =
+        "SELECT e.position, e.room_id, e.type, e.state_key, e.event_id, e.prev_event_id";
+    let sql = match path {
+        Path::Positions => format!(
+            "{ROWS} FROM rooms_v1_state_deltas e CROSS JOIN rooms_v1_memberships m \
+             WHERE e.position > $2 AND m.room_id = e.room_id AND {IN_REACH} ORDER BY e.position"
+        ),
+        Path::Rooms | Path::Ends => format!(
+            "{ROWS} FROM rooms_v1_memberships m CROSS JOIN rooms_v1_state_deltas e \
+             WHERE {IN_REACH} AND e.room_id = m.room_id AND e.position > $2 ORDER BY e.position"
+        ),
+    };
+    select(&sql, params![&ask.user, ask.new_from()])
+}
+
+/// Account data, global and of joined rooms.
+pub(super) fn account_data(ask: &Ask) -> Select {
+    select(
+        &format!(
+            "SELECT a.room_id, a.type, a.content FROM accounts_v1_account_data a \
+             WHERE a.user_id = $1 AND a.position > $2 AND (a.room_id = '' OR EXISTS ( \
+             SELECT 1 FROM rooms_v1_memberships m WHERE m.room_id = a.room_id AND {JOINED}))"
+        ),
+        params![&ask.user, ask.from()],
+    )
+}
+
+const RECEIPTS: &str = "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts";
+
+/// Receipts in joined rooms.
+pub(super) fn receipts(ask: &Ask, path: Path) -> Select {
+    let from = match path {
+        Path::Positions => "presence_v1_receipts r CROSS JOIN rooms_v1_memberships m",
+        Path::Rooms | Path::Ends => "rooms_v1_memberships m CROSS JOIN presence_v1_receipts r",
+    };
+    let sql = format!(
+        "{RECEIPTS} FROM {from} WHERE {JOINED} AND r.room_id = m.room_id AND r.position > $2"
+    );
+    select(&sql, params![&ask.user, ask.from()])
+}
+
+/// All receipts of some rooms.
+pub(super) fn receipts_of(rooms: &[String]) -> Select {
+    let sql = format!("{RECEIPTS} FROM presence_v1_receipts r WHERE r.room_id IN ($1)");
+    select(&sql, params![rooms])
+}
+
+/// Who types in joined rooms where that has changed.
+pub(super) fn typing(ask: &Ask, path: Path) -> Select {
+    let sql = match path {
+        Path::Positions => format!(
+            "SELECT DISTINCT t.room_id, t.user_id, t.until_ms FROM presence_v1_typing n \
+             CROSS JOIN rooms_v1_memberships m CROSS JOIN presence_v1_typing t \
+             WHERE n.position > $2 AND m.room_id = n.room_id AND {JOINED} AND t.room_id = n.room_id"
+        ),
+        Path::Rooms | Path::Ends => format!(
+            "SELECT t.room_id, t.user_id, t.until_ms FROM rooms_v1_memberships m \
+             CROSS JOIN presence_v1_typing t WHERE {JOINED} AND t.room_id = m.room_id \
+             AND EXISTS (SELECT 1 FROM presence_v1_typing n WHERE n.room_id = m.room_id AND n.position > $2)"
+        ),
+    };
+    select(&sql, params![&ask.user, ask.from()])
+}
+
+/// Unread counts that have changed, and those that are not zero.
+pub(super) fn counts(ask: &Ask) -> Select {
+    select(
+        &format!(
+            "SELECT c.room_id, c.thread_id, c.notification_count, c.highlight_count, c.position \
+             FROM push_v1_counts c WHERE c.user_id = $1 AND ((c.notification_count > 0 AND c.position <= $2) \
+             OR (c.position > $2 AND EXISTS (SELECT 1 FROM rooms_v1_memberships m \
+             WHERE m.room_id = c.room_id AND {JOINED})))"
+        ),
+        params![&ask.user, ask.from()],
+    )
+}
+
+/// Presence of the user and of those who share a room with them.
+pub(super) fn presence(ask: &Ask) -> Select {
+    select(
+        "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active FROM ( \
+         SELECT user_id, presence, status_msg, last_active_ms, currently_active, position \
+         FROM presence_v1_presence WHERE position > $2 ORDER BY position DESC LIMIT $3) p \
+         WHERE p.user_id = $1 OR EXISTS (SELECT 1 FROM rooms_v1_memberships a \
+         CROSS JOIN rooms_v1_memberships b WHERE a.user_id = p.user_id AND a.membership = 'join' \
+         AND b.room_id = a.room_id AND b.user_id = $1 AND b.membership = 'join')",
+        params![&ask.user, ask.from(), MAX_PRESENCE],
+    )
+}
+
+/// Push rules, if they have changed.
+pub(super) fn push_rules(ask: &Ask) -> Select {
+    select(
+        "SELECT content FROM push_v1_rules WHERE user_id = $1 AND position > $2",
+        params![&ask.user, ask.from()],
+    )
+}

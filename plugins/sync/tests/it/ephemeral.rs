@@ -1,0 +1,69 @@
+//! Receipts, typing and presence.
+
+use serde_json::json;
+use tessera_sdk::params;
+
+use crate::world::*;
+
+#[test]
+fn receipts_are_told_and_private_ones_only_to_their_owner() {
+    let world = world_with_room();
+    let id = world.say(ROOM, ALICE, "hi");
+    let first = token(&world.sync(ALICE, &[]));
+    let bobs = token(&world.sync(BOB, &[]));
+    world.receipt(ROOM, BOB, "m.read", "main", &id);
+    world.receipt(ROOM, BOB, "m.read.private", "", &id);
+    let body = world.since(ALICE, &first);
+    assert_eq!(
+        joined(&body, ROOM)["ephemeral"]["events"],
+        json!([{ "type": "m.receipt", "content": {
+            &id: { "m.read": { BOB: { "ts": 7, "thread_id": "main" } } },
+        } }])
+    );
+    let body = world.since(BOB, &bobs);
+    let content = &joined(&body, ROOM)["ephemeral"]["events"][0]["content"][&id];
+    assert_eq!(content["m.read.private"][BOB], json!({ "ts": 7 }));
+}
+
+#[test]
+fn typing_is_told_with_everybody_who_types() {
+    let world = world_with_room();
+    let now = world.host.now_ms();
+    world.typing(ROOM, BOB, now + 1000);
+    let first = token(&world.sync(ALICE, &[]));
+    world.typing(ROOM, ALICE, now + 2000);
+    let body = world.since(ALICE, &first);
+    let users = &joined(&body, ROOM)["ephemeral"]["events"][0]["content"]["user_ids"];
+    assert_eq!(users.as_array().unwrap().len(), 2);
+    world.typing(ROOM, ALICE, 0);
+    world.typing(ROOM, BOB, 0);
+    let body = world.since(ALICE, &token(&body));
+    assert_eq!(
+        joined(&body, ROOM)["ephemeral"]["events"],
+        json!([{ "type": "m.typing", "content": { "user_ids": [] } }])
+    );
+    let body = world.sync(ALICE, &[]);
+    assert!(joined(&body, ROOM).get("ephemeral").is_none(), "nobody typing is no news");
+}
+
+#[test]
+fn presence_is_told_to_those_who_share_a_room() {
+    let world = world_with_room();
+    let first = token(&world.sync(ALICE, &[]));
+    let carols = token(&world.sync(CAROL, &[]));
+    world.run(
+        "presence",
+        "INSERT INTO presence_status (user_id, presence, status_msg, last_active_ms, currently_active, position) \
+         VALUES ($1, 'online', 'hey', $2, TRUE, $P)",
+        params![BOB, world.host.now_ms() - 5],
+        "",
+    );
+    let body = world.since(ALICE, &first);
+    assert_eq!(
+        body["presence"]["events"],
+        json!([{ "type": "m.presence", "sender": BOB, "content": {
+            "presence": "online", "status_msg": "hey", "currently_active": true, "last_active_ago": 5,
+        } }])
+    );
+    assert!(world.since(CAROL, &carols).get("presence").is_none());
+}

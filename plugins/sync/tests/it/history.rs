@@ -1,0 +1,137 @@
+//! GET /messages and GET /timestamp_to_event.
+
+use serde_json::json;
+
+use crate::world::*;
+
+#[test]
+fn pages_lead_through_all_events_in_both_directions() {
+    let world = world_with_room();
+    let sent: Vec<String> = (0..7).map(|n| world.say(ROOM, BOB, &n.to_string())).collect();
+    for dir in ["b", "f"] {
+        let mut seen = Vec::new();
+        let mut from = None;
+        loop {
+            let mut query = vec![("dir", dir), ("limit", "3")];
+            query.extend(from.as_ref().map(|from: &String| ("from", from.as_str())));
+            let page = world.room_get(ALICE, "messages", &query).ok();
+            assert!(world.host.calls() <= 3);
+            seen.extend(ids(&page["chunk"]).into_iter().map(str::to_owned));
+            match page["end"].as_str() {
+                Some(end) => from = Some(end.to_owned()),
+                None => break,
+            }
+        }
+        if dir == "b" {
+            seen.reverse();
+        }
+        assert_eq!(seen.len(), 11);
+        assert_eq!(seen[4..], sent);
+    }
+}
+
+#[test]
+fn events_of_messages_name_their_room() {
+    let world = world_with_room();
+    let page = world.room_get(ALICE, "messages", &[("dir", "b"), ("limit", "1")]).ok();
+    assert_eq!(page["chunk"][0]["room_id"], ROOM);
+    assert_eq!(page["chunk"][0]["unsigned"]["membership"], "join");
+}
+
+#[test]
+fn tokens_of_sync_go_forward_from_there() {
+    let world = world_with_room();
+    let first = token(&world.sync(ALICE, &[]));
+    let id = world.say(ROOM, BOB, "new");
+    let page = world.room_get(ALICE, "messages", &[("dir", "f"), ("from", &first)]).ok();
+    assert_eq!(ids(&page["chunk"]), [id]);
+    assert!(page.get("end").is_none());
+}
+
+#[test]
+fn messages_are_filtered_and_the_search_goes_on() {
+    let world = world_with_room();
+    for n in 0..40 {
+        world.say(ROOM, BOB, &n.to_string());
+    }
+    let query = [("dir", "b"), ("limit", "2"), ("filter", r#"{"types":["m.room.create"]}"#)];
+    let mut page = world.room_get(ALICE, "messages", &query).ok();
+    let mut rounds = 0;
+    while page["chunk"].as_array().unwrap().is_empty() {
+        let from = page["end"].as_str().expect("a way on").to_owned();
+        let query = [&query[..], &[("from", &from)]].concat();
+        page = world.room_get(ALICE, "messages", &query).ok();
+        rounds += 1;
+        assert!(rounds < 20);
+    }
+    assert_eq!(types(&page["chunk"]), ["m.room.create"]);
+}
+
+#[test]
+fn strangers_may_not_read_and_leavers_up_to_their_leave() {
+    let world = world_with_room();
+    assert_eq!(
+        world.room_get(CAROL, "messages", &[("dir", "b")]).error(),
+        (403, "M_FORBIDDEN".to_owned())
+    );
+    let leave = world.leave(ROOM, BOB);
+    world.say(ROOM, ALICE, "secret");
+    let page = world.room_get(BOB, "messages", &[("dir", "b")]).ok();
+    assert_eq!(ids(&page["chunk"])[0], leave);
+    let page = world.room_get(BOB, "messages", &[("dir", "f")]).ok();
+    assert!(!page.to_string().contains("secret"));
+}
+
+#[test]
+fn world_readable_rooms_are_open_to_strangers() {
+    let world = world_with_room();
+    world.say(ROOM, ALICE, "before");
+    world.state(
+        ROOM,
+        ALICE,
+        "m.room.history_visibility",
+        "",
+        json!({ "history_visibility": "world_readable" }),
+    );
+    let id = world.say(ROOM, ALICE, "open");
+    let page = world.room_get(CAROL, "messages", &[("dir", "b")]).ok();
+    assert_eq!(ids(&page["chunk"])[0], id);
+    assert!(!page.to_string().contains("before"));
+}
+
+#[test]
+fn malformed_parameters_are_refused() {
+    let world = world_with_room();
+    for (query, code) in [
+        (vec![], "M_MISSING_PARAM"),
+        (vec![("dir", "x")], "M_INVALID_PARAM"),
+        (vec![("dir", "b"), ("from", "x")], "M_INVALID_PARAM"),
+        (vec![("dir", "b"), ("limit", "-1")], "M_INVALID_PARAM"),
+        (vec![("dir", "b"), ("filter", "{")], "M_NOT_JSON"),
+    ] {
+        assert_eq!(world.room_get(ALICE, "messages", &query).error().1, code, "{query:?}");
+    }
+}
+
+#[test]
+fn events_are_found_by_time() {
+    let world = world_with_room();
+    let start = world.host.now_ms();
+    world.host.set_now(start + 1000);
+    let early = world.say(ROOM, ALICE, "early");
+    world.host.set_now(start + 2000);
+    let late = world.say(ROOM, ALICE, "late");
+    let find = |user: &str, ts: u64, dir: &str| {
+        world.room_get(user, "timestamp", &[("ts", &ts.to_string()), ("dir", dir)])
+    };
+    let found = find(BOB, start + 1500, "f").ok();
+    assert_eq!(found, json!({ "event_id": late, "origin_server_ts": start + 2000 }));
+    assert_eq!(find(BOB, start + 1500, "b").ok()["event_id"], early);
+    assert_eq!(find(BOB, start + 2001, "f").error(), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(find(CAROL, start, "f").error().1, "M_FORBIDDEN");
+    assert_eq!(world.room_get(BOB, "timestamp", &[("ts", "5")]).error().1, "M_MISSING_PARAM");
+    assert_eq!(
+        world.room_get(BOB, "timestamp", &[("ts", "x"), ("dir", "f")]).error().1,
+        "M_INVALID_PARAM"
+    );
+}

@@ -1,0 +1,25 @@
+//! The plug-in on the test host, with the tables of the real `rooms`, `accounts` and `presence` filled directly.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod bundles;
+mod context;
+mod counts;
+mod ephemeral;
+mod filters;
+mod history;
+mod incremental;
+mod initial;
+mod lazy;
+mod load;
+mod membership;
+mod parking;
+mod relations;
+mod threads;
+mod world;

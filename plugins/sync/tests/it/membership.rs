@@ -1,0 +1,179 @@
+//! Invites, joins, leaves and bans.
+
+use serde_json::json;
+
+use crate::world::*;
+
+#[test]
+fn invites_come_with_stripped_state_once() {
+    let world = world_with_room();
+    let first = token(&world.sync(CAROL, &[]));
+    world.member(ROOM, ALICE, CAROL, "invite");
+    let body = world.since(CAROL, &first);
+    let state = &body["rooms"]["invite"][ROOM]["invite_state"]["events"];
+    assert_eq!(state[0]["type"], "m.room.name");
+    assert!(body["rooms"].get("join").is_none() && body["rooms"].get("leave").is_none());
+    assert!(world.since(CAROL, &token(&body)).get("rooms").is_none());
+    assert!(
+        world.sync(CAROL, &[])["rooms"]["invite"][ROOM].is_object(),
+        "initial syncs tell it again"
+    );
+    // What happens in the room stays in the room.
+    let again = token(&body);
+    world.say(ROOM, ALICE, "secret");
+    assert!(world.since(CAROL, &again).get("rooms").is_none());
+}
+
+#[test]
+fn knocks_have_a_section_of_their_own() {
+    let world = world_with_room();
+    world.member(ROOM, CAROL, CAROL, "knock");
+    let body = world.sync(CAROL, &[]);
+    assert!(body["rooms"]["knock"][ROOM]["knock_state"]["events"].is_array());
+}
+
+#[test]
+fn rooms_joined_since_the_token_start_anew() {
+    let world = world_with_room();
+    for n in 0..15 {
+        world.say(ROOM, ALICE, &n.to_string());
+    }
+    let read = world.say(ROOM, ALICE, "read");
+    world.receipt(ROOM, ALICE, "m.read", "", &read);
+    let first = token(&world.sync(CAROL, &[]));
+    let own = world.join(ROOM, CAROL);
+    let body = world.since(CAROL, &first);
+    assert!(world.host.calls() <= 3);
+    let room = joined(&body, ROOM);
+    assert_eq!(room["timeline"]["limited"], true);
+    let events = ids(&room["timeline"]["events"]);
+    assert_eq!(events.len(), 10);
+    assert_eq!(*events.last().unwrap(), own);
+    let state = types(&room["state"]["events"]);
+    assert_eq!(state.len(), 4, "create, power levels and two members: {state:?}");
+    assert_eq!(room["summary"]["m.joined_member_count"], 3);
+    let receipts = &room["ephemeral"]["events"][0];
+    assert!(
+        receipts["content"][&read]["m.read"][ALICE].is_object(),
+        "older than the token: {room}"
+    );
+    assert!(world.since(CAROL, &token(&body)).get("rooms").is_none());
+}
+
+#[test]
+fn history_before_the_join_is_hidden_where_only_members_see_it() {
+    let world = world_with_room();
+    world.state(
+        ROOM,
+        ALICE,
+        "m.room.history_visibility",
+        "",
+        json!({ "history_visibility": "joined" }),
+    );
+    world.say(ROOM, ALICE, "secret");
+    let first = token(&world.sync(CAROL, &[]));
+    let own = world.join(ROOM, CAROL);
+    let seen = world.say(ROOM, ALICE, "welcome");
+    for body in [world.since(CAROL, &first), world.sync(CAROL, &[])] {
+        let room = joined(&body, ROOM);
+        assert_eq!(ids(&room["timeline"]["events"]), [own.as_str(), seen.as_str()]);
+        assert!(!body.to_string().contains("secret"));
+        assert!(types(&room["state"]["events"]).contains(&"m.room.history_visibility"));
+        let own = &room["timeline"]["events"][0];
+        assert_eq!(own["unsigned"]["membership"], "join");
+    }
+    let page = world.room_get(CAROL, "messages", &[("dir", "b")]).ok();
+    assert!(!page.to_string().contains("secret"));
+}
+
+#[test]
+fn rooms_left_since_the_token_end_with_the_leave() {
+    let world = world_with_room();
+    let first = token(&world.sync(BOB, &[]));
+    let last = world.say(ROOM, ALICE, "bye");
+    let kick = world.member(ROOM, ALICE, BOB, "leave");
+    world.say(ROOM, ALICE, "secret");
+    world.state(ROOM, ALICE, "m.room.topic", "", json!({ "topic": "secret" }));
+    let body = world.since(BOB, &first);
+    let room = &body["rooms"]["leave"][ROOM];
+    assert_eq!(ids(&room["timeline"]["events"]), [last, kick]);
+    assert_eq!(room["timeline"]["events"][1]["unsigned"]["membership"], "leave");
+    assert_eq!(room["timeline"]["events"][0]["unsigned"]["membership"], "join");
+    assert!(!body.to_string().contains("secret"), "{body}");
+    assert!(body["rooms"].get("join").is_none());
+    assert!(world.since(BOB, &token(&body)).get("rooms").is_none());
+}
+
+#[test]
+fn bans_after_a_leave_are_told_without_what_lies_between() {
+    let world = world_with_room();
+    let first = token(&world.sync(BOB, &[]));
+    let left = world.leave(ROOM, BOB);
+    world.say(ROOM, ALICE, "secret");
+    let ban = world.member(ROOM, ALICE, BOB, "ban");
+    let body = world.since(BOB, &first);
+    let room = &body["rooms"]["leave"][ROOM];
+    assert_eq!(ids(&room["timeline"]["events"]), [left, ban]);
+}
+
+#[test]
+fn declining_an_invite_tells_the_leave_only() {
+    let world = world_with_room();
+    world.member(ROOM, ALICE, CAROL, "invite");
+    let first = token(&world.sync(CAROL, &[]));
+    world.state(ROOM, ALICE, "m.room.topic", "", json!({ "topic": "secret" }));
+    let own = world.leave(ROOM, CAROL);
+    let body = world.since(CAROL, &first);
+    let room = &body["rooms"]["leave"][ROOM];
+    assert_eq!(ids(&room["timeline"]["events"]), [own]);
+    assert!(!body.to_string().contains("secret"), "{body}");
+}
+
+#[test]
+fn rejoining_between_two_syncs_hides_the_time_away() {
+    let world = world_with_room();
+    world.state(
+        ROOM,
+        ALICE,
+        "m.room.history_visibility",
+        "",
+        json!({ "history_visibility": "joined" }),
+    );
+    let first = token(&world.sync(BOB, &[]));
+    world.leave(ROOM, BOB);
+    world.say(ROOM, ALICE, "secret");
+    world.join(ROOM, BOB);
+    let body = world.since(BOB, &first);
+    assert!(!body.to_string().contains("secret"));
+    let state = joined(&body, ROOM)["state"]["events"].as_array().unwrap().len();
+    let shown = joined(&body, ROOM)["timeline"]["events"].as_array().unwrap().len();
+    assert!(state + shown >= 6, "the whole room again: {body}");
+}
+
+#[test]
+fn forgotten_rooms_are_gone() {
+    let world = world_with_room();
+    let first = token(&world.sync(BOB, &[]));
+    world.leave(ROOM, BOB);
+    world.run(
+        "rooms",
+        "UPDATE rooms_memberships SET forgotten = TRUE WHERE room_id = $1 AND user_id = $2",
+        tessera_sdk::params![ROOM, BOB],
+        "",
+    );
+    assert!(world.since(BOB, &first).get("rooms").is_none());
+    assert_eq!(world.room_get(BOB, "messages", &[("dir", "b")]).error().1, "M_FORBIDDEN");
+}
+
+#[test]
+fn summaries_come_with_changes_of_members() {
+    let world = world_with_room();
+    let first = token(&world.sync(ALICE, &[]));
+    world.join(ROOM, CAROL);
+    world.member(ROOM, ALICE, "@dave:hs1", "invite");
+    let body = world.since(ALICE, &first);
+    let summary = &joined(&body, ROOM)["summary"];
+    assert_eq!(summary["m.joined_member_count"], 3);
+    assert_eq!(summary["m.invited_member_count"], 1);
+    assert_eq!(summary["m.heroes"], json!([BOB, CAROL, "@dave:hs1"]));
+}
