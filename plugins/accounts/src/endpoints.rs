@@ -1,5 +1,6 @@
 //! One file for each endpoint.
 
+pub mod admin_register;
 pub mod capabilities;
 pub mod deactivate;
 pub mod device;
@@ -40,6 +41,8 @@ pub const ROUTES: &[Route] = &[
     Route::new("login-types", login_types::handle),
     Route::new("login", login::handle),
     Route::new("register", register::handle),
+    Route::new("admin-nonce", admin_register::nonce),
+    Route::new("admin-register", admin_register::register),
     Route::new("register-available", register_available::handle),
     Route::new("refresh", refresh::handle),
     Route::new("logout", logout::handle),

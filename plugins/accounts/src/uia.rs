@@ -59,11 +59,11 @@ pub fn check(
     let Some(auth) = auth else {
         return ask(stage, &open(scope)?, None).map(Some);
     };
-    if let Some(session) = &auth.session {
-        if !is_open(session, scope)? {
-            let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
-            return ask(stage, &open(scope)?, Some(&error)).map(Some);
-        }
+    if let Some(session) = &auth.session
+        && !is_open(session, scope)?
+    {
+        let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
+        return ask(stage, &open(scope)?, Some(&error)).map(Some);
     }
     let session = || auth.session.clone().map_or_else(|| open(scope), Ok);
     match auth.kind.as_deref() {

@@ -17,7 +17,7 @@ const MAX_PROFILE: usize = 64 * 1024;
 /// Bytes of a field's name.
 const MAX_NAME: usize = 255;
 /// Bytes of display name and avatar: they are copied into a member event for each room.
-const MAX_SHOWN: usize = 1024;
+pub const MAX_SHOWN: usize = 1024;
 
 /// Sets a field of the user's own profile.
 ///
@@ -63,7 +63,7 @@ fn change(user: &str, name: &str, value: Option<Value>) -> Result {
         return Answer::empty();
     }
     if let Some(value) = &value {
-        if shown && !value.as_str().is_some_and(|text| text.len() <= MAX_SHOWN) {
+        if shown && value.as_str().is_none_or(|text| text.len() > MAX_SHOWN) {
             let message = format!("{name} is a string of at most {MAX_SHOWN} bytes");
             return Err(Error::invalid_param(message));
         }

@@ -9,6 +9,8 @@
 )]
 
 mod account_data;
+mod admin_register;
+mod caps;
 mod devices;
 mod filters;
 mod login;

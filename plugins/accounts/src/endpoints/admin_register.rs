@@ -1,0 +1,121 @@
+//! `GET` and `POST /_synapse/admin/v1/register`: registration by who knows the shared secret.
+//!
+//! Not in the Matrix specification; tools and test suites speak it.
+//! https://element-hq.github.io/synapse/latest/admin_api/register_api.html
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use serde_json::json;
+use sha1::Sha1;
+use tessera_sdk::crypto;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::params;
+use tessera_sdk::storage::Batch;
+
+use super::login::LoggedIn;
+use super::profile_field_set::MAX_SHOWN;
+use super::register;
+use crate::session::{self, Wish};
+use crate::{config, password, uia};
+
+/// Nonces are sessions of this scope.
+const SCOPE: &str = "admin-register";
+
+#[derive(Debug, Deserialize)]
+struct Body {
+    nonce: Option<String>,
+    username: Option<String>,
+    displayname: Option<String>,
+    password: Option<String>,
+    #[serde(default)]
+    admin: bool,
+    user_type: Option<String>,
+    mac: Option<String>,
+    #[serde(default)]
+    inhibit_login: bool,
+}
+
+/// The secret, if there is one; otherwise the endpoint is not there.
+fn secret() -> std::result::Result<String, Error> {
+    let secret = config::get()?.shared_secret;
+    secret.ok_or_else(|| Error::new(ErrorCode::Unrecognized, "no shared secret is configured"))
+}
+
+/// A nonce for one registration within half an hour.
+pub fn nonce(_: &Request) -> Result {
+    secret()?;
+    Answer::json(&json!({ "nonce": uia::open(SCOPE)? }))
+}
+
+/// Registers a user, with admin rights if asked for.
+///
+/// `M_FORBIDDEN` for a wrong HMAC, `M_UNKNOWN` for an unknown nonce, and what registration says.
+pub fn register(request: &Request) -> Result {
+    let secret = secret()?;
+    let body: Body = request.json()?;
+    let needed = |text: Option<String>, name: &str| {
+        text.ok_or_else(|| Error::missing_param(format!("{name} is missing")))
+    };
+    let nonce = needed(body.nonce, "nonce")?;
+    let username = needed(body.username, "username")?;
+    let given = needed(body.password, "password")?;
+    let mac = needed(body.mac, "mac")?;
+    let admin = if body.admin { "admin" } else { "notadmin" };
+    let mut signed = vec![nonce.as_str(), &username, &given, admin];
+    signed.extend(body.user_type.as_deref());
+    if !fits(&secret, &signed.join("\0"), &mac) {
+        return Err(Error::forbidden("the HMAC is wrong"));
+    }
+    if !uia::is_open(&nonce, SCOPE)? {
+        return Err(Error::new(ErrorCode::Unknown, "the nonce is unknown or over").status(400));
+    }
+    password::check_new(&given)?;
+    let user = register::free(&username)?;
+    let mut batch = register::create(Batch::new(), &user, &given, body.admin);
+    batch = batch
+        .run("DELETE FROM accounts_uia WHERE session = $1", params![&nonce])
+        // A nonce is good once.
+        .expect(1);
+    if let Some(name) = body.displayname {
+        if name.len() > MAX_SHOWN {
+            return Err(Error::invalid_param("the display name is too long"));
+        }
+        batch = batch.run(
+            "UPDATE accounts_users SET displayname = $1 WHERE user_id = $2",
+            params![name, &user],
+        );
+    }
+    let home_server = crypto::tenant_name();
+    if body.inhibit_login {
+        register::commit(batch)?;
+        return Answer::json(&LoggedIn { user_id: user, home_server, issued: None });
+    }
+    let wish = Wish {
+        user: user.clone(),
+        device_id: None,
+        display_name: None,
+        refresh: false,
+        remote: request.remote().to_owned(),
+    };
+    let (batch, issued) = session::log_in(batch, &wish)?;
+    register::commit(batch)?;
+    Answer::json(&LoggedIn { user_id: user, home_server, issued: Some(issued) })
+}
+
+/// Whether `mac` is the HMAC-SHA1 in hexadecimal. Takes as long for a wrong one.
+fn fits(secret: &str, signed: &str, mac: &str) -> bool {
+    let Ok(mut hmac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return false };
+    hmac.update(signed.as_bytes());
+    hex::decode(mac).is_ok_and(|mac| hmac.verify_slice(&mac).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hmac_is_the_one_of_rfc_2202() {
+        let mac = "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
+        assert!(super::fits("Jefe", "what do ya want for nothing?", mac));
+        assert!(!super::fits("Jefe", "what do ya want for something?", mac));
+    }
+}
