@@ -13,3 +13,4 @@ mod folder;
 mod plugin;
 mod run;
 mod tool;
+mod topics;
