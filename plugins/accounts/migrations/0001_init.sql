@@ -48,16 +48,18 @@ CREATE TABLE accounts_refresh_tokens (
 );
 CREATE INDEX accounts_refresh_tokens_device ON accounts_refresh_tokens (user_id, device_id);
 
--- `room_id` is empty for global account data.
+-- `room_id` is empty for global account data; `size`: bytes of `content`, for the cap on all of a user's.
 CREATE TABLE accounts_account_data (
   user_id text NOT NULL,
   room_id text NOT NULL,
   type text NOT NULL,
   content text NOT NULL,
+  size bigint NOT NULL DEFAULT 0,
   position bigint NOT NULL,
   PRIMARY KEY (user_id, room_id, type)
 );
 CREATE INDEX accounts_account_data_position ON accounts_account_data (user_id, position);
+CREATE INDEX accounts_account_data_size ON accounts_account_data (user_id, size);
 
 CREATE TABLE accounts_filters (
   user_id text NOT NULL,

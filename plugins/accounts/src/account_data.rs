@@ -9,7 +9,9 @@ use tessera_sdk::storage::{self, Batch, position, query, select, snapshot};
 use crate::topics;
 
 /// Entries of one user, over all rooms.
-const MAX_ENTRIES: i64 = 20_000;
+const MAX_ENTRIES: u64 = 20_000;
+/// Bytes of one user's contents together.
+const MAX_BYTES: u64 = 32 << 20;
 /// Bytes of a type.
 const MAX_TYPE: usize = 255;
 
@@ -82,26 +84,31 @@ pub fn put(user: &str, room: &str, kind: &str, content: &str) -> Result<(), Fail
              WHERE user_id = $1 AND room_id = $2 AND type = $3",
             params![user, room, kind],
         ),
-        select("SELECT COUNT(*) FROM accounts_account_data WHERE user_id = $1", params![user]),
+        select(
+            "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM accounts_account_data WHERE user_id = $1",
+            params![user],
+        ),
     ])?;
     let mut answers = moment.answers();
     let now = answers.next().and_then(|rows| rows.first::<(String,)>().ok().flatten());
-    let count = answers.next().and_then(|rows| rows.first::<(i64,)>().ok().flatten());
-    match now {
+    let all = answers.next().and_then(|rows| rows.first::<(u64, u64)>().ok().flatten());
+    let (entries, bytes) = all.unwrap_or((u64::MAX, u64::MAX));
+    let full = match now {
         Some((now,)) if now == content => return Ok(()),
-        None if count.is_none_or(|(n,)| n >= MAX_ENTRIES) => {
-            return Err(Failure::Refused(Error::too_large("too much account data")));
-        }
-        _ => {}
+        Some((now,)) => bytes.saturating_sub(size(&now)).saturating_add(size(content)) > MAX_BYTES,
+        None => entries >= MAX_ENTRIES || bytes.saturating_add(size(content)) > MAX_BYTES,
+    };
+    if full {
+        return Err(Failure::Refused(Error::too_large("too much account data")));
     }
     let mut batch = Batch::new().wake(topics::user(user));
     let at = batch.take_positions(1);
     batch
         .run(
-            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, room_id, type) \
-             DO UPDATE SET content = excluded.content, position = excluded.position",
-            params![user, room, kind, content, position(at)],
+            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position, size) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, room_id, type) \
+             DO UPDATE SET content = excluded.content, position = excluded.position, size = excluded.size",
+            params![user, room, kind, content, position(at), size(content)],
         )
         .commit()?;
     Ok(())
@@ -123,15 +130,15 @@ pub fn replace(
     let batch = match before {
         Some(before) => batch
             .run(
-                "UPDATE accounts_account_data SET content = $4, position = $5 \
+                "UPDATE accounts_account_data SET content = $4, position = $5, size = $7 \
                  WHERE user_id = $1 AND room_id = $2 AND type = $3 AND position = $6",
-                params![user, room, kind, content, position(at), before],
+                params![user, room, kind, content, position(at), before, size(content)],
             )
             .expect(1),
         None => batch.run(
-            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position) \
-             VALUES ($1, $2, $3, $4, $5)",
-            params![user, room, kind, content, position(at)],
+            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position, size) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            params![user, room, kind, content, position(at), size(content)],
         ),
     };
     match batch.commit() {
@@ -139,4 +146,8 @@ pub fn replace(
         Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }
+}
+
+fn size(content: &str) -> u64 {
+    content.len() as u64
 }

@@ -96,6 +96,7 @@ pub(crate) struct Reader;
 impl consumer::Guest for Reader {
     fn handle(messages: Vec<consumer::Message>) -> Result<u32, String> {
         for message in &messages {
+            assert!(message.position > 0, "the greeting took a position");
             if message.key == "stubborn" && message.attempt < 2 {
                 return Err("not yet".to_owned());
             }

@@ -59,3 +59,19 @@ fn too_many_openid_tokens_push_out_the_oldest() {
     }
     assert_eq!(count("accounts_openid"), 100);
 }
+
+#[test]
+fn account_data_is_capped_in_bytes_and_may_shrink() {
+    let host = start();
+    let put = |kind: &str, length: usize| {
+        let path = format!("account-data-set userId=@ann:hs1 type={kind}");
+        ask(&host, "PUT", &path, json!({ "a": "x".repeat(length) })).status()
+    };
+    for n in 0..4 {
+        assert_eq!(put(&format!("big{n}"), 8_000_000), 200);
+    }
+    assert_eq!(put("more", 2_000_000), 413);
+    assert_eq!(put("big0", 10_000_000), 413);
+    assert_eq!(put("big0", 1_000_000), 200);
+    assert_eq!(put("more", 2_000_000), 200);
+}
