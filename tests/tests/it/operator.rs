@@ -154,8 +154,21 @@ async fn plugin_of_another_digest_is_named() {
 #[tokio::test]
 async fn missing_provider_is_named_with_who_needs_it() {
     let folder = TempDir::new().unwrap();
+    let options = with_config(
+        folder.path(),
+        "[plugins.push]\nenabled = false\n[plugins.sync]\nenabled = false\n",
+    );
+    assert_names(
+        &Server::refuse_with(options).await.unwrap(),
+        &["accounts", "tessera:services/push"],
+    );
+}
+
+#[tokio::test]
+async fn missing_view_is_named_with_who_reads_it() {
+    let folder = TempDir::new().unwrap();
     let options = with_config(folder.path(), "[plugins.rooms]\nenabled = false\n");
-    assert_names(&Server::refuse_with(options).await.unwrap(), &["rooms", "tessera:services/"]);
+    assert_names(&Server::refuse_with(options).await.unwrap(), &["presence", "rooms_v1_"]);
 }
 
 #[tokio::test]
