@@ -244,15 +244,19 @@ const RETRIED: &str = "SELECT id, key, payload, attempts, emitted_ms, position F
      WHERE consumer = ?1 AND topic = ?2 AND retry = 1 AND next_ms <= ?3 \
      AND id NOT IN (SELECT value FROM json_each(?4)) ORDER BY id LIMIT ?5";
 
-const HEADS: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.emitted_ms, o.position \
+/// In order of their ids, so in order for each key; a key is held back while one of its messages waits for its next try or is
+/// being delivered.
+const READY: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.emitted_ms, o.position \
      FROM tessera_consumers AS c JOIN tessera_outbox AS o ON o.topic = c.topic AND o.id > c.after \
      LEFT JOIN tessera_deliveries AS d ON d.consumer = c.consumer AND d.id = o.id \
      WHERE c.consumer = ?1 AND c.topic = ?2 \
      AND (d.id IS NULL OR d.settled = 0 AND d.next_ms <= ?3) \
      AND o.id NOT IN (SELECT value FROM json_each(?4)) \
-     AND NOT EXISTS (SELECT 1 FROM tessera_outbox AS p LEFT JOIN tessera_deliveries AS e \
-       ON e.consumer = c.consumer AND e.id = p.id WHERE p.topic = o.topic AND p.key = o.key \
-       AND p.id > c.after AND p.id < o.id AND (e.id IS NULL OR e.settled = 0)) \
+     AND NOT EXISTS (SELECT 1 FROM tessera_deliveries AS e JOIN tessera_outbox AS p ON p.id = e.id \
+       WHERE e.consumer = c.consumer AND e.topic = c.topic AND e.settled = 0 AND e.next_ms > ?3 \
+       AND p.key = o.key AND p.id < o.id) \
+     AND NOT EXISTS (SELECT 1 FROM json_each(?4) AS f JOIN tessera_outbox AS p ON p.id = f.value \
+       WHERE p.topic = o.topic AND p.key = o.key) \
      AND NOT EXISTS (SELECT 1 FROM tessera_dead AS x WHERE x.consumer = c.consumer \
        AND x.topic = c.topic AND x.retry = 1 AND x.key = o.key) \
      ORDER BY o.id LIMIT ?5";
@@ -261,7 +265,7 @@ const HEADS: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.e
 pub(super) fn pending(raw: &mut Raw<'_>, query: &OutboxQuery) -> Result<Vec<Delivery>, Error> {
     let in_flight = serde_json::to_string(&query.in_flight).unwrap_or_default();
     let mut found = Vec::new();
-    for sql in [RETRIED, HEADS] {
+    for sql in [RETRIED, READY] {
         let left = u64::from(query.limit).saturating_sub(found.len() as u64);
         read(
             raw,
