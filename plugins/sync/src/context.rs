@@ -52,13 +52,15 @@ pub(crate) fn handle(request: &Request) -> Result {
     // The limit counts all events around; before gets the larger half.
     let (before, after) = (limit - limit / 2, limit / 2);
     let params = |n: i64| params![reader.user, device, reader.room_id, event.position, n];
-    let mut answers = storage::snapshot(&[
+    let room = reader.room_id.to_owned();
+    let from = event.position + 1;
+    let mut selects = vec![
         select(&around("< $4", "DESC"), params(before)),
         select(&around("> $4", "ASC"), params(after)),
         select(&format!("{STATE} WHERE room_id = $1"), params![reader.room_id]),
-        select_undone(reader.user, reader.device, reader.room_id, event.position + 1),
-    ])?
-    .answers();
+    ];
+    selects.extend(select_undone(reader.user, reader.device, [(&room, &from)]));
+    let mut answers = storage::snapshot(&selects)?.answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let allowed = |rows: Vec<EventRow>| -> Vec<EventRow> {
         rows.into_iter()

@@ -45,21 +45,49 @@ impl FromRow for Undone {
     }
 }
 
-/// Reads the changes from a position on, oldest first, as [`Undone`].
-pub(crate) fn select_undone(
+/// Rooms that one statement asks for. A snapshot has at most 1000 statements, and each statement must be small.
+const ROOMS_AT_ONCE: usize = 20;
+
+/// How many statements [`select_undone`] makes for so many rooms.
+pub(crate) fn undone_selects(rooms: usize) -> usize {
+    rooms.div_ceil(ROOMS_AT_ONCE)
+}
+
+/// Reads the changes of rooms, each from a position on, oldest first, as [`Undone`].
+pub(crate) fn select_undone<'a>(
     user: &str,
     device: Option<&str>,
-    room_id: &str,
-    position: i64,
-) -> Select {
-    select(
-        &format!(
-            "SELECT d.position, d.room_id, d.type, d.state_key, d.event_id, d.prev_event_id, {COLUMNS} \
-             FROM rooms_v1_state_deltas d LEFT JOIN rooms_v1_events e ON e.event_id = d.prev_event_id \
-             {TRANSACTION} WHERE d.room_id = $3 AND d.position >= $4 ORDER BY d.position"
-        ),
-        params![user, device.unwrap_or(""), room_id, position],
-    )
+    rooms: impl IntoIterator<Item = (&'a String, &'a i64)>,
+) -> Vec<Select> {
+    let wanted: Vec<_> = rooms.into_iter().collect();
+    wanted
+        .chunks(ROOMS_AT_ONCE)
+        .map(|rooms| {
+            let mut params = params![user, device.unwrap_or("")];
+            let mut conditions = Vec::with_capacity(ROOMS_AT_ONCE);
+            // One form for few rooms and one for many: the database remembers forms.
+            let size = if rooms.len() == 1 { 1 } else { ROOMS_AT_ONCE };
+            let none = (String::new(), 0);
+            for n in 0..size {
+                let (room, position) = rooms.get(n).copied().unwrap_or((&none.0, &none.1));
+                conditions.push(format!(
+                    "(d.room_id = ${} AND d.position >= ${})",
+                    params.len() + 1,
+                    params.len() + 2
+                ));
+                params.extend(params![room, *position]);
+            }
+            select(
+                &format!(
+                    "SELECT d.position, d.room_id, d.type, d.state_key, d.event_id, d.prev_event_id, {COLUMNS} \
+                     FROM rooms_v1_state_deltas d LEFT JOIN rooms_v1_events e ON e.event_id = d.prev_event_id \
+                     {TRANSACTION} WHERE {} ORDER BY d.position",
+                    conditions.join(" OR ")
+                ),
+                params,
+            )
+        })
+        .collect()
 }
 
 /// Whole state at a point: the current state with later changes undone, newest first.

@@ -144,11 +144,13 @@ fn leave(ask: &Ask, draft: &mut Draft, events: &mut Vec<EventRow>, membership: &
         return;
     }
     match draft.changes.iter().rev().find(|change| change.prev_membership == "join") {
-        Some(left) => draft.deltas.retain(|delta| delta.position <= left.position),
+        Some(left) => {
+            draft.deltas.retain(|d| d.position <= left.position || d.event_id == draft.own_event);
+        }
         None => {
             // Never in the room since the token: they see what became of them, no more.
             draft.full = false;
-            draft.deltas.clear();
+            draft.deltas.retain(|delta| delta.event_id == draft.own_event);
             events.retain(|event| event.event_id == membership.event_id);
         }
     }

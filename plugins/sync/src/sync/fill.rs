@@ -12,7 +12,7 @@ use super::read::Receipt;
 use super::response::Summary;
 use crate::aggregate;
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
-use crate::state::{Undone, select_undone};
+use crate::state::{Undone, select_undone, undone_selects};
 use crate::visibility::{self, Visibility};
 
 /// Members named where a room has no name. Spec: /sync, `m.heroes`.
@@ -109,9 +109,7 @@ impl Plan<'_> {
             ),
             queries::receipts_of(&list(&self.receipts)),
         ];
-        for (room, position) in &self.full {
-            selects.push(select_undone(&ask.user, ask.device.as_deref(), room, *position));
-        }
+        selects.extend(select_undone(&ask.user, ask.device.as_deref(), &self.full));
         if !self.aggregated.is_empty() {
             let device = ask.device.as_deref();
             selects.extend(aggregate::selects(&ask.user, device, &self.aggregated, horizon));
@@ -153,8 +151,11 @@ impl Plan<'_> {
         }
         self.summarize(&mut filled, &mut answers)?;
         filled.receipts = answers.next()?.all()?;
-        for room in self.full.keys() {
-            filled.undone.insert(room.clone(), answers.next()?.all()?);
+        let undone = undone_selects(self.full.len());
+        for _ in 0..undone {
+            for change in answers.next()?.all::<Undone>()? {
+                filled.undone.entry(change.delta.room_id.clone()).or_default().push(change);
+            }
         }
         if !self.aggregated.is_empty() {
             filled.extras = aggregate::extras(writer, &ask.user, &self.aggregated, &mut answers.0)?;

@@ -169,7 +169,7 @@ fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
         Some(left) => draft.end = draft.end.min(left),
         None => {
             current.clear();
-            draft.deltas.clear();
+            draft.deltas.retain(|delta| delta.event_id == draft.own_event);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The plug-in on the test host, with the tables of the real `rooms`, `accounts` and `presence` filled directly.
+//! The plug-in on the test host, with the tables of the real `rooms` and `presence` filled directly.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

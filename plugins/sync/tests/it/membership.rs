@@ -76,11 +76,14 @@ fn history_before_the_join_is_hidden_where_only_members_see_it() {
     let seen = world.say(ROOM, ALICE, "welcome");
     for body in [world.since(CAROL, &first), world.sync(CAROL, &[])] {
         let room = joined(&body, ROOM);
-        assert_eq!(ids(&room["timeline"]["events"]), [own.as_str(), seen.as_str()]);
+        let events = room["timeline"]["events"].as_array().unwrap();
+        let [before @ .., first, second] = events.as_slice() else { panic!("{room}") };
+        assert_eq!(first["event_id"], own);
+        assert_eq!(second["event_id"], seen);
+        assert_eq!(before.len(), 5, "from the time when history was shared");
         assert!(!body.to_string().contains("secret"));
-        assert!(types(&room["state"]["events"]).contains(&"m.room.history_visibility"));
-        let own = &room["timeline"]["events"][0];
-        assert_eq!(own["unsigned"]["membership"], "join");
+        assert_eq!(first["unsigned"]["membership"], "join");
+        assert_eq!(before[4]["unsigned"]["membership"], "leave");
     }
     let page = world.room_get(CAROL, "messages", &[("dir", "b")]).ok();
     assert!(!page.to_string().contains("secret"));
@@ -125,7 +128,12 @@ fn declining_an_invite_tells_the_leave_only() {
     let own = world.leave(ROOM, CAROL);
     let body = world.since(CAROL, &first);
     let room = &body["rooms"]["leave"][ROOM];
-    assert_eq!(ids(&room["timeline"]["events"]), [own]);
+    assert_eq!(ids(&room["timeline"]["events"]), [own.as_str()]);
+    assert!(!body.to_string().contains("secret"), "{body}");
+    // A client that reads state only from `state_after` would keep the invitation otherwise.
+    let body = world.sync(CAROL, &[("since", &first), ("use_state_after", "true")]);
+    let room = &body["rooms"]["leave"][ROOM];
+    assert_eq!(ids(&room["state_after"]["events"]), [own.as_str()]);
     assert!(!body.to_string().contains("secret"), "{body}");
 }
 

@@ -86,7 +86,7 @@ fn an_answer_waits_a_moment_for_its_unread_counts() {
     world.progress(100);
     let first = token(&world.sync(ALICE, &[]));
     let answer = poll(&world, ALICE, &first);
-    world.run("push", "UPDATE push_progress SET position = 5 WHERE id = 1", vec![], "");
+    world.run("push", "UPDATE push_progress SET position = 1 WHERE id = 1", vec![], "");
     world.say(ROOM, BOB, "hi");
     let held = world.resume(&answer, Woken);
     let parking = held.parked().expect("push has not come so far");

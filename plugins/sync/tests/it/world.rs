@@ -1,4 +1,4 @@
-//! A server whose tables a test fills row by row, as `rooms` and the others would.
+//! A server whose tables a test fills row by row: the real ones of `rooms` and `presence`, fixtures for the others.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -14,6 +14,25 @@ pub(crate) const ALICE: &str = "@alice:hs1";
 pub(crate) const BOB: &str = "@bob:hs1";
 pub(crate) const CAROL: &str = "@carol:hs1";
 pub(crate) const ROOM: &str = "!room:hs1";
+
+const ACCOUNTS: &str = r#"
+name = "accounts"
+version = "0.1.0"
+description = "fixture"
+[storage]
+exposes = ["accounts_v1_account_data", "accounts_v1_filters"]
+"#;
+
+const ACCOUNTS_TABLES: &str = "
+CREATE TABLE accounts_account_data (user_id text NOT NULL, room_id text NOT NULL, type text NOT NULL,
+  content text NOT NULL, position bigint NOT NULL, PRIMARY KEY (user_id, room_id, type));
+CREATE INDEX accounts_account_data_position ON accounts_account_data (user_id, position);
+CREATE TABLE accounts_filters (user_id text NOT NULL, filter_id text NOT NULL, json text NOT NULL,
+  PRIMARY KEY (user_id, filter_id));
+CREATE VIEW accounts_v1_account_data AS SELECT user_id, room_id, type, content, position
+  FROM accounts_account_data;
+CREATE VIEW accounts_v1_filters AS SELECT user_id, filter_id, json FROM accounts_filters;
+";
 
 const PUSH: &str = r#"
 name = "push"
@@ -67,11 +86,8 @@ pub(crate) fn world() -> World {
         })
         .plugin(PluginUnderTest {
             name: "accounts",
-            manifest: include_str!("../../../accounts/plugin.toml"),
-            migrations: &[(
-                "0001_init",
-                include_str!("../../../accounts/migrations/0001_init.sql"),
-            )],
+            manifest: ACCOUNTS,
+            migrations: &[("0001_init", ACCOUNTS_TABLES)],
         })
         .plugin(PluginUnderTest {
             name: "presence",
