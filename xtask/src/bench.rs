@@ -7,14 +7,21 @@ use anyhow::Result;
 pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     let workspace = Workspace::load()?;
     guests::build(&workspace, &[])?;
+    guests::build_fixtures(&workspace)?;
     host::need_c_compiler()?;
     Cmd::cargo()
-        .args(["build", "--release", "--workspace", "--bin", "tessera", "--bin", "bench"])
+        .args(["build", "--release", "--workspace"])
+        .args(["--bin", "tessera", "--bin", "bench", "--bin", "engine-bench"])
         .dir(&workspace.root)
-        .show("build the server and the harness (release; a first build takes some minutes)")?;
+        .show("build the server and the harnesses (release; a first build takes some minutes)")?;
     let harness = Cmd::new(workspace.target.join("release/bench").to_string_lossy())
         .env("TESSERA_BIN", workspace.binary(true).to_string_lossy())
         .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
+        .env("TESSERA_FIXTURES", workspace.fixtures().to_string_lossy())
+        .env(
+            "TESSERA_ENGINE_BENCH",
+            workspace.target.join("release/engine-bench").to_string_lossy(),
+        )
         .dir(&workspace.root)
         .args(args);
     ui::step(&format!("run the benchmarks: {harness}"));

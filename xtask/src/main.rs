@@ -56,6 +56,9 @@ enum Task {
         /// Build this plug-in only (its folder's name); may be given more than once.
         #[arg(long = "plugin", value_name = "NAME", conflicts_with = "release")]
         plugins: Vec<String>,
+        /// Build the guests of tests and benchmarks only, into `target/fixtures`.
+        #[arg(long, conflicts_with_all = ["release", "guests", "plugins"])]
+        fixtures: bool,
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
@@ -77,7 +80,8 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Run { release, args } => run::run(release, args).map(success),
-        Task::Build { release, guests, plugins } => {
+        Task::Build { fixtures: true, .. } => run::fixtures().map(success),
+        Task::Build { release, guests, plugins, fixtures: false } => {
             run::build(release, guests, &plugins).map(success)
         }
         Task::Test { filter } => test::test(filter.as_deref()),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// A plug-in or example module: a workspace package whose folder holds a `plugin.toml`.
 #[derive(Debug)]
 pub(crate) struct Plugin {
-    /// The name of its folder; `target/plugins/NAME.wasm` is its file.
+    /// The name of its folder; `NAME.wasm` is its file.
     pub(crate) name: String,
     /// The cargo package.
     pub(crate) package: String,
@@ -19,12 +19,19 @@ pub(crate) struct Plugin {
 
 /// Finds all plug-ins below `plugins/` and `examples/`, ordered by name.
 pub(crate) fn find(workspace: &Workspace) -> Result<Vec<Plugin>> {
+    below(workspace, &["plugins", "examples"])
+}
+
+/// Finds the plug-ins below `tests/fixtures/`, which serve tests and benchmarks only.
+pub(crate) fn fixtures(workspace: &Workspace) -> Result<Vec<Plugin>> {
+    below(workspace, &["tests/fixtures"])
+}
+
+fn below(workspace: &Workspace, folders: &[&str]) -> Result<Vec<Plugin>> {
     let mut found = Vec::new();
     for package in &workspace.packages {
         let Some(dir) = package.manifest_path.parent() else { continue };
-        let ours = ["plugins", "examples"]
-            .iter()
-            .any(|folder| dir.parent() == Some(&workspace.root.join(folder)));
+        let ours = folders.iter().any(|folder| dir.parent() == Some(&workspace.root.join(folder)));
         if !ours || !dir.join("plugin.toml").is_file() {
             continue;
         }

@@ -13,6 +13,11 @@ pub(crate) fn build(release: bool, guests_only: bool, only: &[String]) -> Result
     Ok(())
 }
 
+/// Builds the guests of tests and benchmarks.
+pub(crate) fn fixtures() -> Result<()> {
+    guests::build_fixtures(&Workspace::load()?)
+}
+
 /// Builds, then becomes `tessera run`, so that signals reach the server and its exit code is ours.
 pub(crate) fn run(release: bool, args: Vec<String>) -> Result<()> {
     build(release, false, &[])?;

@@ -95,6 +95,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
 fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
     if selection.front_door {
         guests::build(workspace, &[])?;
+        guests::build_fixtures(workspace)?;
         clients::set_up(workspace)?;
     }
     host::need_c_compiler()?;
@@ -184,6 +185,7 @@ fn run_doc_tests(workspace: &Workspace, sum: &mut Tally) -> Result<bool> {
 fn with_env(cmd: Cmd, workspace: &Workspace) -> Cmd {
     cmd.env("TESSERA_BIN", workspace.binary(false).to_string_lossy())
         .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
+        .env("TESSERA_FIXTURES", workspace.fixtures().to_string_lossy())
         .env("TESSERA_NIO_PYTHON", clients::python(workspace).to_string_lossy())
 }
 

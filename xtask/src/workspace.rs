@@ -71,6 +71,11 @@ impl Workspace {
     pub(crate) fn plugins(&self) -> PathBuf {
         self.target.join("plugins")
     }
+
+    /// The folder of those that no server loads but that of a test or benchmark.
+    pub(crate) fn fixtures(&self) -> PathBuf {
+        self.target.join("fixtures")
+    }
 }
 
 /// The folder of this package: as `cargo run` says, else as it was when xtask was built.

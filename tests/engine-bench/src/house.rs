@@ -1,0 +1,76 @@
+//! An engine and a tenant with the fixtures, in a folder of their own.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tessera_blobs::{BlobConfig, BlobStore, Blobs};
+use tessera_bus::{Bus, BusConfig, TenantWake};
+use tessera_engine::{
+    Crypto, Engine, EngineConfig, HookSettings, PasswordCost, Plugin, PluginLimits, PluginSpec,
+    Tenant, TenantParts,
+};
+use tessera_storage::{Database, DatabaseConfig};
+
+/// The tenant's name.
+pub(crate) const TENANT: &str = "bench";
+/// The plug-in that answers.
+pub(crate) const PROVIDER: &str = "bench-provider";
+/// The plug-in that calls it.
+pub(crate) const CALLER: &str = "bench-caller";
+
+pub(crate) struct House {
+    pub(crate) registry: prometheus::Registry,
+    pub(crate) bus: Bus,
+    pub(crate) blobs: Blobs,
+    pub(crate) tenant: Arc<Tenant>,
+    pub(crate) plugins: Vec<Plugin>,
+    _dir: TempDir,
+}
+
+impl House {
+    /// Loads and links both fixtures; `change` may change their limits.
+    pub(crate) async fn open(fixtures: &Path, change: impl Fn(&mut PluginLimits)) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let registry = prometheus::Registry::new();
+        let engine = Engine::new(EngineConfig::below(dir.path()), &registry)?;
+        let bus = Bus::new(BusConfig::default());
+        let wake = Arc::new(TenantWake::new(bus.clone(), TENANT));
+        let file = dir.path().join("bench.db");
+        let database = Database::open(&file, DatabaseConfig::default(), wake).await?;
+        let blobs =
+            BlobStore::open(&dir.path().join("blobs"), BlobConfig::default())?.tenant(TENANT)?;
+        let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1, at_once: 1 };
+        let fetch = tessera_http::FetchClient::new(&tessera_manifest::Fetch::default())?;
+        let tenant = Tenant::new(
+            &engine,
+            TenantParts {
+                name: TENANT.to_owned(),
+                database,
+                bus: bus.clone(),
+                blobs: blobs.clone(),
+                fetch: Arc::new(fetch),
+                crypto: Arc::new(Crypto::open(&dir.path().join("key"), cost)?),
+                limits: std::collections::BTreeMap::new(),
+                calls: 64,
+                hooks: HookSettings::default(),
+            },
+        );
+        let plugins = vec![load(&engine, fixtures, CALLER)?, load(&engine, fixtures, PROVIDER)?];
+        let spec = |plugin: &Plugin| {
+            let mut spec = PluginSpec::asked(plugin.clone());
+            change(&mut spec.limits);
+            spec
+        };
+        tenant.install(plugins.iter().map(spec).collect())?;
+        Ok(Self { registry, bus, blobs, tenant, plugins, _dir: dir })
+    }
+}
+
+fn load(engine: &Engine, fixtures: &Path, name: &str) -> Result<Plugin> {
+    let file = fixtures.join(format!("{name}.wasm"));
+    let bytes = std::fs::read(&file).with_context(|| {
+        format!("{}: make it with `cargo xtask build --fixtures`", file.display())
+    })?;
+    Ok(Plugin::load(engine, &file.display().to_string(), &bytes)?)
+}
