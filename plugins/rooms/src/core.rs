@@ -9,6 +9,7 @@ pub mod decide;
 pub mod event;
 pub mod power;
 pub mod relation;
+pub mod resolve;
 pub mod state;
 pub mod version;
 pub mod visibility;

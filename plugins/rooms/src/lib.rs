@@ -1,6 +1,6 @@
 //! The event graph: rooms, their events, state and members.
 //!
-//! [`core`] decides and knows no host; [`store`] reads and writes tables; [`act`] joins the two, optimistically;
+//! [`crate::core`] decides and knows no host; [`store`] reads and writes tables; [`act`] joins the two, optimistically;
 //! [`api`] answers clients, one endpoint a file.
 
 pub mod access;

@@ -58,7 +58,7 @@ fn in_room(
     displayname: Option<&str>,
     avatar_url: Option<&str>,
 ) -> Result<(), Error> {
-    Act { room_id, needs: Needs::of(user), transaction: None, from_client: false }
+    Act { room_id, needs: Needs::of_member(user, user), transaction: None, from_client: false }
         .run(|view| {
             let Some(event) = view.state.get("m.room.member", user) else {
                 return Ok(Step::Done(String::new()));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{clock, crypto, params, random};
+use tessera_sdk::{clock, crypto, limits, params, random};
 
 pub(crate) use self::defaults::{create_content, member};
 use self::request::CreateRoom;
@@ -55,6 +55,10 @@ pub fn handle(request: &Request) -> Result {
     })?;
     wish.check(creator)?;
     let alias = wish.alias()?;
+    let invites = u32::try_from(wish.invite.len()).unwrap_or(u32::MAX);
+    if invites > 0 {
+        limits::take("invites", creator, invites).map_err(Error::limit_exceeded)?;
+    }
     let profiles = look(creator, &wish, alias.as_deref())?;
     let plan = defaults::plan(&wish, creator, &version, alias.as_deref(), &profiles)?;
     let room_id = found(Founding {

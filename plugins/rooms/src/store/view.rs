@@ -10,7 +10,7 @@ use super::room::RoomRow;
 use crate::core::{State, StoredEvent, Version, build};
 
 /// State that every decision needs.
-const AUTH_TYPES: [&str; 3] = ["m.room.create", "m.room.power_levels", "m.room.join_rules"];
+const AUTH_TYPES: [&str; 2] = ["m.room.create", "m.room.power_levels"];
 
 /// State that an invite or knock shows to its user. Spec: client-server API, Stripped state.
 pub const STRIPPED_TYPES: [&str; 7] = [
@@ -23,7 +23,7 @@ pub const STRIPPED_TYPES: [&str; 7] = [
     "m.room.encryption",
 ];
 
-/// What a decision looks at, beyond create event, power levels and join rules.
+/// What a decision looks at, beyond create event and power levels.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
     members: Vec<String>,
@@ -46,6 +46,12 @@ impl Needs {
             self.members.push(user.to_owned());
         }
         self
+    }
+
+    /// What a change of membership looks at: the member events of both, the join rules.
+    #[must_use]
+    pub fn of_member(sender: &str, target: &str) -> Self {
+        Self::of(sender).member(target).types(["m.room.join_rules"])
     }
 
     /// State of this type with an empty state key.

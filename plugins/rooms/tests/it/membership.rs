@@ -199,3 +199,18 @@ fn left_rooms_can_be_forgotten() {
     let _ = server.join(BOB, &room).ok();
     assert!(!forgotten());
 }
+
+#[test]
+fn invites_are_limited_by_sender() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    server.host.limit("invites", 2);
+    let body = json!({"invite": [BOB, CAROL, "@dave:hs1"]});
+    let answer = server.ask(ALICE, "POST", "create-room", &[], &body);
+    assert_eq!(answer.error(), (429, "M_LIMIT_EXCEEDED".to_owned()));
+    for user in [BOB, CAROL] {
+        let _ = server.about(ALICE, "invite", &room, user).ok();
+    }
+    let answer = server.about(ALICE, "invite", &room, "@dave:hs1");
+    assert_eq!(answer.error(), (429, "M_LIMIT_EXCEEDED".to_owned()));
+}

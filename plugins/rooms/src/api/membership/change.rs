@@ -59,7 +59,7 @@ pub fn change(
 ) -> Result<String, Error> {
     let shows_room = matches!(wish.membership, "invite" | "knock");
     let shows_profile = shows_room || wish.membership == "join";
-    let mut needs = Needs::of(wish.sender).member(wish.target);
+    let mut needs = Needs::of_member(wish.sender, wish.target);
     if shows_room {
         needs = needs.types(STRIPPED_TYPES);
     }

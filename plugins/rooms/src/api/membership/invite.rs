@@ -3,9 +3,11 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
 //!
 //! Errors: `M_FORBIDDEN` (not in the room, no power, the user is banned or there already), `M_MISSING_PARAM`,
-//! `M_INVALID_PARAM`.
+//! `M_INVALID_PARAM`, `M_LIMIT_EXCEEDED` (the descriptor's `[limits.invites]`, by sender).
 
 use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::limits;
+use tessera_sdk::matrix::Error;
 
 use super::change::{Change, Verdict, Wish, change};
 use crate::{api::body, ids};
@@ -22,6 +24,7 @@ pub fn handle(request: &Request) -> Result {
         content: Default::default(),
         authoriser: None,
     };
+    limits::take("invites", wish.sender, 1).map_err(Error::limit_exceeded)?;
     change(&wish, |_, _| Ok(Verdict::Send))?;
     Answer::empty()
 }

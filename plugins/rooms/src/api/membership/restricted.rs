@@ -32,7 +32,7 @@ const MAX_ALLOW: usize = 100;
 /// `M_NOT_FOUND` if there is no such room, `M_FORBIDDEN` if the user fulfils no condition,
 /// `M_UNABLE_TO_GRANT_JOIN` if nobody here has the power to invite.
 pub(super) fn authoriser(room_id: &str, user: &str) -> Result<Option<String>, Error> {
-    let view = View::load(room_id, &Needs::of(user))?
+    let view = View::load(room_id, &Needs::of_member(user, user))?
         .ok_or_else(|| Error::not_found("there is no such room here"))?;
     let rules: JoinRules = view
         .state

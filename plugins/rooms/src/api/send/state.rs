@@ -41,7 +41,7 @@ pub fn send(
 ) -> std::result::Result<String, Error> {
     let mut needs = Needs::of(sender).pair(kind, key);
     if kind == "m.room.member" {
-        needs = needs.types(STRIPPED_TYPES);
+        needs = Needs::of_member(sender, key).types(STRIPPED_TYPES);
         if let Some(user) = member(&content, "join_authorised_via_users_server") {
             needs = needs.member(user);
         }
