@@ -77,7 +77,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     let state = state::rewound(current, undone.get(later..).unwrap_or(&[]));
     let shown: Vec<EventRow> =
         [event].into_iter().chain(before.iter().cloned()).chain(after).collect();
-    let (mut written, _) = reader.write(&shown, false)?;
+    let mut written = reader.write(&shown, false)?.chunk;
     let events_after = written.split_off(1 + before.len());
     let events_before = written.split_off(1);
     let event = written.pop().ok_or_else(|| Error::internal("the event got lost"))?;

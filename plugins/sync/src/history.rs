@@ -29,6 +29,15 @@ pub(crate) struct Reader<'a> {
     ignored: BTreeSet<String>,
 }
 
+/// Events as clients get them.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// In the order given.
+    pub chunk: Vec<Box<RawValue>>,
+    /// Member events of the senders, where they were asked for.
+    pub state: Vec<Box<RawValue>>,
+}
+
 impl<'a> Reader<'a> {
     /// Finds out what the asking user may read. One storage call.
     ///
@@ -83,13 +92,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Writes events with their redactions and aggregations, and for `lazy` the member events of their senders. One storage call.
-    pub(crate) fn write(
-        &self,
-        events: &[EventRow],
-        lazy: bool,
-    ) -> Result<(Vec<Box<RawValue>>, Vec<Box<RawValue>>), Error> {
+    pub(crate) fn write(&self, events: &[EventRow], lazy: bool) -> Result<Written, Error> {
         if events.is_empty() {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Written::default());
         }
         let writer = Writer {
             now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
@@ -112,7 +117,7 @@ impl<'a> Reader<'a> {
         }
         let mut answers = storage::snapshot(&selects)?.answers();
         let mut extras = aggregate::extras(&writer, self.user, &events, &mut answers)?;
-        let written = events
+        let chunk = events
             .iter()
             .map(|event| {
                 let extra = extras.remove(&event.event_id).unwrap_or_default();
@@ -128,7 +133,7 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|row| writer.write(row, Extra::default()))
             .collect::<Result<_, _>>()?;
-        Ok((written, state))
+        Ok(Written { chunk, state })
     }
 }
 

@@ -11,7 +11,7 @@ use tessera_sdk::storage;
 
 use crate::event::{COLUMNS, EventRow, TRANSACTION};
 use crate::filter::EventFilter;
-use crate::history::{self, Direction, Reader};
+use crate::history::{self, Direction, Reader, Written};
 use crate::token::Token;
 
 /// Rounds of reading for one answer: a filter that lets next to nothing pass gets a shorter answer and a token to go on.
@@ -45,7 +45,7 @@ pub(crate) fn handle(request: &Request) -> Result {
         Direction::Forward => from.map_or(0, |token| token.0),
     };
     let (events, end) = read(&reader, direction, start, to.map(|token| token.0), limit, &filter)?;
-    let (chunk, state) = reader.write(&events, filter.lazy_load_members)?;
+    let Written { chunk, state } = reader.write(&events, filter.lazy_load_members)?;
     // Where the client named no start: the newest event is what the answer began with.
     let start = match (from, events.first()) {
         (Some(token), _) => token.0,

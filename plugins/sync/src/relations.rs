@@ -67,9 +67,9 @@ pub(crate) fn handle(request: &Request) -> Result {
          SELECT r.event_id, 1 FROM rooms_v1_relations r WHERE r.relates_to = $3 \
          UNION SELECT r.event_id, f.depth + 1 FROM rooms_v1_relations r JOIN found f ON r.relates_to = f.event_id \
          WHERE f.depth < $9) \
-         SELECT DISTINCT {COLUMNS} FROM found f JOIN rooms_v1_relations r ON r.event_id = f.event_id \
-         JOIN rooms_v1_events e ON e.event_id = f.event_id {TRANSACTION} \
-         WHERE e.redacted_by IS NULL AND NOT e.rejected AND e.stream \
+         SELECT {COLUMNS} FROM (SELECT DISTINCT event_id FROM found) f CROSS JOIN rooms_v1_relations r \
+         CROSS JOIN rooms_v1_events e {TRANSACTION} \
+         WHERE r.event_id = f.event_id AND e.event_id = f.event_id AND e.redacted_by IS NULL AND NOT e.rejected AND e.stream \
          AND ($4 = '' OR r.rel_type = $4) AND ($5 = '' OR e.type = $5) AND {range} \
          ORDER BY e.position {order} LIMIT $8"
     );
@@ -85,7 +85,7 @@ pub(crate) fn handle(request: &Request) -> Result {
         Direction::Forward => Token(last.position).to_string(),
     });
     events.retain(|event| reader.reads(event));
-    let (chunk, _) = reader.write(&events, false)?;
+    let chunk = reader.write(&events, false)?.chunk;
     Answer::json(&Body {
         chunk,
         next_batch,

@@ -33,7 +33,7 @@ enum Found {
     /// To be sent, or to be waited with.
     Answer(Answer),
     /// Nothing new up to this position; the answer that says so.
-    Nothing(i64, Response),
+    Nothing(i64, Box<Response>),
 }
 
 /// Answers, or parks where there is nothing new and the client wants to wait.
@@ -56,7 +56,7 @@ pub fn handle(request: &Request) -> Result {
     };
     match look(&ask, &filter, horizon, true)? {
         Found::Answer(answer) => Ok(answer),
-        Found::Nothing(_, response) => Answer::json(&response),
+        Found::Nothing(_, response) => Answer::json(&*response),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn resume(parked: &Parked) -> Result {
     if let Some(filter) = known {
         match look(&ask, &filter, None, may_hold)? {
             Found::Answer(answer) => return Ok(answer),
-            Found::Nothing(_, response) if over => return Answer::json(&response),
+            Found::Nothing(_, response) if over => return Answer::json(&*response),
             // Woken in vain: wait on.
             Found::Nothing(..) => {}
         }
@@ -88,7 +88,7 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
     let watch = (!over).then(|| bus::watch(&topics(&ask, joined)));
     match (look(&ask, &filter, Some(horizon), may_hold)?, watch) {
         (Found::Answer(answer), _) => Ok(answer),
-        (Found::Nothing(_, response), None) => Answer::json(&response),
+        (Found::Nothing(_, response), None) => Answer::json(&*response),
         (Found::Nothing(horizon, _), Some(watch)) => {
             // What was looked at need not be looked at again.
             let wait = ask.deadline_ms.saturating_sub(clock::now_ms());
@@ -115,7 +115,7 @@ fn look(
     let horizon = news.horizon;
     let response = rooms::assemble(ask, filter, news)?;
     if response.is_empty() && !ask.full_state {
-        return Ok(Found::Nothing(horizon, response));
+        return Ok(Found::Nothing(horizon, Box::new(response)));
     }
     Ok(Found::Answer(Answer::json(&response)?))
 }

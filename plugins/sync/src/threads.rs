@@ -69,6 +69,6 @@ pub(crate) fn handle(request: &Request) -> Result {
     let next = roots.last().filter(|_| more).map(|root| Token(root.latest - 1).to_string());
     let events: Vec<EventRow> =
         roots.into_iter().map(|root| root.event).filter(|event| reader.reads(event)).collect();
-    let (chunk, _) = reader.write(&events, false)?;
+    let chunk = reader.write(&events, false)?.chunk;
     Answer::json(&Body { chunk, next_batch: next })
 }

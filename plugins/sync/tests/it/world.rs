@@ -55,10 +55,13 @@ CREATE VIEW push_v1_progress AS SELECT position FROM push_progress;
 CREATE VIEW push_v1_rules AS SELECT user_id, content, position FROM push_rules;
 ";
 
+/// Room, type and state key.
+type Slot = (String, String, String);
+
 /// One server.
 pub(crate) struct World {
     pub(crate) host: TestHost,
-    state: RefCell<HashMap<(String, String, String), (String, Value)>>,
+    state: RefCell<HashMap<Slot, (String, Value)>>,
     events: Cell<u32>,
 }
 
@@ -121,7 +124,7 @@ pub(crate) fn world_with_room() -> World {
 impl World {
     /// Stores an event as `rooms` would; its id.
     pub(crate) fn event(&self, event: &Event<'_>) -> String {
-        self.events_of(&[event.clone()]).pop().unwrap()
+        self.events_of(std::slice::from_ref(event)).pop().unwrap()
     }
 
     /// Stores many in one commit.
