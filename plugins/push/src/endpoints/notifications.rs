@@ -24,7 +24,7 @@ type Row = (i64, String, String, i64, String, i64, String, i64);
 /// `M_INVALID_PARAM` for a malformed token, limit or filter.
 pub(crate) fn handle(request: &Request) -> Result {
     let user = request.user()?;
-    let before = request.query_as::<u32>("from")?.map_or(i64::MAX, i64::from);
+    let before = request.query_as::<u64>("from")?.unwrap_or(u64::MAX);
     let limit = request.query_as::<u32>("limit")?.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
     let only_highlights = match request.query("only") {
         None | Some("") => 0_i64,

@@ -236,14 +236,14 @@ impl Rows {
             self.wake.insert(format!("user:{user}"));
         }
         self.recount.push(params![n, h, position(at), room, thread, ledger.first]);
-        for (user, (less_n, less_h, seen)) in &changes.adjust {
+        for (user, (less_n, less_h)) in &changes.adjust {
             let row = params![room, user, thread, *less_n, *less_h, position(at), ledger.first];
-            if *seen {
-                self.changed.push(row);
-            } else {
+            if n == *less_n && h == *less_h {
                 self.same.push(row);
+                continue;
             }
-            if *seen && n == 0 && h == 0 {
+            self.changed.push(row);
+            if n == 0 && h == 0 {
                 self.wake.insert(format!("user:{user}"));
             }
         }

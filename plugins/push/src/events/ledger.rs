@@ -20,9 +20,8 @@ pub(super) struct Thread {
     pub highlights: i64,
     /// Its last event that is kept.
     pub last: i64,
-    /// To be taken off for these users, beside what the totals rise: notifications, highlights, and whether something
-    /// is left that they see.
-    pub adjust: BTreeMap<String, (i64, i64, bool)>,
+    /// To be taken off for these users of what the totals rise: notifications and highlights.
+    pub adjust: BTreeMap<String, (i64, i64)>,
     /// Local users who sent something, and where: they have read up to it.
     pub sent: BTreeMap<String, i64>,
 }
@@ -68,7 +67,9 @@ pub(super) fn write(room: &Room, tenant: &str) -> Ledger {
     };
     let mut judge = Judge { room, tenant, context: None };
     for event in room.events.iter().filter(|event| !event.silent) {
-        ledger.member(event, tenant);
+        if !room.stays.contains(&event.position) {
+            ledger.member(event, tenant);
+        }
         let threaded = event.json.contains("m.thread");
         let evaluated = evaluate::matters(event) || !room.custom.is_empty();
         let parsed = if evaluated || threaded { evaluate::parse(event) } else { None };
@@ -122,17 +123,11 @@ impl Ledger {
         for (user, verdict) in notified.known.iter().chain(&notified.mentioned) {
             let (own_n, own_h) = verdict.counts();
             let sum = entry.adjust.entry(user.clone()).or_default();
-            *sum = (sum.0 + n - own_n, sum.1 + h - own_h, sum.2 || verdict.notify);
-        }
-        // Who has rules like everybody is told of it by the totals.
-        for (user, sum) in &mut entry.adjust {
-            let differs =
-                notified.known.iter().chain(&notified.mentioned).any(|(other, _)| other == user);
-            sum.2 |= !differs && notified.verdict.notify && *user != event.sender;
+            *sum = (sum.0 + n - own_n, sum.1 + h - own_h);
         }
         if local && !read {
             let sum = entry.adjust.entry(event.sender.clone()).or_default();
-            *sum = (sum.0 + n, sum.1 + h, sum.2);
+            *sum = (sum.0 + n, sum.1 + h);
         }
         self.notified.push(notified);
     }

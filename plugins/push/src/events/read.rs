@@ -72,6 +72,8 @@ pub(super) struct Room {
     /// The last change of any membership.
     pub members_changed: i64,
     pub events: Vec<Event>,
+    /// Positions of member events that let a joined member stay joined: changes of profiles.
+    pub stays: BTreeSet<i64>,
     /// Joined members.
     pub custom: Vec<Custom>,
     /// Those among the invited of this batch.
@@ -99,6 +101,9 @@ struct Cache {
     rules: HashMap<String, (i64, Rc<Ruleset>)>,
     bytes: usize,
 }
+
+/// `room_id, version, creator, seen, members_changed`
+type Known = (String, String, String, Option<i64>, Option<i64>);
 
 /// Reads it: one storage call, and one for each 200 members whose rules are not known here yet.
 ///
@@ -146,15 +151,22 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
              AND type IN ('m.room.power_levels', 'm.room.create') AND state_key = ''",
             params![names],
         ),
+        select(
+            "SELECT c.room_id, c.position FROM rooms_v1_events e JOIN rooms_v1_membership_changes c \
+             ON c.room_id = e.room_id AND c.position = e.position WHERE e.event_id IN ($1) \
+             AND c.membership = 'join' AND c.prev_membership = 'join'",
+            params![members_of(told)],
+        ),
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let events: Vec<Event> = next()?.all()?;
-    let known: Vec<(String, String, String, Option<i64>, Option<i64>)> = next()?.all()?;
+    let known: Vec<Known> = next()?.all()?;
     let counts: Vec<(String, i64)> = next()?.all()?;
     let members: Vec<(String, String, Option<String>, i64)> = next()?.all()?;
     let invitees: Vec<(String, i64)> = next()?.all()?;
     let state: Vec<(String, String, String)> = next()?.all()?;
+    let stays: Vec<(String, i64)> = next()?.all()?;
 
     let mut rooms: BTreeMap<String, Room> = known
         .into_iter()
@@ -172,6 +184,11 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
             let place =
                 if kind == "m.room.create" { &mut room.create } else { &mut room.power_levels };
             *place = Some(json);
+        }
+    }
+    for (room, position) in stays {
+        if let Some(room) = rooms.get_mut(&room) {
+            room.stays.insert(position);
         }
     }
     let last = events.iter().map(|event| event.position).max().unwrap_or(0);
@@ -206,6 +223,12 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
         }
     }
     Ok(Work { tenant, rooms: rooms.into_values().collect(), last })
+}
+
+/// Ids of the member events.
+fn members_of(told: &[Payload]) -> Vec<String> {
+    let members = told.iter().filter(|event| event.kind == "m.room.member");
+    members.map(|event| event.event_id.clone()).collect()
 }
 
 /// The rules of these users at these positions, from memory where they are there.

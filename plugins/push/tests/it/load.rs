@@ -1,0 +1,100 @@
+//! What large rooms cost.
+
+use serde_json::json;
+use tessera_sdk::params;
+use tessera_sdk::storage;
+
+use crate::world::*;
+
+fn large_room(world: &World, members: usize) {
+    world.create(ROOM, ALICE);
+    for n in 0..members {
+        world.join(ROOM, &format!("@user{n}:hs1"));
+    }
+    world.deliver();
+}
+
+fn rows(table: &str) -> i64 {
+    let row: Option<(i64,)> =
+        storage::query(&format!("SELECT COUNT(*) AS n FROM {table}"), params![])
+            .unwrap()
+            .first()
+            .unwrap();
+    row.unwrap().0
+}
+
+#[test]
+fn a_batch_of_events_takes_two_storage_calls() {
+    let world = world_with_room();
+    for n in 0..64 {
+        world.say(ALICE, &n.to_string());
+    }
+    let _ = world.host.calls();
+    assert_eq!(
+        world.host.deliver_once::<tessera_plugin_push::Plugin>("push", "rooms.events"),
+        Ok(64)
+    );
+    assert_eq!(world.host.calls(), 2);
+    assert_eq!(world.unread(BOB), (64, 0));
+}
+
+#[test]
+fn a_message_in_a_large_room_writes_one_row_and_counts_for_all() {
+    let world = world();
+    large_room(&world, 1000);
+    world.say(ALICE, "first");
+    world.deliver();
+    assert_eq!(world.unread("@user999:hs1"), (1, 0));
+    let marks = rows("push_marks");
+    let started = std::time::Instant::now();
+    for n in 0..20 {
+        world.say(ALICE, &n.to_string());
+        world.deliver_events();
+    }
+    println!("1,000 members, default rules: {:?} for each message", started.elapsed() / 20);
+    assert_eq!(world.unread("@user0:hs1"), (21, 0));
+    assert_eq!(world.unread("@user999:hs1"), (21, 0));
+    assert_eq!((rows("push_marks"), rows("push_events"), rows("push_exceptions")), (marks, 21, 0));
+    for n in 0..300 {
+        world.mute(&format!("@user{n}:hs1"));
+    }
+    world.say(ALICE, "rules are read once");
+    world.deliver_events();
+    let started = std::time::Instant::now();
+    for n in 0..10 {
+        world.say(ALICE, &n.to_string());
+        world.deliver_events();
+    }
+    println!("300 of them with own rules: {:?} for each message", started.elapsed() / 10);
+    assert_eq!(world.unread("@user0:hs1"), (21, 0));
+    assert_eq!(world.unread("@user999:hs1"), (32, 0));
+    let last = world.send(ALICE, &json!({ "body": "x" }));
+    world.deliver_events();
+    world.receipt("@user999:hs1", "", &last);
+    world.deliver_receipts();
+    assert_eq!(world.unread("@user999:hs1"), (0, 0));
+}
+
+#[test]
+fn old_events_and_threads_are_cleared() {
+    let world = world_with_room();
+    let root = world.say(ALICE, "root");
+    world.send(ALICE, &threaded(&root.id));
+    world.mute(CAROL);
+    let mut early = None;
+    for n in 0..1100 {
+        let event = world.say(ALICE, &n.to_string());
+        if n == 20 {
+            early = Some(event);
+        }
+    }
+    world.deliver();
+    assert_eq!(world.unread(BOB), (1101, 0));
+    assert_eq!(world.count_row(BOB, &root.id), None);
+    assert!(rows("push_events") < 1064, "{}", rows("push_events"));
+    assert_eq!(rows("push_events"), rows("push_exceptions"));
+    world.receipt(BOB, "", &early.unwrap());
+    world.deliver();
+    assert_eq!(world.unread(BOB).0, rows("push_events"), "what is kept counts");
+    assert_eq!(world.unread(CAROL), (0, 0));
+}
