@@ -13,6 +13,7 @@
 mod abandoned;
 mod common;
 mod crash;
+mod disk;
 mod e2e;
 mod edge;
 mod events;
@@ -21,6 +22,7 @@ mod json;
 mod operator;
 mod parked;
 mod policy;
+mod secrets;
 mod stopping;
 mod tokens;
 mod transactions;
