@@ -34,6 +34,22 @@ pub fn plugins() -> Result<PathBuf> {
     existing("TESSERA_PLUGINS", "target/plugins", "cargo xtask build")
 }
 
+/// The folder of the guests that only tests and benchmarks load: `$TESSERA_FIXTURES`, else `target/fixtures`.
+///
+/// # Errors
+/// There is no such folder; the message says which command builds it.
+pub fn fixtures() -> Result<PathBuf> {
+    existing("TESSERA_FIXTURES", "target/fixtures", "cargo xtask build --fixtures")
+}
+
+/// The harness that measures the engine: `$TESSERA_ENGINE_BENCH`, else `target/release/engine-bench`.
+///
+/// # Errors
+/// There is no such file; the message says which command builds it.
+pub fn engine_bench() -> Result<PathBuf> {
+    existing("TESSERA_ENGINE_BENCH", "target/release/engine-bench", "cargo xtask bench engine")
+}
+
 /// The descriptor that makes a server testable (open registration, no rate limits, cheap passwords):
 /// `$TESSERA_CONFIG`, else `config/testing.toml` where it exists.
 #[must_use]

@@ -1,6 +1,7 @@
 //! The loads by name.
 
 mod edge;
+mod engine;
 mod initial;
 mod joins;
 mod send;
@@ -20,6 +21,7 @@ use crate::{Options, figure::Figure, target::Target};
 pub(crate) enum Load {
     Start,
     Edge,
+    Engine,
     Spread,
     Hot,
     Joins,
@@ -45,6 +47,7 @@ impl Load {
         match self {
             Self::Start => "first answer and idle memory",
             Self::Edge => "a plug-in's smallest route against a native handler",
+            Self::Engine => "calls, services, a decision and an empty route, without a homeserver",
             Self::Spread => "30 rooms of 10 members, 16 senders",
             Self::Hot => "one room of 50 members, 8 and 32 senders",
             Self::Joins => "one room, joined by many",
@@ -59,6 +62,7 @@ impl Load {
         match self {
             Self::Start => start::run(target).await,
             Self::Edge => edge::run(target, options).await,
+            Self::Engine => engine::run(target).await,
             Self::Spread => send::spread(target, options).await,
             Self::Hot => send::hot(target, options).await,
             Self::Joins => joins::run(target, options).await,

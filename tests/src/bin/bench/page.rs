@@ -56,6 +56,13 @@ pub(crate) fn render(results: &Results, peers: &[(String, Results)]) -> String {
          ## What each load does\n\n\
          - **start**: the process is started on an existing data folder; until `/_matrix/client/versions` answers 200.\n\
          - **edge**: 16 connections ask a plug-in's smallest route, then a native axum handler that gives the same bytes.\n\
+         - **call**, **service**, **decision**: the engine on the guests of `tests/fixtures`, without HTTP or storage; CPU of \
+         one thread, the middle of seven rounds. A call takes an instance out of the pool, enters the guest under all limits and \
+         gives the instance back. A service call goes through the linker to another plug-in, with a note of six fields and so many events of \
+         330 bytes; the events come back. A decision parses the state and content of a recorded message, builds and hashes the \
+         event and asks the auth rules; wasm and native take turns.\n\
+         - **noop**: 16 connections, then one, ask an empty route of a plug-in, one of the edge itself and one of axum, all in one \
+         process, in turn. CPU is the serving process's.\n\
          - **spread**: 16 senders, 30 rooms of 10 members. **hot**: one room of 50 members.\n\
          - **joins**: many users join one room, 16 at a time. **state**: joins, leaves and topics in a room of 50.\n\
          - **wake**: all clients hold a long poll; a message wakes the 10 of its room. From the answer of the PUT to the end \
