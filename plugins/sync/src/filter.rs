@@ -70,8 +70,10 @@ pub struct EventFilter {
     pub include_redundant_members: bool,
     /// Counts for each thread.
     pub unread_thread_notifications: bool,
-    /// Relation types to keep (relations endpoints and timelines).
+    /// Only events to which others of these types relate (/messages).
     pub related_by_rel_types: Option<Vec<String>>,
+    /// Only events to which others of these senders relate (/messages).
+    pub related_by_senders: Option<Vec<String>>,
 }
 
 /// Whether `pattern`, in which `*` stands for any characters, fits all of `text`.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage;
+use tessera_sdk::storage::{self, Value};
 
 use crate::event::{COLUMNS, EventRow, TRANSACTION};
 use crate::filter::EventFilter;
@@ -60,6 +60,24 @@ pub(crate) fn handle(request: &Request) -> Result {
     })
 }
 
+/// A condition for what must relate to an event, with its parameters from `$7` on.
+fn related(filter: &EventFilter) -> (String, Vec<Value>) {
+    let wanted =
+        [("rel_type", &filter.related_by_rel_types), ("sender", &filter.related_by_senders)];
+    let (mut condition, mut lists) = (String::new(), Vec::new());
+    for (column, list) in wanted {
+        if let Some(list) = list {
+            condition.push_str(&format!(" AND q.{column} IN (${})", 7 + lists.len()));
+            lists.extend(params![list.as_slice()]);
+        }
+    }
+    if lists.is_empty() {
+        return (condition, lists);
+    }
+    let exists = "EXISTS (SELECT 1 FROM rooms_v1_relations q WHERE q.relates_to = e.event_id";
+    (format!(" AND {exists}{condition})"), lists)
+}
+
 /// Events that the reader sees and the filter lets pass, and where to go on, if there is more.
 fn read(
     reader: &Reader<'_>,
@@ -70,30 +88,24 @@ fn read(
     filter: &EventFilter,
 ) -> std::result::Result<(Vec<EventRow>, Option<i64>), Error> {
     let last = reader.last_position();
-    let (sql, stop) = match direction {
-        Direction::Backward => (
-            format!(
-                "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 \
-                 AND e.position <= $4 AND e.position > $5 AND e.stream AND NOT e.rejected \
-                 ORDER BY e.position DESC LIMIT $6"
-            ),
-            to.unwrap_or(0),
-        ),
-        Direction::Forward => (
-            format!(
-                "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 \
-                 AND e.position > $4 AND e.position <= $5 AND e.stream AND NOT e.rejected \
-                 ORDER BY e.position LIMIT $6"
-            ),
-            to.unwrap_or(last).min(last),
-        ),
+    let (range, order, stop) = match direction {
+        Direction::Backward => ("e.position <= $4 AND e.position > $5", "DESC", to.unwrap_or(0)),
+        Direction::Forward => {
+            ("e.position > $4 AND e.position <= $5", "ASC", to.unwrap_or(last).min(last))
+        }
     };
+    let (related, lists) = related(filter);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 AND {range} \
+         AND e.stream AND NOT e.rejected{related} ORDER BY e.position {order} LIMIT $6"
+    );
     let batch = limit.saturating_add(1);
     let (mut at, mut kept) = (start, Vec::new());
     for _ in 0..MAX_ROUNDS {
         let size = i64::try_from(batch).unwrap_or(i64::MAX);
         let device = reader.device.unwrap_or("");
-        let params = params![reader.user, device, reader.room_id, at, stop, size];
+        let mut params = params![reader.user, device, reader.room_id, at, stop, size];
+        params.extend(lists.iter().cloned());
         let rows: Vec<EventRow> = storage::query(&sql, params)?.all()?;
         let exhausted = rows.len() < batch;
         for row in rows {

@@ -135,3 +135,26 @@ fn events_are_found_by_time() {
         "M_INVALID_PARAM"
     );
 }
+
+#[test]
+fn messages_can_be_narrowed_to_those_with_relations() {
+    let world = world_with_room();
+    let root = world.say(ROOM, ALICE, "root");
+    let liked = world.say(ROOM, ALICE, "liked");
+    let relate = |sender: &str, rel_type: &str, to: &str| {
+        let relation = json!({ "rel_type": rel_type, "event_id": to });
+        world.send(ROOM, sender, json!({ "m.relates_to": relation }))
+    };
+    relate(BOB, "m.thread", &root);
+    relate(ALICE, "m.annotation", &liked);
+    for (filter, expected) in [
+        (json!({ "related_by_rel_types": ["m.thread"] }), vec![root.as_str()]),
+        (json!({ "related_by_senders": [ALICE] }), vec![liked.as_str()]),
+        (json!({ "related_by_senders": [ALICE], "related_by_rel_types": ["m.thread"] }), vec![]),
+        (json!({ "related_by_rel_types": [] }), vec![]),
+    ] {
+        let query = [("dir", "b"), ("filter", &filter.to_string())];
+        let page = world.room_get(BOB, "messages", &query).ok();
+        assert_eq!(ids(&page["chunk"]), expected, "{filter}");
+    }
+}
