@@ -1,9 +1,11 @@
 //! Rules applied to one event.
 
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use ruma::push::{FlattenedJson, PushConditionRoomCtx, Ruleset};
+use ruma::OwnedUserId;
+use ruma::push::{AnyPushRuleRef, FlattenedJson, PushConditionRoomCtx, Ruleset};
 use ruma::serde::Raw;
 use serde_json::Value;
 
@@ -25,18 +27,41 @@ impl Verdict {
     }
 }
 
-/// The first rule that applies decides. `context` holds the user.
+/// What is known of one event: whether the default rules that look at no user apply.
+#[derive(Default)]
+pub(super) struct Memo(HashMap<String, bool>);
+
+thread_local! {
+    /// Default rules that are the same for all users.
+    static COMMON: HashSet<String> = common();
+}
+
+fn common() -> HashSet<String> {
+    let rules = |user: &str| -> HashMap<String, Value> {
+        let rules = OwnedUserId::try_from(user).map(|user| Ruleset::server_default(&user));
+        let conditional = |rule: AnyPushRuleRef<'_>| match rule {
+            AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => {
+                let conditions = serde_json::to_value(&rule.conditions).ok()?;
+                Some((rule.rule_id.clone(), conditions))
+            }
+            _ => None,
+        };
+        rules.iter().flatten().filter_map(conditional).collect()
+    };
+    let (one, mut other) = (rules("@one:push.invalid"), rules("@other:push.invalid"));
+    let same =
+        one.into_iter().filter(|(id, conditions)| other.remove(id).as_ref() == Some(conditions));
+    same.map(|(id, _)| id).collect()
+}
+
+/// The first rule that applies decides. `context` holds the user, who is not the sender.
 pub(super) fn verdict(
     rules: &Ruleset,
     event: &FlattenedJson,
     context: &PushConditionRoomCtx,
+    memo: &mut Memo,
 ) -> Verdict {
-    let rule = rules.iter().find(|rule| {
-        // Nothing in there ever waits: thread subscriptions, the only reason, are not compiled in.
-        let applies = pin!(rule.applies(event, context));
-        matches!(applies.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
-    });
-    match rule {
+    match rules.iter().find(|rule| rule.enabled() && applies(*rule, event, context, memo)) {
         Some(rule) if rule.triggers_notification() => Verdict {
             notify: true,
             highlight: rule.triggers_highlight(),
@@ -44,6 +69,35 @@ pub(super) fn verdict(
         },
         _ => Verdict::default(),
     }
+}
+
+fn applies(
+    rule: AnyPushRuleRef<'_>,
+    event: &FlattenedJson,
+    context: &PushConditionRoomCtx,
+    memo: &mut Memo,
+) -> bool {
+    match rule {
+        AnyPushRuleRef::Room(rule) => rule.rule_id == context.room_id,
+        AnyPushRuleRef::Sender(rule) => event.get_str("sender") == Some(rule.rule_id.as_str()),
+        AnyPushRuleRef::Override(default) | AnyPushRuleRef::Underride(default)
+            if default.default && COMMON.with(|common| common.contains(&default.rule_id)) =>
+        {
+            if let Some(known) = memo.0.get(&default.rule_id) {
+                return *known;
+            }
+            let applies = ready(rule.applies(event, context));
+            memo.0.insert(default.rule_id.clone(), applies);
+            applies
+        }
+        _ => ready(rule.applies(event, context)),
+    }
+}
+
+/// Nothing in there ever waits: thread subscriptions, the only reason, are not compiled in.
+fn ready(applies: impl Future<Output = bool>) -> bool {
+    let applies = pin!(applies);
+    matches!(applies.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
 }
 
 /// An event, read as far as counting needs it.

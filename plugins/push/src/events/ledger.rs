@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruma::push::Ruleset;
+use ruma::push::{PushConditionRoomCtx, Ruleset};
 use ruma::{OwnedUserId, UserId};
 use tessera_sdk::matrix::server_name;
 
-use super::evaluate::{self, Parsed, Verdict, verdict};
+use super::evaluate::{self, Memo, Parsed, Verdict, verdict};
 use super::read::{Custom, Event, Room};
 use super::room;
 
@@ -65,7 +65,7 @@ pub(super) fn write(room: &Room, tenant: &str) -> Ledger {
         last: room.events.last().map_or(0, |event| event.position),
         ..Ledger::default()
     };
-    let mut judge = Judge { room, tenant, context: None };
+    let mut judge = Judge { room, tenant, context: None, memo: Memo::default() };
     for event in room.events.iter().filter(|event| !event.silent) {
         if !room.stays.contains(&event.position) {
             ledger.member(event, tenant);
@@ -136,12 +136,15 @@ impl Ledger {
 struct Judge<'a> {
     room: &'a Room,
     tenant: &'a str,
-    context: Option<ruma::push::PushConditionRoomCtx>,
+    context: Option<PushConditionRoomCtx>,
+    /// Of the event at hand.
+    memo: Memo,
 }
 
 impl Judge<'_> {
     /// What an event does to whom; nothing if it notifies nobody.
     fn judge(&mut self, event: &Event, parsed: &Parsed) -> Option<Notified> {
+        self.memo = Memo::default();
         let nobody = nobody(event, parsed)?;
         let common = self.by_default(&nobody, parsed)?;
         let mut notified = Notified {
@@ -211,26 +214,31 @@ impl Judge<'_> {
     }
 
     fn by_default(&mut self, user: &UserId, parsed: &Parsed) -> Option<Verdict> {
-        let context = self.context(user, "")?;
-        Some(verdict(&Ruleset::server_default(user), &parsed.flat, context))
+        let context = context(&mut self.context, self.room, user, "")?;
+        Some(verdict(&Ruleset::server_default(user), &parsed.flat, context, &mut self.memo))
     }
 
     fn own(&mut self, custom: &Custom, parsed: &Parsed) -> Option<Verdict> {
         let user = <&UserId>::try_from(custom.user_id.as_str()).ok()?;
-        let context = self.context(user, &custom.display_name)?;
-        Some(verdict(&custom.rules, &parsed.flat, context))
+        let context = context(&mut self.context, self.room, user, &custom.display_name)?;
+        Some(verdict(&custom.rules, &parsed.flat, context, &mut self.memo))
     }
+}
 
-    /// The room as this user sees it; made once, then only the user changes.
-    fn context(&mut self, user: &UserId, name: &str) -> Option<&ruma::push::PushConditionRoomCtx> {
-        if self.context.is_none() {
-            self.context = room::context(self.room, user);
-        }
-        let context = self.context.as_mut()?;
-        user.clone_into(&mut context.user_id);
-        name.clone_into(&mut context.user_display_name);
-        Some(context)
+/// The room as this user sees it; made once, then only the user changes.
+fn context<'a>(
+    made: &'a mut Option<PushConditionRoomCtx>,
+    room: &Room,
+    user: &UserId,
+    name: &str,
+) -> Option<&'a PushConditionRoomCtx> {
+    if made.is_none() {
+        *made = room::context(room, user);
     }
+    let context = made.as_mut()?;
+    user.clone_into(&mut context.user_id);
+    name.clone_into(&mut context.user_display_name);
+    Some(context)
 }
 
 /// A user whom the event neither mentions nor concerns: what the default rules say to them they say to all others.
