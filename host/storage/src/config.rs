@@ -80,7 +80,8 @@ impl Default for Limits {
 /// What a plug-in may reach.
 #[derive(Debug, Clone, Default)]
 pub struct SessionGrant {
-    /// The plug-in; its tables are those that begin with this name and `_`.
+    /// The plug-in. Its tables are those that begin with this name, without its dashes, and `_`;
+    /// as consumer it is known by the name as it is.
     pub plugin: String,
     /// Exposed views of other plug-ins that it may read.
     pub reads: Vec<String>,

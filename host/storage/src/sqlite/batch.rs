@@ -27,6 +27,9 @@ pub(super) struct ReadyStatement {
 
 /// A checked batch.
 pub(super) struct ReadyBatch {
+    /// The plug-in's name.
+    pub(super) name: String,
+    /// The prefix of its tables.
     pub(super) plugin: String,
     pub(super) rules: Arc<Rules>,
     pub(super) id: Option<String>,
@@ -57,7 +60,7 @@ impl CommitJob {
         let mut found = None;
         writer.host(
             "SELECT first_position, affected FROM tessera_commits WHERE plugin = ?1 AND id = ?2",
-            &[Bind::Text(&self.batch.plugin), Bind::Text(id)],
+            &[Bind::Text(&self.batch.name), Bind::Text(id)],
             |row| {
                 let affected = serde_json::from_str(&row.text(1)).unwrap_or_default();
                 found = Some(Committed {
@@ -158,7 +161,7 @@ impl CommitJob {
             "INSERT INTO tessera_commits (plugin, id, first_position, affected) \
              VALUES (?1, ?2, ?3, ?4) RETURNING seq",
             &[
-                Bind::Text(&self.batch.plugin),
+                Bind::Text(&self.batch.name),
                 Bind::Text(id),
                 int(committed.first_position),
                 Bind::Text(&affected),
@@ -180,7 +183,7 @@ impl Member for CommitJob {
             return Ok(());
         }
         if let Some(message) = self.batch.done
-            && !super::outbox::settle(writer, &self.batch.plugin, message)?
+            && !super::outbox::settle(writer, &self.batch.name, message)?
         {
             self.result = Committed { duplicate: true, ..Committed::default() };
             return Ok(());

@@ -94,7 +94,7 @@ fn close(
 
 /// Records consumption. False: it was settled before.
 pub(super) fn settle(writer: &mut Writer<'_>, consumer: &str, message: u64) -> Result<bool, Error> {
-    if drop_dead(writer, consumer, message)? {
+    if forget_dead(writer, consumer, message)? {
         // Given up on, or being retried: now it has happened after all.
         return Ok(true);
     }
@@ -194,7 +194,7 @@ pub(super) fn unregister(
     Ok(())
 }
 
-/// Puts a dead letter back.
+/// Puts a dead letter back; false where there is none, or where it was put back before.
 pub(super) fn retry_dead(
     writer: &mut Writer<'_>,
     consumer: &str,
@@ -203,7 +203,7 @@ pub(super) fn retry_dead(
     let mut topic = None;
     writer.host(
         "UPDATE tessera_dead SET retry = 1, next_ms = 0 WHERE consumer = ?1 AND id = ?2 \
-         RETURNING topic",
+         AND retry = 0 RETURNING topic",
         &[Bind::Text(consumer), int(message)],
         |row| topic = Some(row.text(0)),
     )?;
@@ -212,12 +212,22 @@ pub(super) fn retry_dead(
     Ok(found)
 }
 
-/// Removes a dead letter.
+/// Removes a dead letter, unless it was put back: it is a message again then.
 pub(super) fn drop_dead(
     writer: &mut Writer<'_>,
     consumer: &str,
     message: u64,
 ) -> Result<bool, Error> {
+    let gone = writer.host(
+        "DELETE FROM tessera_dead WHERE consumer = ?1 AND id = ?2 AND retry = 0",
+        &[Bind::Text(consumer), int(message)],
+        |_| {},
+    )?;
+    Ok(gone > 0)
+}
+
+/// Removes a dead letter, put back or not.
+fn forget_dead(writer: &mut Writer<'_>, consumer: &str, message: u64) -> Result<bool, Error> {
     let gone = writer.host(
         "DELETE FROM tessera_dead WHERE consumer = ?1 AND id = ?2",
         &[Bind::Text(consumer), int(message)],
@@ -318,9 +328,11 @@ pub(super) fn consumers(raw: &mut Raw<'_>) -> Result<Vec<Consumer>, Error> {
         raw,
         "SELECT c.topic, c.consumer, (SELECT count(*) FROM tessera_outbox AS o \
          WHERE o.topic = c.topic AND o.id > c.after AND NOT EXISTS (SELECT 1 FROM \
-         tessera_deliveries AS d WHERE d.consumer = c.consumer AND d.id = o.id AND d.settled = 1)), \
+         tessera_deliveries AS d WHERE d.consumer = c.consumer AND d.id = o.id AND d.settled = 1)) \
+         + (SELECT count(*) FROM tessera_dead AS r WHERE r.consumer = c.consumer \
+         AND r.topic = c.topic AND r.retry = 1), \
          (SELECT count(*) FROM tessera_dead AS x WHERE x.consumer = c.consumer \
-         AND x.topic = c.topic) FROM tessera_consumers AS c ORDER BY 1, 2",
+         AND x.topic = c.topic AND x.retry = 0) FROM tessera_consumers AS c ORDER BY 1, 2",
         &[],
         |row| {
             found.push(Consumer {
@@ -334,7 +346,7 @@ pub(super) fn consumers(raw: &mut Raw<'_>) -> Result<Vec<Consumer>, Error> {
     Ok(found)
 }
 
-/// Dead letters.
+/// Dead letters that nobody has put back.
 pub(super) fn dead_letters(
     raw: &mut Raw<'_>,
     consumer: Option<&str>,
@@ -345,7 +357,8 @@ pub(super) fn dead_letters(
     read(
         raw,
         "SELECT consumer, id, topic, key, payload, attempts, error, died_ms FROM tessera_dead \
-         WHERE (?1 IS NULL OR consumer = ?1) AND id > ?2 ORDER BY id, consumer LIMIT ?3",
+         WHERE (?1 IS NULL OR consumer = ?1) AND id > ?2 AND retry = 0 \
+         ORDER BY id, consumer LIMIT ?3",
         &[consumer.map_or(Bind::Null, Bind::Text), int(after), Bind::Integer(i64::from(limit))],
         |row| {
             found.push(DeadLetter {

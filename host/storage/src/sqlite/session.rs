@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use moka::sync::Cache;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use crate::dialect::{Compiled, Rules, compile};
 use crate::{
@@ -23,7 +24,9 @@ use super::writer::{Work, uint};
 use super::{Engine, MAX_FENCES, fulltext, gone, params, shared};
 
 /// Bytes of SQL text kept compiled per fence.
-const COMPILED_BYTES: u64 = 2 << 20;
+const COMPILED_BYTES: u64 = 4 << 20;
+/// What a compiled statement costs beside its text and its translation.
+const COMPILED_OVERHEAD: usize = 512;
 /// Positions of one commit: each is a number that readers step over.
 const MAX_POSITIONS: u32 = 10_000;
 /// Bytes of a commit's id.
@@ -41,6 +44,9 @@ struct Compiler {
 
 /// The compiled statements of a plug-in under a set of grants.
 pub(super) struct Fence {
+    /// The plug-in's name: of its commits, and as consumer.
+    name: String,
+    /// The prefix of its tables: the name without dashes.
     plugin: String,
     reads: Vec<String>,
     compiler: Mutex<Option<Arc<Compiler>>>,
@@ -61,7 +67,9 @@ impl Fence {
                 let rules = Rules::new(&self.plugin, reads, trusted, bases, catalog.known.clone());
                 let compiled = Cache::builder()
                     .max_capacity(COMPILED_BYTES)
-                    .weigher(|sql: &String, _| u32::try_from(sql.len() * 2).unwrap_or(u32::MAX))
+                    .weigher(|sql: &String, _| {
+                        u32::try_from(sql.len() * 2 + COMPILED_OVERHEAD).unwrap_or(u32::MAX)
+                    })
                     .build();
                 let compiler = Arc::new(Compiler { generation, rules: Arc::new(rules), compiled });
                 *guard = Some(compiler.clone());
@@ -72,15 +80,24 @@ impl Fence {
 }
 
 impl Compiler {
-    fn compile(&self, sql: &str, limits: &Limits, writes: bool) -> Result<Arc<Compiled>, Error> {
+    async fn compile(
+        &self,
+        sql: &str,
+        limits: &Limits,
+        writes: bool,
+    ) -> Result<Arc<Compiled>, Error> {
         if sql.len() > limits.sql {
             return Err(Error::TooLarge(format!("statement of more than {} bytes", limits.sql)));
         }
         let compiled = match self.compiled.get(sql) {
             Some(compiled) => compiled,
             None => {
-                let compiled =
-                    Arc::new(compile(sql, &self.rules, &Sqlite).map_err(Error::Refused)?);
+                // On a stack of its own: the caller may stand on a small one, deep in a guest's calls, and
+                // parsing goes as deep as the statement.
+                let (text, rules) = (sql.to_owned(), self.rules.clone());
+                let compiling = spawn_blocking(move || compile(&text, &rules, &Sqlite)).await;
+                let compiled = compiling.map_err(|_| gone())?.map_err(Error::Refused)?;
+                let compiled = Arc::new(compiled);
                 self.compiled.insert(sql.to_owned(), compiled.clone());
                 compiled
             }
@@ -123,15 +140,16 @@ impl EngineSession {
         let fence = fences
             .entry(key.clone())
             .or_insert_with(|| {
-                let (plugin, reads) = key;
-                Arc::new(Fence { plugin, reads, compiler: Mutex::new(None) })
+                let (name, reads) = key;
+                let plugin = name.replace('-', "");
+                Arc::new(Fence { name, plugin, reads, compiler: Mutex::new(None) })
             })
             .clone();
         drop(fences);
         Self { engine, fence, limits: grant.limits }
     }
 
-    fn ready(&self, queries: Vec<Query>) -> Result<(Arc<Rules>, Vec<ReadyQuery>), Error> {
+    async fn ready(&self, queries: Vec<Query>) -> Result<(Arc<Rules>, Vec<ReadyQuery>), Error> {
         let limits = &self.limits;
         if queries.len() > limits.statements {
             return Err(Error::TooLarge(format!("more than {} queries", limits.statements)));
@@ -140,7 +158,7 @@ impl EngineSession {
         let mut bytes = limits.bytes;
         let mut ready = Vec::with_capacity(queries.len());
         for mut query in queries {
-            let compiled = compiler.compile(&query.sql, limits, false)?;
+            let compiled = compiler.compile(&query.sql, limits, false).await?;
             params::prepare(&compiled, &mut query.params, None, &mut bytes)?;
             ready.push((compiled, query.params));
         }
@@ -148,14 +166,14 @@ impl EngineSession {
     }
 
     pub(crate) async fn query(&self, query: Query) -> Result<Rows, Error> {
-        let (rules, ready) = self.ready(vec![query])?;
+        let (rules, ready) = self.ready(vec![query]).await?;
         let job = self.reading(rules, ready, false);
         let snapshot = self.engine.read(job).await?;
         snapshot.results.into_iter().next().ok_or_else(gone)
     }
 
     pub(crate) async fn snapshot(&self, queries: Vec<Query>) -> Result<Snapshot, Error> {
-        let (rules, ready) = self.ready(queries)?;
+        let (rules, ready) = self.ready(queries).await?;
         self.engine.read(self.reading(rules, ready, true)).await
     }
 
@@ -199,14 +217,14 @@ impl EngineSession {
         }
     }
 
-    fn statement(
+    async fn statement(
         &self,
         compiler: &Compiler,
         statement: Statement,
         positions: u32,
         bytes: &mut usize,
     ) -> Result<ReadyStatement, Error> {
-        let compiled = compiler.compile(&statement.sql, &self.limits, true)?;
+        let compiled = compiler.compile(&statement.sql, &self.limits, true).await?;
         let mut rows = statement.rows;
         if rows.is_empty() {
             params::prepare(&compiled, &mut [], Some(positions), bytes)?;
@@ -224,24 +242,19 @@ impl EngineSession {
         let mut bytes = limits.bytes;
         let mut statements = Vec::with_capacity(batch.statements.len());
         for (index, statement) in batch.statements.into_iter().enumerate() {
-            let ready =
-                self.statement(&compiler, statement, batch.positions, &mut bytes).map_err(|e| {
-                    match e {
-                        Error::Refused(text) => {
-                            Error::Refused(format!("statement {index}: {text}"))
-                        }
-                        Error::Invalid(text) => {
-                            Error::Invalid(format!("statement {index}: {text}"))
-                        }
-                        other => other,
-                    }
-                })?;
+            let ready = self.statement(&compiler, statement, batch.positions, &mut bytes).await;
+            let ready = ready.map_err(|e| match e {
+                Error::Refused(text) => Error::Refused(format!("statement {index}: {text}")),
+                Error::Invalid(text) => Error::Invalid(format!("statement {index}: {text}")),
+                other => other,
+            })?;
             statements.push(ready);
         }
         if loose_bytes(&batch.messages, &batch.full_text) > bytes {
             return Err(Error::TooLarge("the batch has too many bytes".to_owned()));
         }
         let ready = ReadyBatch {
+            name: self.fence.name.clone(),
             plugin: self.fence.plugin.clone(),
             rules: compiler.rules.clone(),
             id: batch.id,

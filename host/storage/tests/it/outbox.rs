@@ -1,6 +1,8 @@
-use tessera_storage::{Batch, Database, DatabaseConfig, Error, Message, OutboxQuery};
+use tessera_storage::{
+    Batch, Database, DatabaseConfig, Error, Message, OutboxQuery, SessionGrant, Value,
+};
 
-use crate::support::{Fixture, event};
+use crate::support::{Fixture, event, statement, text};
 
 fn emit(messages: &[(&str, &str)]) -> Batch {
     let messages = messages
@@ -137,6 +139,12 @@ async fn dead_letters_free_their_key_and_can_be_retried_or_dropped() {
     assert!(f.db.dead_retry("sync", ids[0]).await.unwrap());
     assert!(f.db.dead_drop("sync", ids[2]).await.unwrap());
     assert!(!f.db.dead_drop("sync", ids[2]).await.unwrap());
+    // It is a message again, and nothing that `drop` could take.
+    assert_eq!(f.db.dead_letters(Some("sync"), 0, 10).await.unwrap(), []);
+    let consumer = f.db.consumers().await.unwrap().remove(0);
+    assert_eq!((consumer.pending, consumer.dead), (2, 0));
+    assert!(!f.db.dead_retry("sync", ids[0]).await.unwrap());
+    assert!(!f.db.dead_drop("sync", ids[0]).await.unwrap());
     // The retried one is ahead of newer ones of its key.
     assert_eq!(payloads(&f.db, at("sync", 0)).await, ["a1"]);
     f.db.fail("sync", ids[0], "again", Some(700)).await.unwrap();
@@ -183,4 +191,34 @@ async fn strangers_and_unknown_messages_are_refused() {
     assert!(matches!(f.db.ack("push", id).await, Err(Error::Invalid(_))));
     assert!(matches!(f.db.ack("sync", id + 7).await, Err(Error::Invalid(_))));
     assert!(matches!(f.db.ack("sync", 0).await, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_plugin_with_a_dash_has_its_tables_and_consumes_under_its_name() {
+    let f = Fixture::new().await;
+    let migration = tessera_storage::Migration {
+        name: "1".into(),
+        sql: "CREATE TABLE keywordpolicy_seen (name text PRIMARY KEY)".into(),
+    };
+    let schema = tessera_storage::PluginSchema {
+        plugin: "keywordpolicy".into(),
+        migrations: vec![migration],
+        ..Default::default()
+    };
+    f.db.install(schema).await.unwrap();
+    f.db.register_consumer("events", "keyword-policy").await.unwrap();
+    f.rooms().commit(emit(&[("a", "1")])).await.unwrap();
+    let id = f.db.outbox(at("keyword-policy", 0)).await.unwrap()[0].id;
+    let session =
+        f.db.session(SessionGrant { plugin: "keyword-policy".into(), ..SessionGrant::default() });
+    let insert: &str = "INSERT INTO keywordpolicy_seen (name) VALUES ($1)";
+    let batch = Batch {
+        statements: vec![statement(insert, vec![text("x")])],
+        done: Some(id),
+        ..Batch::default()
+    };
+    assert!(!session.commit(batch).await.unwrap().duplicate);
+    let rows = session.query(crate::support::query("SELECT name FROM keywordpolicy_seen", vec![]));
+    assert_eq!(rows.await.unwrap().rows, [[Value::Text("x".into())]]);
+    assert_eq!(payloads(&f.db, at("keyword-policy", 0)).await, Vec::<String>::new());
 }
