@@ -53,7 +53,8 @@ pub struct Stats {
     pub commit_latency: [u64; 10],
 }
 
-/// One tenant's database. Cheap to clone; closed when the last clone and session are gone.
+/// One tenant's database. Cheap to clone; closed by [`Database::close`], or when the
+/// last clone and session are gone.
 #[derive(Clone)]
 pub struct Database {
     engine: Arc<Engine>,
@@ -78,12 +79,10 @@ impl Database {
         Ok(Self { engine, locks })
     }
 
-    /// Waits until everything accepted is done and all connections are closed. Where other clones
-    /// or sessions live on, it only lets go of this one.
+    /// Waits until everything accepted is done and all connections are closed. Other clones and
+    /// sessions are answered [`Error::Unavailable`] from then on.
     pub async fn close(self) {
-        if let Some(engine) = Arc::into_inner(self.engine) {
-            engine.close().await;
-        }
+        self.engine.close().await;
     }
 
     /// Runs the migrations that are not applied yet, one transaction each, and makes the full-text
@@ -188,7 +187,27 @@ impl Database {
 
     /// Timers due at `now_ms`, the earliest first.
     pub async fn timers_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
-        self.engine.timers_due(now_ms, limit).await
+        self.engine.timers_due(now_ms, limit, limit).await
+    }
+
+    /// Timers due at `now_ms`, at most `each` of one plug-in, so that none hides those of others.
+    pub async fn timers_due_fairly(
+        &self,
+        now_ms: u64,
+        limit: u32,
+        each: u32,
+    ) -> Result<Vec<Timer>, Error> {
+        self.engine.timers_due(now_ms, limit, each).await
+    }
+
+    /// When the first timer is due that is not due at `now_ms`.
+    pub async fn timer_after(&self, now_ms: u64) -> Result<Option<u64>, Error> {
+        self.engine.timer_after(now_ms).await
+    }
+
+    /// Moves a timer that failed to a later time, unless it was set anew.
+    pub async fn timer_postpone(&self, timer: &Timer, due_ms: u64) -> Result<(), Error> {
+        self.engine.timer_postpone(timer, due_ms).await
     }
 
     /// When the next timer is due, milliseconds since the epoch.

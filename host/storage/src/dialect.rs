@@ -260,3 +260,47 @@ impl<'a> Emit<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::flavor::Sqlite;
+
+    /// The deepest that is parsed fits on the stack of any thread.
+    #[test]
+    fn no_statement_is_deep_enough_to_overflow_a_stack() {
+        let nest = |open: &str, inner: &str, close: &str, n: usize| {
+            format!("SELECT {}{inner}{} FROM a_t", open.repeat(n), close.repeat(n))
+        };
+        let chain = |op: &str| format!("SELECT x {} FROM a_t", format!("{op} x ").repeat(1_900));
+        let mut texts: Vec<String> =
+            ["+", "||", "AND", "=", "IS NOT DISTINCT FROM"].map(chain).into();
+        for n in [20, 40, 47, 100, 1_000] {
+            texts.push(nest("(", "x", ")", n));
+            texts.push(nest("NOT ", "x", "", n));
+            texts.push(nest("- ", "x", "", n));
+            texts.push(nest("(SELECT ", "x", ")", n));
+            texts.push(nest("(SELECT max(", "x", ") FROM a_t)", n));
+            texts.push(nest("coalesce(1, ", "x", ")", n));
+            texts.push(nest("CASE WHEN x THEN ", "x", " END", n));
+            texts.push(nest("x IN (SELECT ", "x", ")", n));
+            texts.push(format!("SELECT x FROM {}a_t{}", "(".repeat(n), ")".repeat(n)));
+            let open = "(SELECT x FROM ".repeat(n);
+            texts.push(format!("SELECT x FROM {open}a_t{}", ") AS e".repeat(n)));
+            texts.push(format!("SELECT x FROM a_t {}", "UNION SELECT x FROM a_t ".repeat(n)));
+        }
+        // Refused, with the whole of it in the refusal's hands.
+        for text in texts.clone() {
+            texts.push(format!("{text} FETCH FIRST ROW ONLY"));
+            texts.push(format!("{text} FOR UPDATE"));
+        }
+        let check = move || {
+            let rules =
+                Rules::new("a", [], HashSet::new(), HashSet::new(), std::sync::Arc::default());
+            texts.iter().filter(|text| compile(text, &rules, &Sqlite).is_ok()).count()
+        };
+        let thread = std::thread::Builder::new().stack_size(3 << 19).spawn(check).unwrap();
+        let taken = thread.join().unwrap();
+        assert!(taken > 5, "{taken}");
+    }
+}

@@ -6,7 +6,7 @@ mod catalog;
 mod code;
 mod connect;
 mod exec;
-mod flavor;
+pub(crate) mod flavor;
 mod fulltext;
 mod install;
 mod outbox;
@@ -19,10 +19,12 @@ mod timers;
 mod writer;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::executor::block_on;
 use tokio::sync::{mpsc, oneshot};
@@ -116,13 +118,12 @@ impl Engine {
         Ok(Self { config, shared, queue, readers, writer, fences })
     }
 
-    /// Lets everything accepted finish, then joins the threads. `self` must be the last user.
-    pub(crate) async fn close(self) {
+    /// Lets everything accepted finish, then joins the threads. Whatever comes later is refused.
+    pub(crate) async fn close(&self) {
         let mut threads = self.readers.close();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        threads.extend(writer);
-        // Its queue closes with it.
-        drop(self);
+        threads.extend(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // An error: the writer has ended before.
+        let _ = self.queue.send(Work::Close).await;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
@@ -265,8 +266,22 @@ impl Engine {
         self.write(move |w| timers::cancel(w, &plugin, &name)).await
     }
 
-    pub(crate) async fn timers_due(&self, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
-        self.read(move |raw| timers::due(raw, now_ms, limit)).await
+    pub(crate) async fn timers_due(
+        &self,
+        now_ms: u64,
+        limit: u32,
+        each: u32,
+    ) -> Result<Vec<Timer>, Error> {
+        self.read(move |raw| timers::due(raw, now_ms, limit, each)).await
+    }
+
+    pub(crate) async fn timer_after(&self, now_ms: u64) -> Result<Option<u64>, Error> {
+        self.read(move |raw| timers::after(raw, now_ms)).await
+    }
+
+    pub(crate) async fn timer_postpone(&self, timer: &Timer, due_ms: u64) -> Result<(), Error> {
+        let timer = timer.clone();
+        self.write(move |w| timers::postpone(w, &timer, due_ms)).await
     }
 
     pub(crate) async fn timer_next(&self) -> Result<Option<u64>, Error> {
@@ -279,15 +294,18 @@ impl Engine {
     }
 }
 
-/// The writer's thread: opens, answers, serves.
+/// How long the writer waits before it opens the database again.
+const REOPEN: Duration = Duration::from_secs(1);
+
+/// The writer's thread: opens, answers, serves. A panic is a bug of ours; what was at work is lost
+/// unanswered, and the writer goes on with a connection of its own making.
 fn write(
     path: &Path,
     config: &DatabaseConfig,
     shared: Arc<Shared>,
-    receiver: mpsc::Receiver<Work>,
+    mut receiver: mpsc::Receiver<Work>,
     ready: oneshot::Sender<Result<(), OpenError>>,
 ) {
-    let engine = |message: String| OpenError::Engine { path: path.display().to_string(), message };
     // Held until the connection is closed.
     let lock = match connect::take_lock(path) {
         Ok(lock) => lock,
@@ -296,34 +314,89 @@ fn write(
             return;
         }
     };
-    let mut connection = match connect::writer(path, config) {
-        Ok(connection) => connection,
-        Err(e) => {
-            let _ = ready.send(Err(e));
-            return;
+    let mut ready = Some(ready);
+    while let Err(error) = write_once(path, config, &shared, &mut receiver, &mut ready) {
+        if let Some(ready) = ready.take() {
+            let _ = ready.send(Err(error));
+            break;
         }
-    };
-    match block_on(connection.lock_handle()) {
-        Ok(mut handle) => {
+        tracing::error!(%error, "the database's writer ended; it is opened again");
+        if receiver.is_closed() {
+            break;
+        }
+        std::thread::sleep(REOPEN);
+    }
+    drop(lock);
+}
+
+/// Serves the queue to its end on one connection.
+fn write_once(
+    path: &Path,
+    config: &DatabaseConfig,
+    shared: &Arc<Shared>,
+    receiver: &mut mpsc::Receiver<Work>,
+    ready: &mut Option<oneshot::Sender<Result<(), OpenError>>>,
+) -> Result<(), OpenError> {
+    let engine = |message: String| OpenError::Engine { path: path.display().to_string(), message };
+    let mut connection = connect::writer(path, config)?;
+    let served = block_on(connection.lock_handle()).map_err(|e| engine(e.to_string())).and_then(
+        |mut handle| {
             let writer = Raw::new(&mut handle, config.statements)
                 .map_err(Error::from)
-                .and_then(|raw| Writer::new(raw, shared));
-            match writer {
-                Ok(writer) => {
-                    let _ = ready.send(Ok(()));
-                    writer.run(receiver, config.group);
-                }
-                Err(e) => {
-                    let _ = ready.send(Err(engine(e.to_string())));
-                }
+                .and_then(|raw| Writer::new(raw, Arc::clone(shared)))
+                .map_err(|e| engine(e.to_string()))?;
+            if let Some(ready) = ready.take() {
+                let _ = ready.send(Ok(()));
             }
-        }
-        Err(e) => {
-            let _ = ready.send(Err(engine(e.to_string())));
-        }
-    }
+            catch_unwind(AssertUnwindSafe(|| writer.run(receiver, config.group)))
+                .map_err(|_| engine("a panic".to_owned()))
+        },
+    );
     if let Err(error) = block_on(sqlx::Connection::close(connection)) {
         tracing::warn!(%error, "closing the database");
     }
-    drop(lock);
+    served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn committed(&self, _: &[String], _: u64) {
+            panic!("a bug of a listener");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_answer_and_not_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = DatabaseConfig { readers: 1, ..DatabaseConfig::default() };
+        let engine =
+            Engine::open(&dir.path().join("d.sqlite"), config, Arc::new(Nobody)).await.unwrap();
+        let set = |name: &'static str| engine.timer_set("p", name, 1, "");
+        set("before").await.unwrap();
+        let lost = engine.write(|_| -> Result<(), Error> { panic!("a bug") }).await;
+        assert!(matches!(lost, Err(Error::Unavailable(_))), "{lost:?}");
+        set("after").await.unwrap();
+        let lost = engine.read(|_| -> Result<(), Error> { panic!("a bug") }).await;
+        assert!(matches!(lost, Err(Error::Unavailable(_))), "{lost:?}");
+        assert_eq!(engine.timers_due(1, 10, 10).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_panics_takes_nothing_from_the_committer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.sqlite");
+        let engine =
+            Engine::open(&path, DatabaseConfig::default(), Arc::new(Nobody)).await.unwrap();
+        let grant = crate::SessionGrant { plugin: "p".to_owned(), ..Default::default() };
+        let session = EngineSession::new(Arc::new(engine), grant);
+        for _ in 0..2 {
+            let wake = vec!["topic".to_owned()];
+            session.commit(crate::Batch { wake, ..Default::default() }).await.unwrap();
+        }
+    }
 }

@@ -107,6 +107,40 @@ pub(super) fn writer(path: &Path, config: &DatabaseConfig) -> Result<SqliteConne
             let path = path.display().to_string();
             return Err(OpenError::Newer { path, found, known: SCHEMA_VERSION });
         }
+        leave_lost_positions(&mut connection).await.map_err(engine)?;
         Ok(connection)
     })
+}
+
+/// Positions left out after the machine went down: more than relaxed commits take between two durable ones.
+const LEFT_OUT: i64 = 1 << 20;
+
+/// A machine that goes down may take relaxed commits along whose positions somebody has seen. They must
+/// not be given out again for something else: whoever has read up to them would never see it. A process
+/// that ends takes nothing, since the system keeps what was written.
+async fn leave_lost_positions(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    // Where it cannot be read, every opening counts as a new start of the machine.
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = boot.trim();
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT value FROM tessera_meta WHERE key = 'boot'")
+            .fetch_optional(&mut *connection)
+            .await?;
+    if !boot.is_empty() && known.as_deref() == Some(boot) {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::query("UPDATE tessera_sequence SET position = position + ?1 WHERE position > 0 OR ?2")
+        .bind(LEFT_OUT)
+        .bind(known.is_some())
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::query(
+        "INSERT INTO tessera_meta (key, value) VALUES ('boot', ?1) \
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
+    .bind(boot)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await
 }

@@ -51,17 +51,21 @@ fn bind(value: &Value, first_position: u64) -> Bind<'_> {
     }
 }
 
+/// What a value and a row take in memory beside their texts: short rows are mostly that.
+const VALUE: usize = size_of::<Value>();
+const ROW: usize = size_of::<Vec<Value>>() + 16;
+
 fn read(row: &Row<'_>, column: usize, boolean: bool) -> Result<(Value, usize), Fault> {
     Ok(match row.get(column) {
-        Cellv::Null => (Value::Null, 8),
-        Cellv::Integer(v @ (0 | 1)) if boolean => (Value::Boolean(v == 1), 8),
-        Cellv::Integer(v) => (Value::Integer(v), 8),
-        Cellv::Double(v) => (Value::Double(v), 8),
+        Cellv::Null => (Value::Null, VALUE),
+        Cellv::Integer(v @ (0 | 1)) if boolean => (Value::Boolean(v == 1), VALUE),
+        Cellv::Integer(v) => (Value::Integer(v), VALUE),
+        Cellv::Double(v) => (Value::Double(v), VALUE),
         Cellv::Text(v) => match std::str::from_utf8(v) {
-            Ok(text) => (Value::Text(text.to_owned()), 8 + v.len()),
+            Ok(text) => (Value::Text(text.to_owned()), VALUE + v.len()),
             Err(_) => return Err(Fault::Ours(Error::Invalid("text that is not UTF-8".to_owned()))),
         },
-        Cellv::Blob(v) => (Value::Blob(v.to_vec()), 8 + v.len()),
+        Cellv::Blob(v) => (Value::Blob(v.to_vec()), VALUE + v.len()),
     })
 }
 
@@ -90,12 +94,17 @@ pub(super) fn run(
         if into.rows.len() >= budget.rows {
             return Err(Fault::Ours(Error::TooLarge(format!("more than {} rows", budget.rows))));
         }
-        let mut values = Vec::with_capacity(width);
-        for (column, boolean) in boolean.iter().enumerate() {
-            let (value, size) = read(row, column, *boolean)?;
+        let mut spend = |size| {
             budget.bytes = budget.bytes.checked_sub(size).ok_or_else(|| {
                 Fault::Ours(Error::TooLarge("the results have too many bytes".to_owned()))
             })?;
+            Ok::<_, Fault>(())
+        };
+        spend(ROW)?;
+        let mut values = Vec::with_capacity(width);
+        for (column, boolean) in boolean.iter().enumerate() {
+            let (value, size) = read(row, column, *boolean)?;
+            spend(size)?;
             values.push(value);
         }
         into.rows.push(values);

@@ -24,6 +24,13 @@ use super::code::SqlError;
 /// VM instructions between two looks at the clock: some 20 µs.
 const PROGRESS_STEPS: c_int = 2_000;
 
+/// Bytes of one value or row, within a statement too: twice what a call may bring in.
+const VALUE_MAX: c_int = 128 << 20;
+
+/// Memory of the engine in the whole process: page caches, and what statements sort and gather, which
+/// is bounded by nothing else than their time. Over it a statement fails, not the process.
+const HEAP_MAX: i64 = 512 << 20;
+
 /// A parameter as the engine takes it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bind<'a> {
@@ -97,6 +104,8 @@ impl<'h> Raw<'h> {
                 check(p, ffi::sqlite3_db_config(p, option, on as c_int, ptr::null_mut::<c_int>()))?;
             }
             ffi::sqlite3_limit(p, ffi::SQLITE_LIMIT_ATTACHED, 0);
+            ffi::sqlite3_limit(p, ffi::SQLITE_LIMIT_LENGTH, VALUE_MAX);
+            ffi::sqlite3_hard_heap_limit64(HEAP_MAX);
             check(p, ffi::sqlite3_set_authorizer(p, Some(authorize), user))?;
             ffi::sqlite3_progress_handler(p, PROGRESS_STEPS, Some(progress), user);
         }

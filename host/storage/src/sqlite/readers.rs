@@ -1,6 +1,7 @@
 //! The pool of reading connections: a thread each, opened when first needed.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -128,7 +129,9 @@ fn serve(inner: &Inner) {
                         raw.refresh()?;
                         generation = current;
                     }
-                    job(Ok(&mut raw));
+                    // Caught, because a thread that is gone would leave its place in the pool empty.
+                    catch_unwind(AssertUnwindSafe(|| job(Ok(&mut raw))))
+                        .map_err(|_| Error::Unavailable("a panic".to_owned()))?;
                     next = inner.next();
                 }
                 Ok(())

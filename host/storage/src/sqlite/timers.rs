@@ -54,14 +54,30 @@ pub(super) fn finish(writer: &mut Writer<'_>, timer: &Timer) -> Result<(), Error
     Ok(())
 }
 
-/// Timers due.
-pub(super) fn due(raw: &mut Raw<'_>, now_ms: u64, limit: u32) -> Result<Vec<Timer>, Error> {
+/// Moves a timer that failed to a later time, unless it was set anew.
+pub(super) fn postpone(writer: &mut Writer<'_>, timer: &Timer, due_ms: u64) -> Result<(), Error> {
+    writer.host(
+        "UPDATE tessera_timers SET due_ms = ?4 WHERE plugin = ?1 AND name = ?2 AND generation = ?3",
+        &[Bind::Text(&timer.plugin), Bind::Text(&timer.name), int(timer.generation), int(due_ms)],
+        |_| {},
+    )?;
+    Ok(())
+}
+
+/// Timers due, at most `each` of one plug-in.
+pub(super) fn due(
+    raw: &mut Raw<'_>,
+    now_ms: u64,
+    limit: u32,
+    each: u32,
+) -> Result<Vec<Timer>, Error> {
     let mut found = Vec::new();
     read(
         raw,
-        "SELECT plugin, name, due_ms, payload, generation FROM tessera_timers \
-         WHERE due_ms <= ?1 ORDER BY due_ms, generation LIMIT ?2",
-        &[int(now_ms), Bind::Integer(i64::from(limit))],
+        "SELECT plugin, name, due_ms, payload, generation FROM (SELECT plugin, name, due_ms, payload, \
+         generation, row_number() OVER (PARTITION BY plugin ORDER BY due_ms, generation) AS nth \
+         FROM tessera_timers WHERE due_ms <= ?1) WHERE nth <= ?3 ORDER BY due_ms, generation LIMIT ?2",
+        &[int(now_ms), Bind::Integer(i64::from(limit)), Bind::Integer(i64::from(each))],
         |row| {
             found.push(Timer {
                 plugin: row.text(0),
@@ -81,5 +97,17 @@ pub(super) fn next(raw: &mut Raw<'_>) -> Result<Option<u64>, Error> {
     read(raw, "SELECT due_ms FROM tessera_timers ORDER BY due_ms LIMIT 1", &[], |row| {
         next = Some(uint(row.int(0)));
     })?;
+    Ok(next)
+}
+
+/// When the first timer is due that is not due yet.
+pub(super) fn after(raw: &mut Raw<'_>, now_ms: u64) -> Result<Option<u64>, Error> {
+    let mut next = None;
+    read(
+        raw,
+        "SELECT due_ms FROM tessera_timers WHERE due_ms > ?1 ORDER BY due_ms LIMIT 1",
+        &[int(now_ms)],
+        |row| next = Some(uint(row.int(0))),
+    )?;
     Ok(next)
 }

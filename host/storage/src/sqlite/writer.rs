@@ -1,6 +1,7 @@
 //! The one writer of a database: groups waiting work into durable transactions.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -39,6 +40,8 @@ pub(super) enum Work {
     Member(Box<dyn Member>),
     /// Runs outside of any transaction, alone.
     Alone(Box<dyn FnOnce(&mut Writer<'_>) + Send>),
+    /// Ends the writer; what was queued before is done.
+    Close,
 }
 
 /// The writer's state on its thread.
@@ -49,8 +52,9 @@ pub(super) struct Writer<'h> {
     stored: Counters,
     /// Consumers per topic; `None`: to be read again.
     consumers: Option<HashMap<String, Vec<String>>>,
-    /// Rows in the outbox.
+    /// Rows in the outbox, and how many there were at the last COMMIT.
     pub(super) outbox: u64,
+    outbox_stored: u64,
     /// Topics where a consumer moved in this transaction.
     pub(super) moved: HashSet<String>,
     /// Topics that got messages in this transaction.
@@ -85,6 +89,7 @@ impl<'h> Writer<'h> {
             stored: zero,
             consumers: None,
             outbox: 0,
+            outbox_stored: 0,
             moved: HashSet::new(),
             emitted: HashSet::new(),
             synchronous: true,
@@ -100,6 +105,7 @@ impl<'h> Writer<'h> {
         this.counters = counters;
         this.stored = counters;
         this.outbox = this.count("SELECT count(*) FROM tessera_outbox", &[])?;
+        this.outbox_stored = this.outbox;
         this.shared.horizon.store(counters.position, Ordering::Release);
         this.load_catalog()?;
         Ok(this)
@@ -167,6 +173,7 @@ impl<'h> Writer<'h> {
             tracing::error!(%error, "cannot roll back");
         }
         self.counters = self.stored;
+        self.outbox = self.outbox_stored;
         self.moved.clear();
         self.emitted.clear();
         self.forget_consumers();
@@ -186,6 +193,7 @@ impl<'h> Writer<'h> {
         match result {
             Ok(()) => {
                 self.outbox = self.outbox.saturating_sub(gone);
+                self.outbox_stored = self.outbox;
                 self.stored = self.counters;
                 self.moved.clear();
                 Ok(())
@@ -238,7 +246,6 @@ impl<'h> Writer<'h> {
         let mut fallen: HashMap<usize, Error> = HashMap::new();
         'again: loop {
             self.begin()?;
-            let outbox = self.outbox;
             let savepoints = members.len() - fallen.len() > 1;
             let mut outcomes = Vec::with_capacity(members.len());
             for (i, member) in members.iter_mut().enumerate() {
@@ -258,7 +265,6 @@ impl<'h> Writer<'h> {
                     self.forget_consumers();
                     if !self.raw.in_transaction() || !savepoints {
                         self.rollback();
-                        self.outbox = outbox;
                         fallen.insert(i, error.clone());
                         if fallen.len() == members.len() {
                             return Ok(fallen_outcomes(members.len(), &fallen));
@@ -272,13 +278,7 @@ impl<'h> Writer<'h> {
                 }
                 outcomes.push(outcome);
             }
-            return match self.commit() {
-                Ok(()) => Ok(outcomes),
-                Err(error) => {
-                    self.outbox = outbox;
-                    Err(error)
-                }
-            };
+            return self.commit().map(|()| outcomes);
         }
     }
 
@@ -291,14 +291,21 @@ impl<'h> Writer<'h> {
         let outcomes = match result {
             Ok(outcomes) => {
                 self.shared.horizon.store(self.counters.position, Ordering::Release);
-                for (member, outcome) in members.iter().zip(&outcomes) {
-                    if outcome.is_ok() {
-                        member.wake(&self.shared);
+                let topics: Vec<String> = self.emitted.drain().collect();
+                let shared = &self.shared;
+                // It is on disk: whatever a listener does, the committers are told so.
+                let told = catch_unwind(AssertUnwindSafe(|| {
+                    for (member, outcome) in members.iter().zip(&outcomes) {
+                        if outcome.is_ok() {
+                            member.wake(shared);
+                        }
                     }
-                }
-                if !self.emitted.is_empty() {
-                    let topics: Vec<String> = self.emitted.drain().collect();
-                    self.shared.wake.emitted(&topics);
+                    if !topics.is_empty() {
+                        shared.wake.emitted(&topics);
+                    }
+                }));
+                if told.is_err() {
+                    tracing::error!("a listener of commits panicked");
                 }
                 outcomes
             }
@@ -314,7 +321,7 @@ impl<'h> Writer<'h> {
     }
 
     /// Serves the queue until all senders are gone.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Work>, group: usize) {
+    pub(super) fn run(mut self, queue: &mut mpsc::Receiver<Work>, group: usize) {
         let mut held = None;
         loop {
             let first = match held.take() {
@@ -334,12 +341,16 @@ impl<'h> Writer<'h> {
                     continue;
                 }
                 Work::Member(member) => vec![member],
+                Work::Close => {
+                    queue.close();
+                    return;
+                }
             };
             while members.len() < group.max(1) {
                 match queue.try_recv() {
                     Ok(Work::Member(member)) => members.push(member),
-                    Ok(alone) => {
-                        held = Some(alone);
+                    Ok(other) => {
+                        held = Some(other);
                         break;
                     }
                     Err(_) => break,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tessera_storage::{Batch, DatabaseConfig, Durability, Error, Statement, Value};
+use tessera_storage::{Batch, Database, DatabaseConfig, Durability, Error, Statement, Value};
 
 use crate::support::{Fixture, count, event, query, statement, text};
 
@@ -272,4 +272,45 @@ async fn locks_exclude_and_are_released_on_drop() {
     other.expect("keys are the plug-in's own");
     drop(guard);
     two.lock(vec!["a".into(), "b".into()], Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_database_is_closed_for_all_who_hold_it() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    rooms.commit(event("$0", "!r")).await.unwrap();
+    let (a, ()) = tokio::join!(rooms.commit(event("$a", "!r")), f.db.clone().close());
+    a.unwrap();
+    assert!(matches!(rooms.commit(event("$b", "!r")).await, Err(Error::Unavailable(_))));
+    assert!(matches!(rooms.snapshot(vec![]).await, Err(Error::Unavailable(_))));
+    let wal = f.path().with_extension("sqlite-wal");
+    assert!(!wal.exists(), "the log was taken in");
+    Database::open(&f.path(), DatabaseConfig::default(), f.wake.clone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn positions_that_a_crash_of_the_machine_may_have_taken_are_not_given_out_again() {
+    let f = Fixture::new().await;
+    let path = f.path();
+    let relaxed = Batch { durability: tessera_storage::Durability::Relaxed, ..event("$a", "!r") };
+    f.rooms().commit(relaxed).await.unwrap();
+    for (boot, least) in [(None, 2), (Some("another"), 1 << 20)] {
+        f.db.clone().close().await;
+        if let Some(boot) = boot {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            let sql = "UPDATE tessera_meta SET value = ?1 WHERE key = 'boot'";
+            let done = sqlx::query(sql).bind(boot).execute(&mut connection).await.unwrap();
+            assert_eq!(done.rows_affected(), 1);
+            sqlx::Connection::close(connection).await.unwrap();
+        }
+        let db = Database::open(&path, DatabaseConfig::default(), f.wake.clone()).await.unwrap();
+        let grant = tessera_storage::SessionGrant { plugin: "rooms".into(), ..Default::default() };
+        let id = format!("${least}");
+        let committed = db.session(grant).commit(event(&id, "!r")).await.unwrap();
+        assert!(committed.first_position >= least, "{committed:?}");
+        assert!(committed.first_position < least + 10, "{committed:?}");
+        assert!(db.horizon() >= least);
+        db.close().await;
+    }
 }

@@ -46,3 +46,21 @@ async fn timers_have_a_cap() {
     f.db.timer_set("sync", "c", 1, "").await.unwrap();
     assert_eq!(f.db.timers_due(1, 10).await.unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn no_plugin_hides_the_timers_of_others() {
+    let f = Fixture::new().await;
+    for name in ["a", "b", "c"] {
+        f.db.timer_set("rooms", name, 1, "").await.unwrap();
+    }
+    f.db.timer_set("sync", "d", 5, "").await.unwrap();
+    let due = f.db.timers_due_fairly(9, 3, 2).await.unwrap();
+    let names: Vec<_> = due.iter().map(|timer| timer.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "d"]);
+    f.db.timer_postpone(&due[0], 700).await.unwrap();
+    assert_eq!(f.db.timers_due_fairly(9, 1, 1).await.unwrap()[0].name, "b");
+    assert_eq!(f.db.timer_after(9).await.unwrap(), Some(700));
+    f.db.timer_set("rooms", "b", 3, "anew").await.unwrap();
+    f.db.timer_postpone(&due[1], 800).await.unwrap();
+    assert_eq!(f.db.timers_due(9, 9).await.unwrap().len(), 3, "one set anew is not postponed");
+}
