@@ -3,7 +3,7 @@
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 //!
 //! Storage calls: one for the rooms to watch (where the client may have to wait), one snapshot of all that is new, and one
-//! more where that asks for state, members or what redactions, edits and threads add. Woken: without the first.
+//! more where that asks for state, members or what redactions, edits and threads add. Woken: a small one first, then the snapshot.
 
 mod ask;
 mod draft;
@@ -69,6 +69,14 @@ pub fn resume(parked: &Parked) -> Result {
     let held = ask.held_until_ms.is_some();
     let over = clock::now_ms() >= ask.deadline_ms || (parked.timed_out && !held);
     let may_hold = !parked.timed_out;
+    if may_hold && !held {
+        // What woke is most often an event that push has not counted yet: find that out cheaply, and look once.
+        let progress = bus::watch(&[read::PROGRESS_TOPIC.to_owned()]);
+        let now = clock::now_ms();
+        if let Some(until) = read::peek(&ask, now)? {
+            return Ask { held_until_ms: Some(until), ..ask }.park(progress, until - now);
+        }
+    }
     let known = if Path::needs_gap(&ask) { None } else { read::known_filter(&ask)? };
     if let Some(filter) = known {
         match look(&ask, &filter, None, may_hold)? {

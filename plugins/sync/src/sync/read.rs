@@ -206,6 +206,31 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
     })
 }
 
+/// Rooms past which finding the newest event costs more than the look that it may spare.
+const PEEK_ROOMS: usize = 64;
+
+/// Until when a woken answer should wait for push, found without looking at what is new: one small storage call, or none. `None`
+/// where there is nothing to wait for, or only a look tells.
+pub(super) fn peek(ask: &Ask, now_ms: u64) -> Result<Option<u64>, Error> {
+    let wait = push_wait_ms();
+    let Some(since) = ask.since.filter(|_| wait > 0 && ask.rooms <= PEEK_ROOMS) else {
+        return Ok(None);
+    };
+    let found = storage::query(
+        "SELECT (SELECT position FROM push_v1_progress), MAX(e.position) \
+         FROM rooms_v1_memberships m JOIN rooms_v1_events e ON e.room_id = m.room_id \
+         WHERE m.user_id = $1 AND m.membership = 'join' AND e.position > $2 AND e.sender <> $1",
+        params![&ask.user, since],
+    )?;
+    let (progress, newest) = found.first::<(Option<i64>, Option<i64>)>()?.unwrap_or_default();
+    let behind = matches!((progress, newest), (Some(progress), Some(newest)) if newest > progress);
+    Ok(behind.then(|| now_ms.saturating_add(wait)))
+}
+
+fn push_wait_ms() -> u64 {
+    config::get::<Config>().unwrap_or_default().push_wait_ms
+}
+
 impl News {
     /// Until when an answer should wait for the unread counts of its newest event: only where others' events are newer than
     /// what push has seen, and never longer than configured.
@@ -216,8 +241,7 @@ impl News {
         if newest <= self.push_progress {
             return None;
         }
-        let wait = config::get::<Config>().unwrap_or_default().push_wait_ms;
-        let until = ask.held_until_ms.unwrap_or_else(|| now_ms.saturating_add(wait));
+        let until = ask.held_until_ms.unwrap_or_else(|| now_ms.saturating_add(push_wait_ms()));
         (until > now_ms).then_some(until)
     }
 }
