@@ -55,3 +55,19 @@ fn below(workspace: &Workspace, folders: &[&str]) -> Result<Vec<Plugin>> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixtures_are_no_plug_ins_of_a_server() {
+        let workspace = Workspace::load().unwrap();
+        let names = |found: Vec<Plugin>| found.into_iter().map(|plugin| plugin.name);
+        let plugins: Vec<String> = names(find(&workspace).unwrap()).collect();
+        let fixtures: Vec<String> = names(fixtures(&workspace).unwrap()).collect();
+        assert!(fixtures.iter().any(|name| name == "bench-provider"), "{fixtures:?}");
+        assert!(plugins.iter().any(|name| name == "keyword-policy"), "{plugins:?}");
+        assert!(!plugins.iter().any(|name| fixtures.contains(name)), "{plugins:?}");
+    }
+}

@@ -18,7 +18,7 @@ pub(crate) async fn run(fixtures: &Path, each: Duration) -> Result<Vec<Figure>> 
     let times = BATCH.to_string();
     let mut wasm = async || calls::fire(&house.tenant, PROVIDER, "decide", &times).await;
     let mut native =
-        async || tessera_bench_provider::decision::run(BATCH).map_err(anyhow::Error::msg);
+        async || tessera_bench_decision::decision::run(BATCH).map_err(anyhow::Error::msg);
     let (mut sandboxed, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     round(each / 4, BATCH, &mut wasm).await?;
     round(each / 4, BATCH, &mut native).await?;
