@@ -125,9 +125,14 @@ impl Edge {
         reason: WakeReason,
     ) -> Stepped {
         // A topic that ten thousand watch must not put ten thousand calls before everybody else's.
-        let Ok(_admitted) = self.resumes.acquire().await else {
+        let Ok(admitted) = self.resumes.acquire().await else {
             return Err(self.case(Case::Unavailable));
         };
+        if waiting.auth.as_ref().is_some_and(ParkedAuth::is_void) {
+            // Logged out while it waited for its turn.
+            drop(admitted);
+            return self.ask_again(context, waiting).await;
+        }
         let Waiting { target, state, auth, watch, _room, _held, .. } = *waiting;
         drop((watch, _held, _room));
         let label = if reason == WakeReason::Woken { "woken" } else { "timeout" };

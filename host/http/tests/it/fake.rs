@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -28,6 +28,8 @@ pub(crate) struct Fake {
     pub(crate) blob: Mutex<String>,
     /// `gate` waits for a permit.
     pub(crate) gate: Semaphore,
+    /// `resume` waits for a permit of `gate`, too.
+    pub(crate) hold_resumes: AtomicBool,
     /// Told when a call has begun.
     pub(crate) begun: Notify,
     /// What `resume` adds to its answer.
@@ -56,6 +58,7 @@ impl Fake {
             after_look: Mutex::new(None),
             blob: Mutex::new(String::new()),
             gate: Semaphore::new(0),
+            hold_resumes: AtomicBool::new(false),
             begun: Notify::new(),
             name: "first",
         }
@@ -212,6 +215,9 @@ impl Dispatch for Fake {
                 let again = self.park("more", 60_000, b"2".to_vec());
                 self.begun.notify_one();
                 return Ok(again);
+            }
+            if self.hold_resumes.load(Ordering::SeqCst) {
+                self.gate.acquire().await.unwrap().forget();
             }
             let state = String::from_utf8(state).unwrap();
             Ok(text(200, format!("{} {state} {reason:?} {user}", self.name)))

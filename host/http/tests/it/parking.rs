@@ -132,3 +132,30 @@ async fn a_crowd_that_one_topic_wakes_is_answered_in_full() {
         assert_eq!(client.reply(false).await.text(), "first 2 WakeReason::Woken alice");
     }
 }
+
+#[tokio::test]
+async fn who_logs_out_while_waiting_for_a_turn_gets_no_news() {
+    let house = House::with(|http| http.max_resumes = 1.try_into().unwrap(), |_| {}).await;
+    let mut first = parked(&house, "GET /park\nauthorization: Bearer other").await;
+    let mut second = parked(&house, PARK).await;
+    house.bus.notify(TENANT, &["news"]);
+    house
+        .until("both parked again", |house| {
+            house.figure("tessera_http_resumed_total") == 2.0
+                && house.figure("tessera_http_parked") == 2.0
+        })
+        .await;
+    house.fake.hold_resumes.store(true, std::sync::atomic::Ordering::SeqCst);
+    house.bus.notify(TENANT, &["more"]);
+    // One has the only turn; the other has left its place and waits for it.
+    house.until("resuming", |house| house.figure("tessera_http_resumed_total") == 3.0).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    house.fake.log_out("token");
+    house.fake.log_out("other");
+    house.fake.gate.add_permits(2);
+    let mut statuses = [first.reply(false).await.status, second.reply(false).await.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 401], "only who had its turn before is answered");
+}
