@@ -28,6 +28,7 @@ pub(crate) async fn send(
         .map_err(|_| FetchError::Invalid(format!("`{}` is no method", request.method)))?;
     let mut url = url(&request.url)?;
     granted(&url, grants)?;
+    detour_granted(&url, request.connect_to.as_deref(), request.server_name.as_deref(), grants)?;
     let mut headers = headers(request.headers)?;
     let place =
         place(fetch, &mut url, &mut headers, request.connect_to, request.server_name).await?;
@@ -71,6 +72,31 @@ fn granted(url: &Url, grants: &FetchGrants) -> Result<(), FetchError> {
         return Ok(());
     }
     Err(FetchError::Refused(format!("{scheme}://{host} is not granted ([grants] fetch)")))
+}
+
+/// A detour must not lead past the grants: what proves who answers is the certificate, so another name in it needs a
+/// grant of its own; and without TLS nothing proves it, so another place does.
+fn detour_granted(
+    url: &Url,
+    connect_to: Option<&str>,
+    server_name: Option<&str>,
+    grants: &FetchGrants,
+) -> Result<(), FetchError> {
+    let scheme = url.scheme();
+    let default = url.port_or_known_default().unwrap_or(443);
+    let place = connect_to.map(|text| split(text, default)).transpose()?;
+    let port = place.as_ref().map_or(default, |(_, port)| *port);
+    let other = match (scheme, place) {
+        ("https", _) => server_name.map(str::to_owned),
+        (_, place) => place.map(|(host, _)| host),
+    };
+    let Some(host) = other.filter(|host| Some(host.as_str()) != url.host_str()) else {
+        return Ok(());
+    };
+    if grants.origins.iter().any(|origin| origin.matches(scheme, &host, Some(port))) {
+        return Ok(());
+    }
+    Err(FetchError::Refused(format!("{scheme}://{host}:{port} is not granted ([grants] fetch)")))
 }
 
 fn headers(list: Vec<(String, String)>) -> Result<HeaderMap, FetchError> {

@@ -163,6 +163,31 @@ async fn a_request_may_connect_elsewhere_and_keeps_its_host() {
 }
 
 #[tokio::test]
+async fn a_detour_does_not_lead_past_the_grants() {
+    let grants = ["https://granted.example", "http://granted.example"];
+    let world = world("allow = ['127.0.0.0/8']", &grants);
+    let ask = |url: &str, name: Option<&str>| {
+        let mut request = get(url);
+        request.connect_to = Some("127.0.0.1:1".to_owned());
+        request.server_name = name.map(str::to_owned);
+        world.send(request)
+    };
+    for (url, name) in [
+        ("https://granted.example/", Some("other.example")),
+        ("http://granted.example/", None),
+        ("http://granted.example/", Some("granted.example")),
+    ] {
+        let error = ask(url, name).await.unwrap_err();
+        assert!(matches!(&error, FetchError::Refused(text) if text.contains("granted")), "{error}");
+    }
+    // The certificate says who it is, wherever it stands.
+    for name in [None, Some("granted.example")] {
+        let error = ask("https://granted.example/", name).await.unwrap_err();
+        assert!(matches!(error, FetchError::Unreachable(_)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let answer =
         b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n";
