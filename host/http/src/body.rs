@@ -8,10 +8,16 @@ use bytes::Bytes;
 use futures::Stream;
 use http_body::{Frame, SizeHint};
 
+use crate::patience::Busy;
+
 type Chunks = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// A response's body: nothing, bytes in memory, or a stream of blobs.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Dropped with the body: the connection then waits for its next request.
+    _busy: Option<Busy>,
+}
 
 enum Kind {
     Empty,
@@ -23,13 +29,13 @@ enum Kind {
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
-        Self(Kind::Empty)
+        Self::of(Kind::Empty)
     }
 
     /// These bytes.
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Self::empty() } else { Self(Kind::Bytes(bytes)) }
+        if bytes.is_empty() { Self::empty() } else { Self::of(Kind::Bytes(bytes)) }
     }
 
     /// A stream of as many bytes as told.
@@ -37,12 +43,21 @@ impl Body {
         chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         length: Option<u64>,
     ) -> Self {
-        Self(Kind::Stream(Box::pin(chunks), length))
+        Self::of(Kind::Stream(Box::pin(chunks), length))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, _busy: None }
+    }
+
+    /// The body of an answer on a connection that takes one at a time.
+    pub(crate) fn during(self, busy: Busy) -> Self {
+        Self { kind: self.kind, _busy: Some(busy) }
     }
 
     /// The length in bytes, if it is known.
     pub(crate) fn length(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.kind {
             Kind::Empty => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::Stream(_, length) => *length,
@@ -58,7 +73,7 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let kind = &mut self.get_mut().0;
+        let kind = &mut self.get_mut().kind;
         match std::mem::replace(kind, Kind::Empty) {
             Kind::Empty => Poll::Ready(None),
             Kind::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -79,7 +94,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Kind::Empty)
+        matches!(self.kind, Kind::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {

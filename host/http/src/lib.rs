@@ -14,6 +14,7 @@ mod fetch;
 mod incoming;
 mod metrics;
 mod outgoing;
+mod patience;
 mod percent;
 mod range;
 mod rates;

@@ -21,12 +21,17 @@ use tokio_util::task::TaskTracker;
 use crate::body::Body;
 use crate::edge::Edge;
 use crate::metrics::Held;
+use crate::patience::{Patient, Turn};
 
 /// The largest head of a request, 431 beyond; and as far as hyper reads ahead.
 const HEAD: usize = 64 * 1024;
 
 /// Requests at once on one HTTP/2 connection; each is counted by the edge as well.
 const STREAMS: u32 = 128;
+
+/// How long an HTTP/1 connection may rest between two requests: longer than clients and proxies keep theirs, so
+/// that none sends into a connection that is just being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// An HTTP/2 connection that answers no ping for twice this time is closed.
 const PING: Duration = Duration::from_secs(30);
@@ -172,12 +177,21 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
     let peer = peer.to_canonical();
+    let stall = edge.settings.body_timeout.get();
+    let turn = Turn::default();
+    let serving_turn = (!http2).then(|| turn.clone());
     let service = service_fn(move |request: Request<Incoming>| -> Responding {
         let edge = Arc::clone(&edge);
+        let busy = serving_turn.as_ref().map(Turn::begin);
         // Boxed twice over: the connection keeps a pointer only, and gives the room back between requests.
-        Box::pin(async move { Ok(edge.respond(request, peer).await) })
+        Box::pin(async move {
+            let response = edge.respond(request, peer).await;
+            Ok(match busy {
+                Some(busy) => response.map(|body| body.during(busy)),
+                None => response,
+            })
+        })
     });
-    let io = TokioIo::new(stream);
     let ended = if http2 {
         let serving = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -185,7 +199,7 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
             .max_header_list_size(HEAD as u32)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
-            .serve_connection(io, service);
+            .serve_connection(TokioIo::new(stream), service);
         // On the heap by itself: an HTTP/1 connection must not have the size of an HTTP/2 one.
         let mut serving = Box::pin(serving);
         tokio::select! {
@@ -196,9 +210,11 @@ async fn connection(edge: Arc<Edge>, stream: TcpStream, peer: IpAddr) {
             }
         }
     } else {
+        let io = TokioIo::new(Patient::new(stream, turn, head_time, stall));
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(head_time)
+            // From the end of an answer to the end of the next head; `Patient` times the head by itself.
+            .header_read_timeout(KEEP_ALIVE.saturating_add(head_time))
             .max_header_size(HEAD)
             .max_buf_size(HEAD)
             .serve_connection(io, service);

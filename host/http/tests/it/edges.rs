@@ -89,6 +89,39 @@ async fn a_head_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_may_rest_between_requests_but_not_within_a_head() {
+    let house = House::with(|http| http.head_timeout = "50ms".parse().unwrap(), |_| {}).await;
+    let mut client = house.connect().await;
+    for _ in 0..2 {
+        client.send("GET /rooms/a", "").await;
+        assert_eq!(client.reply(false).await.status, 200);
+        // Time passes.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    // A body and a long wait have times of their own.
+    client.raw("POST /rooms/a HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\na").await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    client.raw("b").await;
+    assert_eq!(client.reply(false).await.json()["body"], "ab");
+    client.send("GET /park?ms=150\nauthorization: Bearer token", "").await;
+    assert_eq!(client.reply(false).await.text(), "first 1 WakeReason::Timeout alice");
+    let begun = std::time::Instant::now();
+    client.raw("GET /rooms/a HTTP/1.1\r\nx: ").await;
+    assert!(client.closed().await);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let house = House::with(|http| http.body_timeout = "100ms".parse().unwrap(), |_| {}).await;
+    let id = house.blobs.put(bytes::Bytes::from(vec![7; 64 << 20])).await.unwrap();
+    *house.fake.blob.lock().unwrap() = id.to_string();
+    let mut client = house.connect().await;
+    client.send("GET /blob", "").await;
+    house.until("let go", |house| house.figure("tessera_http_connections") == 0.0).await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_431() {
     let house = House::open().await;
     let reply = house.ask(&format!("GET /rooms/a\nx-large: {}", "x".repeat(100_000))).await;
