@@ -20,6 +20,9 @@ const LOCK_WAIT: Duration = Duration::from_millis(500);
 /// Bytes per page, fixed when the file is made.
 const PAGE: u64 = 4096;
 
+/// Bytes of the file that readers map; address space, not memory. What lies beyond is read.
+const MAPPED: u64 = 1 << 30;
+
 /// Takes the file's lock: the writer keeps counters in memory, so there is one process per file.
 pub(super) fn take_lock(path: &Path) -> Result<File, OpenError> {
     let io = |source| OpenError::Io { path: path.display().to_string(), source };
@@ -64,7 +67,9 @@ pub(super) fn reader(
     path: &Path,
     config: &DatabaseConfig,
 ) -> Result<SqliteConnection, sqlx::Error> {
-    block_on(options(path, config).read_only(true).pragma("query_only", "on").connect())
+    // Each commit voids the reader's page cache: mapped, pages are at hand again without a copy.
+    let options = options(path, config).pragma("mmap_size", MAPPED.to_string());
+    block_on(options.read_only(true).pragma("query_only", "on").connect())
 }
 
 /// The writer's connection; makes or checks the host's schema.

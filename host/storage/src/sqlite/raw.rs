@@ -100,6 +100,9 @@ impl<'h> Raw<'h> {
                 (ffi::SQLITE_DBCONFIG_DQS_DML, 0),
                 (ffi::SQLITE_DBCONFIG_DQS_DDL, 0),
                 (ffi::SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+                // Without it the planner looks at what `LIMIT $n` is bound to, and every binding of such
+                // a parameter makes the engine prepare the statement anew: most of the time of a short query.
+                (ffi::SQLITE_DBCONFIG_ENABLE_QPSG, 1),
             ] {
                 check(p, ffi::sqlite3_db_config(p, option, on as c_int, ptr::null_mut::<c_int>()))?;
             }
@@ -428,4 +431,28 @@ unsafe extern "C" fn progress(user: *mut c_void) -> c_int {
     // SAFETY: as in `authorize`.
     let hooks = unsafe { &*user.cast::<Hooks>() };
     c_int::from(hooks.deadline.get().is_some_and(|deadline| Instant::now() >= deadline))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bound_limit_does_not_prepare_the_statement_anew() {
+        let mut connection = sqlx::SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut handle = connection.lock_handle().await.unwrap();
+        let mut raw = Raw::new(&mut handle, 10).unwrap();
+        let sql = "SELECT name FROM sqlite_schema ORDER BY name LIMIT ?1";
+        let stmt = raw.prepare(Key::Host(sql), sql).unwrap();
+        for limit in [5, 5, 7] {
+            stmt.run::<SqlError>(&[Bind::Integer(limit)], |_| Ok(())).unwrap();
+        }
+        // SAFETY: the statement is alive and ours.
+        let anew = unsafe {
+            ffi::sqlite3_stmt_status(stmt.stmt.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0)
+        };
+        assert_eq!(anew, 0);
+    }
 }
