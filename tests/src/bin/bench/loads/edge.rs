@@ -17,6 +17,8 @@ use crate::{
 const CONNECTIONS: usize = 16;
 /// Requests at most.
 const MOST: usize = 200_000;
+/// Rounds of each side.
+const ROUNDS: u32 = 5;
 
 pub(crate) async fn run(target: &Target, options: &Options) -> Result<Vec<Figure>> {
     let url = format!("{}{}", target.base, options.noop_path);
@@ -31,10 +33,18 @@ pub(crate) async fn run(target: &Target, options: &Options) -> Result<Vec<Figure
     // A look at each first, so that neither pays for connecting and warming up.
     ours.ask(CONNECTIONS, Duration::from_secs(1)).await?;
     theirs.ask(CONNECTIONS, Duration::from_secs(1)).await?;
-    let half = options.patience() / 4;
-    let (plugin, native) =
-        (ours.ask(CONNECTIONS, half).await?, theirs.ask(CONNECTIONS, half).await?);
-    let (plugin_alone, native_alone) = (ours.ask(1, half).await?, theirs.ask(1, half).await?);
+    // The sides take turns and the middle of the rounds counts: what else the machine does hits both alike.
+    let round = options.patience() / (4 * ROUNDS);
+    let (mut plugin, mut native, mut plugin_alone, mut native_alone) =
+        (vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        plugin.push(ours.ask(CONNECTIONS, round).await?);
+        native.push(theirs.ask(CONNECTIONS, round).await?);
+        plugin_alone.push(ours.ask(1, round).await?);
+        native_alone.push(theirs.ask(1, round).await?);
+    }
+    let (plugin, native) = (Rate::middle(plugin), Rate::middle(native));
+    let (plugin_alone, native_alone) = (Rate::middle(plugin_alone), Rate::middle(native_alone));
     let mut figures = vec![
         figure("edge: requests through a plug-in", plugin.rate, "/s"),
         figure("edge: requests to a native handler", native.rate, "/s"),
@@ -57,6 +67,21 @@ struct Rate {
     rate: f64,
     p50_ms: f64,
     cpu_ms: Option<f64>,
+}
+
+impl Rate {
+    /// The median of each value over the rounds.
+    fn middle(rounds: Vec<Self>) -> Self {
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        Self {
+            rate: median(rounds.iter().map(|r| r.rate).collect()).unwrap_or(0.0),
+            p50_ms: median(rounds.iter().map(|r| r.p50_ms).collect()).unwrap_or(0.0),
+            cpu_ms: median(rounds.iter().filter_map(|r| r.cpu_ms).collect()),
+        }
+    }
 }
 
 impl Side<'_> {

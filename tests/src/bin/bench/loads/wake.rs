@@ -1,7 +1,10 @@
 //! Idle long polls and what wakes them.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -44,6 +47,7 @@ pub(crate) async fn tens(target: &mut Target, options: &Options) -> Result<Vec<F
     let mut parked = Parked::park(target, &rooms).await?;
     let mut figures = Vec::new();
     figures.extend(parked.memory_kib.map(|kib| figure("wake: memory per idle sync", kib, "KiB")));
+    let answered_before = parked.answers.load(Ordering::Relaxed);
     let window = Window::open(target.pid)?;
     let mut latencies = Vec::new();
     let started = Instant::now();
@@ -57,11 +61,14 @@ pub(crate) async fn tens(target: &mut Target, options: &Options) -> Result<Vec<F
     }
     let spent = window.close()?;
     let wakes = latencies.len();
+    let answers = parked.answers.load(Ordering::Relaxed).saturating_sub(answered_before);
     figures.extend([
         figure("wake: p50", millis(percentile(&mut latencies, 0.5)), "ms"),
         figure("wake: p99", millis(percentile(&mut latencies, 0.99)), "ms"),
     ]);
     figures.extend(spent.cpu_ms_each(wakes).map(|ms| figure("wake: CPU per wake", ms, "ms")));
+    // More than 1: polls were answered again for something else, such as counts that came late.
+    figures.push(figure("wake: answers for each wake", as_f64(answers) / as_f64(wakes.max(1)), ""));
     figures.push(figure("wake: messages", spent.rate(messages), "/s"));
     Ok(figures)
 }
@@ -91,6 +98,8 @@ pub(crate) async fn one_room(target: &mut Target, options: &Options) -> Result<V
 struct Parked {
     woken: mpsc::Receiver<Woken>,
     memory_kib: Option<f64>,
+    /// Polls that were answered, with or without a message.
+    answers: Arc<AtomicUsize>,
     /// Makes transaction ids that no other load of these users has.
     tag: u64,
     polls: JoinSet<Result<()>>,
@@ -125,15 +134,16 @@ impl Parked {
         let (sender, woken) = mpsc::channel(count.max(1));
         let tokens = tokens.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
         let mut polls = JoinSet::new();
+        let answers = Arc::new(AtomicUsize::new(0));
         for ((member, room), token) in members.iter().cloned().zip(tokens) {
-            polls.spawn(poll(member, room, token, sender.clone()));
+            polls.spawn(poll(member, room, token, sender.clone(), answers.clone()));
         }
         tokio::time::sleep(SETTLE).await;
         let memory_kib = target
             .rss_kib()?
             .zip(before)
             .map(|(after, before)| (after - before) / as_f64(count.max(1)));
-        Ok(Self { woken, memory_kib, tag: Random::fresh_seed(), polls })
+        Ok(Self { woken, memory_kib, answers, tag: Random::fresh_seed(), polls })
     }
 
     /// Sends one message and waits for everyone in the room. Gives the time from the answer of the PUT to each.
@@ -163,10 +173,12 @@ async fn poll(
     room: String,
     mut token: String,
     woken: mpsc::Sender<Woken>,
+    answers: Arc<AtomicUsize>,
 ) -> Result<()> {
     loop {
         let answer = member.sync(Some(&token), Duration::from_secs(90), "").await?;
         let at = Instant::now();
+        answers.fetch_add(1, Ordering::Relaxed);
         token = api::string(&answer, "next_batch")?;
         // A join that was under way when the token was taken is no wake-up of this load.
         let messages = api::timeline(&answer, &room)
