@@ -46,3 +46,27 @@ async fn a_timer_that_fails_is_tried_again_and_does_not_stop_others() {
     assert_eq!(names, ["x"], "the one that fails stays");
     task.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_timers_that_fail_does_not_hide_those_of_others() {
+    let house = House::new().await;
+    let broken = TIMER.replace("(i32.const 1))", "(local.get 1))");
+    house.install(&[packed("clock", "", "timer", TIMER), packed("broken", "", "timer", &broken)]);
+    let names: Vec<String> = (0..600).map(|n| n.to_string()).collect();
+    let set = |name: &'_ String| {
+        let (database, name) = (house.database.clone(), name.clone());
+        async move { database.timer_set("broken", &name, 1, "").await.unwrap() }
+    };
+    futures::future::join_all(names.iter().map(set)).await;
+    // Of a plug-in that is not there any more: these fail, too.
+    house.database.timer_set("gone", "x", 1, "").await.unwrap();
+    house.database.timer_set("clock", "last", 2, "").await.unwrap();
+    let task = tokio::spawn(Arc::clone(&house.tenant).run_timers());
+    until(async || {
+        let left = house.database.timers_due(u64::MAX >> 1, 1_000).await.unwrap();
+        assert!(left.len() >= 601, "none that fails is lost");
+        left.iter().all(|timer| timer.plugin != "clock")
+    })
+    .await;
+    task.abort();
+}
