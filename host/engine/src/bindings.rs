@@ -27,8 +27,6 @@ wasmtime::component::bindgen!({
         "tessera:host/config": trappable,
         "tessera:host/crypto.tenant-name": trappable,
         "tessera:host/crypto.key": trappable,
-        "tessera:host/crypto.sign": trappable,
-        "tessera:host/crypto.verify": trappable,
         "tessera:host/storage.unlock": trappable,
         default: async | trappable,
     },

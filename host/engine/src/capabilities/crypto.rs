@@ -12,6 +12,16 @@ use tokio::sync::Semaphore;
 
 use crate::{bindings::tessera::host::crypto as wit, compile, state::State};
 
+/// Signatures made or checked at once where the caller runs: some half a millisecond. More go to threads for such work.
+const INLINE: usize = 8;
+/// The same in bytes of messages.
+const INLINE_BYTES: usize = 256 << 10;
+/// Signatures between two moments at which a call that nobody waits for ends.
+const CHUNK: usize = 128;
+/// What a stored hash may ask for where the configured cost is less: KiB, passes, lanes. Who writes the hash
+/// must not choose how much of the machine a check takes.
+const COST_MAX: (u32, u32, u32) = (256 << 10, 32, 32);
+
 /// What hashing a password costs (argon2id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordCost {
@@ -50,6 +60,8 @@ pub struct Crypto {
     public: String,
     argon2: Argon2<'static>,
     permits: Arc<Semaphore>,
+    /// Threads that sign and check signatures: passwords have their own.
+    signing: Arc<Semaphore>,
     /// Checked where a stored hash is malformed, so that the answer takes as long.
     decoy: String,
 }
@@ -80,7 +92,9 @@ impl Crypto {
             .to_string();
         let public = STANDARD_NO_PAD.encode(key.verifying_key().as_bytes());
         let permits = Arc::new(Semaphore::new(cost.at_once.max(1) as usize));
-        Ok(Self { key, key_id, public, argon2, permits, decoy })
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let signing = Arc::new(Semaphore::new(threads));
+        Ok(Self { key, key_id, public, argon2, permits, signing, decoy })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -95,6 +109,43 @@ impl Crypto {
         })
         .await?)
     }
+}
+
+/// Does `each` with all items, in order: here if they are few, else in chunks on threads for such work.
+async fn batched<T: Send + 'static, R: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    items: Vec<T>,
+    size: impl Fn(&T) -> usize,
+    each: impl Fn(&T) -> R + Clone + Send + 'static,
+) -> wasmtime::Result<Vec<R>> {
+    let bytes = items.iter().fold(0_usize, |sum, item| sum.saturating_add(size(item)));
+    if items.len() <= INLINE && bytes <= INLINE_BYTES {
+        return Ok(items.iter().map(each).collect());
+    }
+    let mut done = Vec::with_capacity(items.len());
+    let mut items = items.into_iter();
+    loop {
+        let chunk: Vec<T> = items.by_ref().take(CHUNK).collect();
+        if chunk.is_empty() {
+            return Ok(done);
+        }
+        let (permit, each) = (Arc::clone(permits).acquire_owned().await?, each.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            chunk.iter().map(each).collect::<Vec<R>>()
+        });
+        done.extend(work.await?);
+    }
+}
+
+/// Whether checking against this hash takes no more than it may.
+fn affordable(hash: &PasswordHash, configured: &Params) -> bool {
+    let (memory, passes, lanes) = COST_MAX;
+    Params::try_from(hash).is_ok_and(|asked| {
+        asked.m_cost() <= memory.max(configured.m_cost())
+            && asked.t_cost() <= passes.max(configured.t_cost())
+            && asked.p_cost() <= lanes.max(configured.p_cost())
+    })
 }
 
 fn load(path: &Path) -> io::Result<(String, SigningKey)> {
@@ -143,17 +194,21 @@ impl wit::Host for State {
         Ok(wit::SigningKey { id: crypto.key_id.clone(), public: crypto.public.clone() })
     }
 
-    fn sign(&mut self, messages: Vec<String>) -> wasmtime::Result<Vec<String>> {
+    async fn sign(&mut self, messages: Vec<String>) -> wasmtime::Result<Vec<String>> {
         self.enter()?;
-        let key = &self.caps.shared.crypto.key;
-        let sign =
-            |message: &String| STANDARD_NO_PAD.encode(key.sign(message.as_bytes()).to_bytes());
-        Ok(messages.iter().map(sign).collect())
+        let crypto = Arc::clone(&self.caps.shared.crypto);
+        let permits = Arc::clone(&crypto.signing);
+        let sign = move |message: &String| {
+            STANDARD_NO_PAD.encode(crypto.key.sign(message.as_bytes()).to_bytes())
+        };
+        batched(&permits, messages, String::len, sign).await
     }
 
-    fn verify(&mut self, checks: Vec<wit::Check>) -> wasmtime::Result<Vec<bool>> {
+    async fn verify(&mut self, checks: Vec<wit::Check>) -> wasmtime::Result<Vec<bool>> {
         self.enter()?;
-        Ok(checks.iter().map(|one| check(one).is_some()).collect())
+        let permits = Arc::clone(&self.caps.shared.crypto.signing);
+        let size = |check: &wit::Check| check.message.len();
+        batched(&permits, checks, size, |one| check(one).is_some()).await
     }
 
     async fn hash_password(&mut self, password: String) -> wasmtime::Result<String> {
@@ -177,6 +232,9 @@ impl wit::Host for State {
             .blocking(move || {
                 let fits = |hash: &str| {
                     let hash = PasswordHash::new(hash).ok()?;
+                    if !affordable(&hash, argon2.params()) {
+                        return None;
+                    }
                     Some(argon2.verify_password(password.as_bytes(), &hash).is_ok())
                 };
                 fits(&hash).unwrap_or_else(|| {
@@ -185,5 +243,27 @@ impl wit::Host for State {
                 })
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_signatures_leave_the_callers_thread_and_keep_their_order() {
+        let permits = Arc::new(Semaphore::new(1));
+        let here = std::thread::current().id();
+        let run = async |count: usize, bytes: usize| {
+            let items: Vec<usize> = (0..count).collect();
+            let each = |item: &usize| (*item, std::thread::current().id());
+            batched(&permits, items, move |_| bytes, each).await.unwrap()
+        };
+        assert!(run(INLINE, 1).await.iter().all(|(_, thread)| *thread == here));
+        for (count, bytes) in [(1, INLINE_BYTES + 1), (3 * CHUNK + 1, 1)] {
+            let done = run(count, bytes).await;
+            assert!(done.iter().all(|(_, thread)| *thread != here));
+            assert!(done.iter().map(|(item, _)| *item).eq(0..count));
+        }
     }
 }

@@ -116,6 +116,11 @@ async fn a_password_fits_its_hash_only() {
     assert!(fits(&hash, "secret").await);
     assert!(!fits(&hash, "Secret").await);
     assert!(!fits("nonsense", "secret").await);
+    // Nobody chooses by a hash how much memory or time its check takes.
+    let (salt, digest) = hash.split_once("p=1$").unwrap().1.split_once('$').unwrap();
+    for cost in ["m=4294967295,t=1,p=1", "m=64,t=4294967295,p=1"] {
+        assert!(!fits(&format!("$argon2id$v=19${cost}${salt}${digest}"), "secret").await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
