@@ -11,6 +11,8 @@ use crate::{bindings::tessera::host::metrics as wit, state::State};
 
 /// Names of one plug-in (the contract's figure).
 const NAMES_MAX: usize = 64;
+/// Bytes of a name.
+const NAME_MAX: usize = 128;
 
 enum Figure {
     Counter(IntCounter),
@@ -47,7 +49,11 @@ impl PluginMetrics {
     fn with(&self, name: String, kind: &Kind, act: impl FnOnce(&Figure)) {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         if !figures.contains_key(&name) {
-            if figures.len() >= NAMES_MAX {
+            if figures.len() >= NAMES_MAX || name.len() > NAME_MAX {
+                tracing::debug!(
+                    plugin = self.plugin,
+                    "metric refused: too many names, or too long"
+                );
                 return;
             }
             let figure = self.register(&name, kind).unwrap_or_else(|error| {

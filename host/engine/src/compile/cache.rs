@@ -101,8 +101,15 @@ impl CodeCache {
     fn trim(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            entries.push((entry.metadata()?.modified()?, entry.path()));
+            let path = entry?.path();
+            // The folder is the operator's choice: nothing but our own is removed, and the key may lie here.
+            let ours = path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .is_some_and(|extension| extension == "code" || extension.starts_with("part"));
+            if ours {
+                entries.push((fs::metadata(&path)?.modified()?, path));
+            }
         }
         entries.sort();
         for (_, path) in entries.iter().take(entries.len().saturating_sub(ENTRIES_MAX)) {
@@ -145,7 +152,12 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A hard link fails where the name is taken, a rename would not.
     let linked = fs::hard_link(&part, path);
     fs::remove_file(&part)?;
-    linked
+    linked?;
+    // The name, too: what was signed with a key that a crash takes away is signed by nobody.
+    match path.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Feeds what is hashed into blake3.

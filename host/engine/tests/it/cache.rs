@@ -78,3 +78,17 @@ fn the_key_is_for_its_owner_only() {
     let mode = fs::metadata(dir.path().join("cache.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn only_compiled_code_makes_room_for_compiled_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    fs::write(cache.join("key"), "not ours to remove").unwrap();
+    for i in 0..200 {
+        fs::write(cache.join(format!("{i}.code")), "").unwrap();
+    }
+    load(dir.path());
+    assert!(cache.join("key").exists());
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 129);
+}
