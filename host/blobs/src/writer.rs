@@ -125,7 +125,9 @@ fn keep(mut open: OpenFile) -> Result<BlobId, BlobError> {
     let id = BlobId::from_hash(open.hasher.finalize());
     let (folder, file) = id.place();
     if open.tenant.dir.try_exists(Path::new(&folder).join(&file))? {
-        // Dropping `open` removes the copy and its share of the quota.
+        // Whoever wrote it may not have come to make its name durable. Dropping `open` removes the copy and
+        // its share of the quota.
+        files::sync_folder(&files::folder(&open.tenant.dir, &folder)?)?;
         return Ok(id);
     }
     open.file.sync_all()?;
