@@ -121,6 +121,8 @@ pub(crate) fn admin_socket(data: &Path) -> PathBuf {
 fn check_format(path: &Path) -> Result<()> {
     let file = path.join("format");
     match fs::read_to_string(&file) {
+        // A crash right after the folder was made.
+        Ok(text) if text.is_empty() => write_format(&file),
         Ok(text) => {
             let format: u32 = text.trim().parse().with_context(|| {
                 format!(
@@ -138,12 +140,14 @@ fn check_format(path: &Path) -> Result<()> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::write(&file, format!("{FORMAT}\n"))
-                .with_context(|| format!("cannot write {}", file.display()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_format(&file),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
+}
+
+fn write_format(file: &Path) -> Result<()> {
+    fs::write(file, format!("{FORMAT}\n"))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn write_pid(lock: &mut File) -> io::Result<()> {

@@ -49,6 +49,7 @@ impl Deliveries {
                 })?);
             }
         }
+        warn_of_absent(running, &deliveries).await?;
         Ok(Self { running: Mutex::new(deliveries) })
     }
 
@@ -69,6 +70,25 @@ impl Deliveries {
             }
         }
     }
+}
+
+/// What a plug-in that is not loaded consumed is kept for it, and fills the outbox in the end.
+async fn warn_of_absent(running: &Running, deliveries: &[Deliverer]) -> Result<()> {
+    for known in running.database.consumers().await? {
+        let loaded = deliveries
+            .iter()
+            .map(Deliverer::config)
+            .any(|config| config.topic == known.topic && config.consumer == known.consumer);
+        if !loaded {
+            tracing::warn!(
+                plugin = known.consumer,
+                topic = known.topic,
+                waiting = known.pending,
+                "messages are kept for a plug-in that is not loaded"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// A plug-in as the bus sees it.

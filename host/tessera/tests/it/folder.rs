@@ -39,6 +39,15 @@ fn a_folder_whose_version_is_nonsense_is_refused() {
 }
 
 #[test]
+fn a_version_that_a_crash_cut_off_is_written_again() {
+    let tool = Tool::new();
+    tool.file("data/format", "");
+    // Refused for what comes after.
+    tool.run(&["topics", "--data", "data"]).refused(&["no database of `localhost`"]);
+    assert_eq!(std::fs::read_to_string(tool.path().join("data/format")).unwrap(), "1\n");
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let tool = Tool::new();
     tool.file("data", "a file");
