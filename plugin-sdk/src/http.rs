@@ -1,9 +1,10 @@
 //! Requests and answers.
 //!
-//! A plug-in lists its handlers once and hands requests to [`serve`]:
+//! A plug-in lists its handlers once:
 //!
 //! ```ignore
 //! const ROUTES: &[Route] = &[Route::new("whoami", whoami::handle), Route::parking("sync", sync::handle, sync::resume)];
+//! tessera_sdk::serve_http!(Plugin, ROUTES);
 //! ```
 
 mod answer;
@@ -78,4 +79,28 @@ pub fn resume(
         return outcome(Err(Error::internal(format!("route {route} cannot be resumed"))));
     };
     outcome(handler(&Parked { state, timed_out: reason == WakeReason::Timeout, principal }))
+}
+
+/// Exports `tessera:plugin/http` for a type: requests go to the handlers of a list of [`Route`]s.
+#[macro_export]
+macro_rules! serve_http {
+    ($plugin:ident, $routes:expr) => {
+        impl $crate::bindings::http::exports::tessera::plugin::http::Guest for $plugin {
+            fn handle(request: $crate::http::WireRequest) -> $crate::http::Outcome {
+                $crate::http::serve($routes, request)
+            }
+
+            fn resume(
+                route: String,
+                state: Vec<u8>,
+                reason: $crate::http::WakeReason,
+                principal: Option<$crate::http::Principal>,
+            ) -> $crate::http::Outcome {
+                $crate::http::resume($routes, &route, state, reason, principal)
+            }
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        $crate::export_http!($plugin);
+    };
 }

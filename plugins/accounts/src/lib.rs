@@ -12,28 +12,13 @@ pub mod session;
 pub mod topics;
 pub mod uia;
 
-use tessera_sdk::bindings::http::exports::tessera::plugin::http;
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle;
-use tessera_sdk::http::{Outcome, Principal, WakeReason, WireRequest};
 
 /// The plug-in.
 #[derive(Debug)]
 pub struct Plugin;
 
-impl http::Guest for Plugin {
-    fn handle(request: WireRequest) -> Outcome {
-        tessera_sdk::http::serve(endpoints::ROUTES, request)
-    }
-
-    fn resume(
-        route: String,
-        state: Vec<u8>,
-        reason: WakeReason,
-        principal: Option<Principal>,
-    ) -> Outcome {
-        tessera_sdk::http::resume(endpoints::ROUTES, &route, state, reason, principal)
-    }
-}
+tessera_sdk::serve_http!(Plugin, endpoints::ROUTES);
 
 impl lifecycle::Guest for Plugin {
     fn start() -> Result<(), String> {
@@ -47,8 +32,6 @@ impl lifecycle::Guest for Plugin {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
-tessera_sdk::export_http!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_authenticator!(Plugin);
 #[cfg(target_arch = "wasm32")]

@@ -6,9 +6,8 @@ mod room;
 mod status;
 mod typing;
 
-use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest;
 use tessera_sdk::bindings::timer::exports::tessera::plugin::timer;
-use tessera_sdk::http::{self, Outcome, Principal, Route, WakeReason, WireRequest};
+use tessera_sdk::http::Route;
 
 /// One entry for each route of `plugin.toml`.
 pub const ROUTES: &[Route] = &[
@@ -22,20 +21,7 @@ pub const ROUTES: &[Route] = &[
 #[derive(Debug)]
 pub struct Plugin;
 
-impl Guest for Plugin {
-    fn handle(request: WireRequest) -> Outcome {
-        http::serve(ROUTES, request)
-    }
-
-    fn resume(
-        route: String,
-        state: Vec<u8>,
-        reason: WakeReason,
-        principal: Option<Principal>,
-    ) -> Outcome {
-        http::resume(ROUTES, &route, state, reason, principal)
-    }
-}
+tessera_sdk::serve_http!(Plugin, ROUTES);
 
 impl timer::Guest for Plugin {
     fn fire(name: String, _payload: String) -> Result<(), String> {
@@ -46,7 +32,5 @@ impl timer::Guest for Plugin {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
-tessera_sdk::export_http!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_timer!(Plugin);

@@ -18,28 +18,13 @@ pub mod settings;
 pub mod store;
 pub mod transactions;
 
-use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest as HttpGuest;
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle::Guest as LifecycleGuest;
-use tessera_sdk::http::{self, Outcome, Principal, WakeReason, WireRequest};
 
 /// The plug-in.
 #[derive(Debug)]
 pub struct Plugin;
 
-impl HttpGuest for Plugin {
-    fn handle(request: WireRequest) -> Outcome {
-        http::serve(api::ROUTES, request)
-    }
-
-    fn resume(
-        route: String,
-        state: Vec<u8>,
-        reason: WakeReason,
-        principal: Option<Principal>,
-    ) -> Outcome {
-        http::resume(api::ROUTES, &route, state, reason, principal)
-    }
-}
+tessera_sdk::serve_http!(Plugin, api::ROUTES);
 
 impl LifecycleGuest for Plugin {
     fn start() -> Result<(), String> {
@@ -47,8 +32,6 @@ impl LifecycleGuest for Plugin {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
-tessera_sdk::export_http!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_lifecycle!(Plugin);
 #[cfg(target_arch = "wasm32")]

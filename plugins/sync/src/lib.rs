@@ -15,8 +15,7 @@ mod timestamp;
 pub mod token;
 pub mod visibility;
 
-use tessera_sdk::bindings::http::exports::tessera::plugin::http::Guest;
-use tessera_sdk::http::{self, Outcome, Principal, Route, WakeReason, WireRequest};
+use tessera_sdk::http::Route;
 
 /// One entry for each route of `plugin.toml`.
 pub const ROUTES: &[Route] = &[
@@ -32,20 +31,4 @@ pub const ROUTES: &[Route] = &[
 #[derive(Debug)]
 pub struct Plugin;
 
-impl Guest for Plugin {
-    fn handle(request: WireRequest) -> Outcome {
-        http::serve(ROUTES, request)
-    }
-
-    fn resume(
-        route: String,
-        state: Vec<u8>,
-        reason: WakeReason,
-        principal: Option<Principal>,
-    ) -> Outcome {
-        http::resume(ROUTES, &route, state, reason, principal)
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-tessera_sdk::export_http!(Plugin);
+tessera_sdk::serve_http!(Plugin, ROUTES);
