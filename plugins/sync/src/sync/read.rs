@@ -94,6 +94,11 @@ pub(super) fn basics(ask: &Ask) -> Result<Basics, Error> {
     Ok(Basics { filter, joined: joined.into_iter().map(|(room,)| room).collect(), horizon })
 }
 
+/// The horizon, now: one storage call that reads no row.
+pub(super) fn horizon() -> Result<i64, Error> {
+    Ok(i64::try_from(storage::snapshot(&[])?.horizon).unwrap_or(i64::MAX))
+}
+
 /// The user's membership in one room, now.
 #[derive(Debug, Clone)]
 pub(super) struct Membership {
