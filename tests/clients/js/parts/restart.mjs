@@ -71,8 +71,13 @@ export async function restart(world) {
     same((await sees(bob, room, there.event_id)).getContent().body, "still there?", "body");
     const here = await bob.sendTextMessage(room, "still here");
     await sees(alice, room, here.event_id);
-    const ids = bob.getRoom(room).getLiveTimeline().getEvents().map((e) => e.getId());
-    same(ids.filter((id) => kept.includes(id)), kept, "the loop's own timeline");
+    // A loop that lagged may be told of a gap (`limited`): the SDK then begins a new timeline, and what is older
+    // stands in the one before or is paged back, which an earlier check did. Without a gap nothing may be missing.
+    const timelines = bob.getRoom(room).getUnfilteredTimelineSet().getTimelines();
+    const ids = timelines.flatMap((timeline) => timeline.getEvents()).map((e) => e.getId());
+    const told = ids.filter((id) => kept.includes(id));
+    const gap = timelines.length > 1;
+    same(told, gap ? kept.slice(kept.length - told.length) : kept, `the loop's ${timelines.length} timeline(s)`);
     same(new Set(ids).size, ids.length, "no event twice in the timeline");
   });
 }
