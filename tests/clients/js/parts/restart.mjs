@@ -71,8 +71,8 @@ export async function restart(world) {
     same((await sees(bob, room, there.event_id)).getContent().body, "still there?", "body");
     const here = await bob.sendTextMessage(room, "still here");
     await sees(alice, room, here.event_id);
-    // A loop that lagged may be told of a gap (`limited`): the SDK then begins a new timeline, and what is older
-    // stands in the one before or is paged back, which an earlier check did. Without a gap nothing may be missing.
+    // The SDK's stored filter names no limit (10 by default): a loop that lagged by more is told of a gap (`limited`), and
+    // the SDK begins a new timeline. What is older can be paged back, as an earlier check does. Without a gap nothing may miss.
     const timelines = bob.getRoom(room).getUnfilteredTimelineSet().getTimelines();
     const ids = timelines.flatMap((timeline) => timeline.getEvents()).map((e) => e.getId());
     const told = ids.filter((id) => kept.includes(id));
