@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Auth, Descriptor, PluginManifest, PluginName, Problem,
+    Auth, BusEngine, Descriptor, PluginManifest, PluginName, Problem, Quotas, StorageEngine,
+    TenantName,
     descriptor::Answer,
     locate::{Step, problem_at},
 };
@@ -99,6 +100,8 @@ pub(crate) fn descriptor(file: &str, text: &str, descriptor: &Descriptor) -> Fou
             )?;
         }
     }
+    cluster(file, text, descriptor)?;
+    tenants(file, text, descriptor)?;
     for (node, what) in &descriptor.nodes {
         let mut seen = BTreeSet::new();
         for (at, plugin) in what.run.iter().enumerate() {
@@ -116,10 +119,101 @@ pub(crate) fn descriptor(file: &str, text: &str, descriptor: &Descriptor) -> Fou
     Ok(())
 }
 
+/// Nodes, and what they need: one database and one bus for all.
+fn cluster(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    let problem = |path: &[Step<'_>], message: String, help: Vec<String>| {
+        Err(problem_at(file, text, path, message, help))
+    };
+    let bus = &descriptor.bus;
+    if bus.engine == BusEngine::Nats && bus.tls.certificate.is_some() != bus.tls.key.is_some() {
+        let message = "`certificate` and `key` belong together".to_owned();
+        return problem(&["bus".into(), "tls".into()], message, Vec::new());
+    }
+    let tracing = &descriptor.tracing;
+    if !(0.0..=1.0).contains(&tracing.sample) {
+        let message = format!("{} is no part of a whole; expected 0 to 1", tracing.sample);
+        return problem(&["tracing".into(), "sample".into()], message, Vec::new());
+    }
+    if descriptor.nodes.is_empty() {
+        return Ok(());
+    }
+    if bus.engine != BusEngine::Nats {
+        let help = vec!["set `[bus] engine = \"nats\"` and its `servers`".to_owned()];
+        return problem(&["nodes".into()], "nodes need a bus between them".to_owned(), help);
+    }
+    if descriptor.storage.engine != StorageEngine::Postgres {
+        let help = vec!["set `[storage] engine = \"postgres\"` and its `url`".to_owned()];
+        return problem(
+            &["nodes".into()],
+            "nodes need a database that they share".to_owned(),
+            help,
+        );
+    }
+    for (name, _) in descriptor.enabled_plugins() {
+        if !descriptor.nodes.values().any(|node| node.run.contains(name)) {
+            let help = vec![format!("add `{name}` to a node's `run`, or switch it off")];
+            return problem(&["nodes".into()], format!("no node runs `{name}`"), help);
+        }
+    }
+    if descriptor.nodes.values().all(|node| node.listeners.as_ref().is_some_and(Vec::is_empty)) {
+        let message = "without a listener nobody can reach the server".to_owned();
+        return problem(&["nodes".into()], message, Vec::new());
+    }
+    Ok(())
+}
+
+/// Tenants: hosts that are theirs alone, plug-ins that are there, quotas that are numbers.
+fn tenants(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    quotas(file, text, &["quotas".into()], &descriptor.quotas)?;
+    let known: Vec<&str> = descriptor.plugins.keys().map(PluginName::as_str).collect();
+    let mut hosts: BTreeMap<String, &TenantName> = BTreeMap::new();
+    for (name, tenant) in &descriptor.tenants {
+        let path = |key: &'static str| [Step::from("tenants"), name.as_str().into(), key.into()];
+        for host in &tenant.hosts {
+            if let Some(other) = hosts.insert(host.to_string(), name) {
+                let message = format!("`{host}` is a host of `{other}` as well");
+                return Err(problem_at(file, text, &path("hosts"), message, Vec::new()));
+            }
+        }
+        let listed = tenant.plugins.iter().flatten().map(|plugin| ("plugins", plugin));
+        let ordered = tenant.hooks.values().flatten().map(|plugin| ("hooks", plugin));
+        let configured = tenant.config.keys().map(|plugin| ("config", plugin));
+        for (key, plugin) in listed.chain(ordered).chain(configured) {
+            if !descriptor.plugins.contains_key(plugin) {
+                let help = Problem::allowed(plugin.as_str(), &known);
+                let message = format!("no plug-in `{plugin}`");
+                return Err(problem_at(file, text, &path(key), message, help));
+            }
+        }
+        quotas(file, text, &path("quotas"), &tenant.quotas)?;
+    }
+    Ok(())
+}
+
+fn quotas(file: &str, text: &str, path: &[Step<'_>], quotas: &Quotas) -> Found {
+    let rates = [
+        ("requests-per-second", quotas.requests_per_second),
+        ("cpu", quotas.cpu),
+        ("fetches-per-minute", quotas.fetches_per_minute),
+    ];
+    for (key, rate) in rates {
+        if let Some(rate) = rate.filter(|rate| !rate.is_finite() || *rate <= 0.0) {
+            let mut path = path.to_vec();
+            path.push(key.into());
+            let message = format!("{rate} is no quota; expected more than 0");
+            return Err(problem_at(file, text, &path, message, Vec::new()));
+        }
+    }
+    Ok(())
+}
+
 fn answers(file: &str, text: &str, descriptor: &Descriptor) -> Found {
     let table = &descriptor.http.answers;
-    let named: [(&str, &Answer); 10] = [
+    let named: [(&str, &Answer); 13] = [
         ("not-found", &table.not_found),
+        ("unknown-host", &table.unknown_host),
+        ("misdirected", &table.misdirected),
+        ("suspended", &table.suspended),
         ("method-not-allowed", &table.method_not_allowed),
         ("bad-request", &table.bad_request),
         ("not-utf8", &table.not_utf8),

@@ -17,8 +17,11 @@ pub use self::{
     fetch::Fetch,
     http::{Answer, Answers, Cors, Http, LimitClass, Rate, RateBy},
     plugins::{Grants, GrantsTable, Hooks, OnError, Plugin},
-    server::{Bus, BusEngine, Listener, Log, LogFormat, Metrics, Server, Storage, StorageEngine},
-    tenant::{Node, Tenant, TenantEntry},
+    server::{
+        Bus, BusEngine, BusTls, Listener, Log, LogFormat, Metrics, Server, Storage, StorageEngine,
+        Tls, Tracing,
+    },
+    tenant::{Node, Quotas, Sleep, Tenant, TenantEntry},
 };
 use crate::{Name, PluginName, Problem, TenantName, check, locate, merge};
 
@@ -39,10 +42,16 @@ pub struct Descriptor {
     pub storage: Storage,
     /// Messages and wake-ups.
     pub bus: Bus,
-    /// The only tenant.
+    /// Spans of requests, for a collector.
+    pub tracing: Tracing,
+    /// The only tenant, where there are no others.
     pub tenant: Tenant,
-    /// Many tenants. Not served yet.
+    /// Many tenants, beside those that `tessera tenant add` has made.
     pub tenants: BTreeMap<TenantName, TenantEntry>,
+    /// What each tenant may use at most.
+    pub quotas: Quotas,
+    /// When tenants give back what they hold.
+    pub sleep: Sleep,
     /// The edge.
     pub http: Http,
     /// Rate classes that routes name.
@@ -59,7 +68,7 @@ pub struct Descriptor {
     pub plugins: BTreeMap<PluginName, Plugin>,
     /// Who answers hooks, in which order.
     pub hooks: Hooks,
-    /// Several processes. Not served yet.
+    /// Several processes, each with its share of the plug-ins.
     pub nodes: BTreeMap<Name, Node>,
 }
 
@@ -72,8 +81,11 @@ impl Default for Descriptor {
             log: Log::default(),
             storage: Storage::default(),
             bus: Bus::default(),
+            tracing: Tracing::default(),
             tenant: Tenant::default(),
             tenants: BTreeMap::new(),
+            quotas: Quotas::default(),
+            sleep: Sleep::default(),
             http: Http::default(),
             rates: BTreeMap::new(),
             limits: BTreeMap::new(),
@@ -109,6 +121,13 @@ impl Descriptor {
         let descriptor: Self = merge::read(below, file, text)?;
         check::descriptor(file, text, &descriptor)?;
         Ok(descriptor)
+    }
+
+    /// Whether this is a server of many tenants: `[tenants]` names some, so `[tenant]` is not served.
+    /// Tenants made by `tessera tenant add` are served in either case.
+    #[must_use]
+    pub fn is_of_many(&self) -> bool {
+        !self.tenants.is_empty()
     }
 
     /// The plug-ins that are not switched off.

@@ -24,9 +24,10 @@ mod text;
 pub use address::{ListenAddr, OrOff};
 pub use byte_size::ByteSize;
 pub use descriptor::{
-    Answer, Answers, Bus, BusEngine, Cors, Crypto, Descriptor, Engine, Fetch, Grants, GrantsTable,
-    Hooks, Http, LimitClass, Listener, Log, LogFormat, Metrics, Node, OnError, PasswordCost,
-    Plugin, Rate, RateBy, Server, Storage, StorageEngine, Tenant, TenantEntry,
+    Answer, Answers, Bus, BusEngine, BusTls, Cors, Crypto, Descriptor, Engine, Fetch, Grants,
+    GrantsTable, Hooks, Http, LimitClass, Listener, Log, LogFormat, Metrics, Node, OnError,
+    PasswordCost, Plugin, Quotas, Rate, RateBy, Server, Sleep, Storage, StorageEngine, Tenant,
+    TenantEntry, Tls, Tracing,
 };
 pub use duration::Duration;
 pub use host_pattern::{Host, HostPattern, OriginPattern, Scheme};

@@ -29,7 +29,7 @@ impl Settings {
         }
         if !self.listen.is_empty() {
             descriptor.listeners =
-                self.listen.iter().map(|address| Listener { address: *address }).collect();
+                self.listen.iter().map(|address| Listener { address: *address, tls: None }).collect();
         }
         if let Some(name) = &self.server_name {
             descriptor.tenant.name = name.clone();

@@ -127,6 +127,12 @@ impl Answer {
 pub struct Answers {
     /// No route has this path.
     pub not_found: Answer,
+    /// No tenant answers to this host.
+    pub unknown_host: Answer,
+    /// The connection was made for another tenant's certificate than the host's.
+    pub misdirected: Answer,
+    /// The tenant is suspended.
+    pub suspended: Answer,
     /// Routes have this path, but not the method.
     pub method_not_allowed: Answer,
     /// The request cannot be understood.
@@ -135,7 +141,7 @@ pub struct Answers {
     pub not_utf8: Answer,
     /// The body is over its cap.
     pub too_large: Answer,
-    /// A rate class is used up.
+    /// A rate class or a quota of the tenant is used up.
     pub too_many: Answer,
     /// The body did not arrive in time.
     pub slow_body: Answer,
@@ -151,6 +157,9 @@ impl Default for Answers {
     fn default() -> Self {
         Self {
             not_found: Answer::plain(404, "not found"),
+            unknown_host: Answer::plain(404, "no such host here"),
+            misdirected: Answer::plain(421, "this connection is for another host"),
+            suspended: Answer::plain(503, "suspended"),
             method_not_allowed: Answer::plain(405, "method not allowed"),
             bad_request: Answer::plain(400, "bad request"),
             not_utf8: Answer::plain(400, "not UTF-8"),

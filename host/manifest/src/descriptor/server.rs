@@ -9,7 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ByteSize, Duration, ListenAddr, OrOff};
+use crate::{ByteSize, Duration, ListenAddr, Name, OrOff};
 
 const fn loopback(port: u16) -> ListenAddr {
     ListenAddr::new(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
@@ -27,8 +27,14 @@ pub(crate) const fn count(number: u32) -> NonZeroU32 {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Server {
-    /// The data folder; relative to the working directory.
+    /// The data folder; relative to the working directory. Nodes may share one.
     pub data: PathBuf,
+    /// The folder of signing keys, which all nodes must see; absent: `keys` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<PathBuf>,
+    /// The folder of blobs, which all nodes must see; absent: `blobs` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<PathBuf>,
     /// The folder of plug-in files; absent: `../plugins` beside the executable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugins: Option<PathBuf>,
@@ -39,7 +45,13 @@ pub struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { data: "./data".into(), plugins: None, welcome: String::new() }
+        Self {
+            data: "./data".into(),
+            keys: None,
+            blobs: None,
+            plugins: None,
+            welcome: String::new(),
+        }
     }
 }
 
@@ -49,11 +61,24 @@ impl Default for Server {
 pub struct Listener {
     /// Where to listen.
     pub address: ListenAddr,
+    /// Speak TLS, with this certificate where the client asks for no tenant that has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// A certificate and its key: PEM files, read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 impl Default for Listener {
     fn default() -> Self {
-        Self { address: loopback(8008) }
+        Self { address: loopback(8008), tls: None }
     }
 }
 
@@ -105,7 +130,16 @@ pub enum LogFormat {
 pub struct Storage {
     /// The database.
     pub engine: StorageEngine,
-    /// Connections that read; they are opened when needed.
+    /// PostgreSQL: `postgres://user:password@host:port/database?sslmode=verify-full`. The
+    /// environment variable `TESSERA_STORAGE_URL` goes before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// PostgreSQL: a file that holds the URL, in place of `url`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_file: Option<PathBuf>,
+    /// PostgreSQL: connections of this process, over all tenants; they are opened when needed.
+    pub connections: NonZeroU32,
+    /// SQLite: connections of a tenant that read; they are opened when needed.
     pub readers: NonZeroU32,
     /// Commits that may wait for the writer; more are refused as `busy`.
     pub write_queue: NonZeroU32,
@@ -121,6 +155,9 @@ impl Default for Storage {
     fn default() -> Self {
         Self {
             engine: StorageEngine::Sqlite,
+            url: None,
+            url_file: None,
+            connections: count(24),
             readers: count(4),
             write_queue: count(1024),
             read_queue: count(4096),
@@ -136,6 +173,8 @@ impl Default for Storage {
 pub enum StorageEngine {
     /// One SQLite file for each tenant, in the data folder.
     Sqlite,
+    /// One PostgreSQL schema for each tenant, in the database of `url`.
+    Postgres,
 }
 
 /// `[bus]`
@@ -144,6 +183,22 @@ pub enum StorageEngine {
 pub struct Bus {
     /// What carries messages and wake-ups.
     pub engine: BusEngine,
+    /// NATS: its servers, such as `nats://127.0.0.1:4222`; user and password may stand in the URL.
+    /// The environment variable `TESSERA_BUS_SERVERS` (separated by commas) goes before it.
+    pub servers: Vec<String>,
+    /// NATS: a credentials file (`.creds`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<PathBuf>,
+    /// NATS: TLS, which a server that asks for it gets in any case.
+    pub tls: BusTls,
+    /// NATS: what all subjects and streams of this cluster begin with, so that clusters may share a
+    /// server.
+    pub prefix: Name,
+    /// NATS: parts of the topics stream; order holds within a part, and parts are worked on side by
+    /// side. The same in all nodes.
+    pub partitions: NonZeroU32,
+    /// NATS: copies of the topics stream.
+    pub replicas: NonZeroU32,
     /// Subscriptions (topics of all watches) at once in this process.
     pub subscriptions: NonZeroU32,
     /// The first wait before a failed message is tried again; it doubles.
@@ -156,6 +211,12 @@ impl Default for Bus {
     fn default() -> Self {
         Self {
             engine: BusEngine::Embedded,
+            servers: Vec::new(),
+            credentials: None,
+            tls: BusTls::default(),
+            prefix: tessera(),
+            partitions: count(8),
+            replicas: count(1),
             subscriptions: count(4_000_000),
             retry_first: Duration::secs(1),
             retry_max: Duration::secs(300),
@@ -169,4 +230,48 @@ impl Default for Bus {
 pub enum BusEngine {
     /// In this process, out of the database.
     Embedded,
+    /// Between processes, over NATS with JetStream.
+    Nats,
+}
+
+/// `[bus.tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct BusTls {
+    /// Refuse servers that do not speak TLS.
+    pub required: bool,
+    /// PEM file of the authorities that are believed; absent: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
+    /// PEM file of this process' own certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+#[expect(clippy::expect_used, reason = "a constant that fits the grammar")]
+fn tessera() -> Name {
+    "tessera".parse().expect("`tessera` is a name")
+}
+
+/// `[tracing]`: spans of requests, sent to an OpenTelemetry collector.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Tracing {
+    /// Where the collector takes OTLP over HTTP, such as `http://127.0.0.1:4318`; absent: no tracing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
+    /// The part of requests that is traced, from 0 to 1, where the request's own `traceparent` does
+    /// not say.
+    pub sample: f64,
+    /// The name that the collector shows.
+    pub service: String,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { otlp: None, sample: 0.01, service: "tessera".to_owned() }
+    }
 }

@@ -37,6 +37,9 @@ fn defaults_in_the_file_are_those_of_the_types() {
     assert_eq!(file.storage, types.storage);
     assert_eq!(file.bus, types.bus);
     assert_eq!(file.tenant, types.tenant);
+    assert_eq!(file.tracing, types.tracing);
+    assert_eq!(file.quotas, types.quotas);
+    assert_eq!(file.sleep, types.sleep);
     assert_eq!(file.fetch, types.fetch);
     assert_eq!(file.crypto, types.crypto);
     assert_eq!(file.engine, types.engine);
