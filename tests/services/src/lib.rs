@@ -1,0 +1,15 @@
+//! Throw-away servers for tests: PostgreSQL and NATS on loopback, in temporary folders.
+//!
+//! Dropping a server stops it and removes its folder; so does the end of the process that started
+//! it, however it ends. Nothing here is asynchronous and nothing needs a crate.
+
+mod guard;
+mod nats;
+mod postgres;
+
+pub use nats::Nats;
+pub use postgres::{Postgres, TestDatabase};
+
+/// Why a server could not be had: its program is missing, or it did not come up. Tests that get
+/// this say so and end.
+pub type Failure = String;
