@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::Failure;
+use crate::{Failure, process};
 
 /// How long a server may take to come up or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -111,17 +111,14 @@ impl Guard {
         Ok(guard)
     }
 
-    fn pid(&self) -> Option<u32> {
+    /// The server's own process id, once the shell has written it.
+    pub(crate) fn pid(&self) -> Option<u32> {
         fs::read_to_string(self.folder.join("pid")).ok()?.trim().parse().ok()
     }
 
     /// Before the shell has written the id, the server counts as alive.
     fn alive(&self) -> bool {
-        self.pid().is_none_or(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // Ended, but not yet waited for, is `Z`.
-            stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
-        })
+        self.pid().is_none_or(process::alive)
     }
 
     fn log(&self) -> String {
@@ -135,7 +132,7 @@ impl Guard {
     /// Sends a signal (`KILL`, `QUIT`, `STOP`, `CONT`) to the server itself.
     pub(crate) fn signal(&self, signal: &str) {
         if let Some(pid) = self.pid() {
-            let _ = run(Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()));
+            process::signal(pid, signal);
         }
     }
 

@@ -6,6 +6,7 @@
 mod guard;
 mod nats;
 mod postgres;
+pub mod process;
 
 pub use nats::Nats;
 pub use postgres::{Postgres, TestDatabase};

@@ -1,10 +1,15 @@
 //! A NATS server with JetStream.
 
+use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::Failure;
 use crate::guard::{Folder, Guard, free_port};
+use crate::process;
+
+const MISSING: &str = "no NATS server (nats-server) is installed";
 
 /// A running `nats-server`; what JetStream stores outlives [`Nats::kill`].
 #[derive(Debug)]
@@ -14,12 +19,24 @@ pub struct Nats {
     port: u16,
 }
 
-fn program() -> String {
-    let known = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
-    known.into_iter().find(|path| Path::new(path).exists()).unwrap_or("nats-server").to_owned()
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let known = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(known)
+        .map(|folder| folder.join("nats-server"))
+        .find(|program| program.exists())
 }
 
 impl Nats {
+    /// Whether the program is there; the error says that it is not.
+    ///
+    /// # Errors
+    /// No server is installed.
+    pub fn installed() -> Result<(), Failure> {
+        program().map(drop).ok_or_else(|| MISSING.to_owned())
+    }
+
     /// Starts a server of its own.
     ///
     /// # Errors
@@ -66,6 +83,32 @@ impl Nats {
         }
     }
 
+    /// The process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.guard.as_ref().and_then(Guard::pid)
+    }
+
+    /// CPU time since it started.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        self.pid().map(process::cpu_of_family)
+    }
+
+    /// Forgets all that JetStream has stored; a server that runs is killed for it and not started
+    /// again.
+    ///
+    /// # Errors
+    /// The folder cannot be removed.
+    pub fn wipe(&mut self) -> Result<(), Failure> {
+        self.kill();
+        let store = store(&self.folder);
+        if store.exists() {
+            fs::remove_dir_all(&store).map_err(|e| format!("{}: {e}", store.display()))?;
+        }
+        Ok(())
+    }
+
     /// Starts the server again, at the same address and with what it had stored; one that still
     /// runs is killed first.
     ///
@@ -78,10 +121,14 @@ impl Nats {
     }
 }
 
+fn store(folder: &Folder) -> PathBuf {
+    folder.0.join("store")
+}
+
 fn launch(folder: &Folder, port: u16) -> Result<Guard, Failure> {
-    let store = folder.0.join("store");
+    let store = store(folder);
     let command = [
-        program(),
+        program().ok_or(MISSING)?.display().to_string(),
         "-a".to_owned(),
         "127.0.0.1".to_owned(),
         "-p".to_owned(),
@@ -118,5 +165,21 @@ mod tests {
         TcpStream::connect(&address).unwrap_err();
         server.restart().unwrap();
         TcpStream::connect(&address).unwrap();
+    }
+
+    #[test]
+    fn a_wiped_server_has_no_store_until_it_comes_back() {
+        let mut server = match Nats::start() {
+            Ok(server) => server,
+            Err(reason) => {
+                eprintln!("skipped: {reason}");
+                return;
+            }
+        };
+        server.wipe().unwrap();
+        assert!(!store(&server.folder).exists());
+        assert_eq!(server.pid(), None);
+        server.restart().unwrap();
+        assert!(server.cpu().is_some());
     }
 }

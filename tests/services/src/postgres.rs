@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::Failure;
 use crate::guard::{Folder, Guard, free_port, own, run};
+use crate::process;
 
 /// The user under which the server runs when the tests run as root, which it refuses.
 const USER: &str = "postgres";
+
+/// How long its processes may take to be gone after SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running server. What it stores outlives [`Postgres::kill`], not the server's folder.
 #[derive(Debug)]
@@ -18,6 +23,16 @@ pub struct Postgres {
     guard: Mutex<Option<Guard>>,
     folder: Folder,
     port: u16,
+    disk: Disk,
+}
+
+/// What the server does for its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// Nothing: a crash of the machine may cost everything.
+    Careless,
+    /// What an operator's does: commits are synced.
+    Durable,
 }
 
 /// A new, empty database, dropped with this.
@@ -73,11 +88,32 @@ fn command(words: &[String]) -> Command {
 }
 
 impl Postgres {
+    /// Whether the programs are there; the error says which are not.
+    ///
+    /// # Errors
+    /// No server is installed.
+    pub fn installed() -> Result<(), Failure> {
+        programs().map(drop)
+    }
+
     /// Starts a server of its own, with nothing in it. Nothing is synced to disk.
     ///
     /// # Errors
     /// The programs are missing or do not come up.
     pub fn start() -> Result<Self, Failure> {
+        Self::start_on(Disk::Careless)
+    }
+
+    /// As [`Postgres::start`], with every commit synced and the memory of a small server: for
+    /// servers that are killed, and for measuring.
+    ///
+    /// # Errors
+    /// The programs are missing or do not come up.
+    pub fn durable() -> Result<Self, Failure> {
+        Self::start_on(Disk::Durable)
+    }
+
+    fn start_on(disk: Disk) -> Result<Self, Failure> {
         let bin = programs()?;
         let user = is_root().then_some(USER);
         let folder = Folder::new("postgres", user)?;
@@ -91,8 +127,10 @@ impl Postgres {
         // Another process may take the port between look and start.
         for _ in 0..5 {
             let port = free_port()?;
-            match launch(&folder, port) {
-                Ok(guard) => return Ok(Self { guard: Mutex::new(Some(guard)), folder, port }),
+            match launch(&folder, port, disk) {
+                Ok(guard) => {
+                    return Ok(Self { guard: Mutex::new(Some(guard)), folder, port, disk });
+                }
                 Err(e) => failure = e,
             }
         }
@@ -105,13 +143,32 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Ends the server as a crash does: what was not flushed is lost, connections break.
+    /// The process id of its first process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.guard.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Guard::pid)
+    }
+
+    /// CPU time of all its processes since it started; those that have ended are counted in.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        self.pid().map(process::cpu_of_family)
+    }
+
+    /// Ends all its processes with SIGKILL: what was not written is lost, connections break.
     pub fn kill(&self) {
         let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(guard) = guard {
-            guard.signal("QUIT");
-            guard.wait();
+        let Some(guard) = guard else { return };
+        let Some(pid) = guard.pid() else { return };
+        // Without its first process no other one is started.
+        guard.signal("KILL");
+        let children = process::children(pid);
+        for child in &children {
+            process::signal(*child, "KILL");
         }
+        guard.wait();
+        // Those that were not its children when they were counted end by themselves.
+        process::wait_for(&children, PATIENCE);
     }
 
     /// Starts the server again, at the same address and with what it had stored; one that still
@@ -121,23 +178,27 @@ impl Postgres {
     /// It does not come up.
     pub fn restart(&self) -> Result<(), Failure> {
         self.kill();
-        let guard = launch(&self.folder, self.port)?;
+        let guard = launch(&self.folder, self.port, self.disk)?;
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
         Ok(())
     }
 }
 
-fn launch(folder: &Folder, port: u16) -> Result<Guard, Failure> {
+fn launch(folder: &Folder, port: u16, disk: Disk) -> Result<Guard, Failure> {
     let data = folder.0.join("data");
     let mut words = as_user(&programs()?.join("postgres"));
     words.extend(["-D".to_owned(), data.display().to_string()]);
+    let (fsync, buffers) = match disk {
+        Disk::Careless => ("off", "32MB"),
+        Disk::Durable => ("on", "128MB"),
+    };
     for setting in [
         format!("port={port}"),
         "listen_addresses=127.0.0.1".to_owned(),
         "unix_socket_directories=".to_owned(),
-        "fsync=off".to_owned(),
-        "shared_buffers=32MB".to_owned(),
-        "max_connections=120".to_owned(),
+        format!("fsync={fsync}"),
+        format!("shared_buffers={buffers}"),
+        "max_connections=200".to_owned(),
     ] {
         words.extend(["-c".to_owned(), setting]);
     }
