@@ -17,8 +17,12 @@ pub struct DatabaseConfig {
     pub cache_kib: u32,
     /// Prepared statements kept per connection; a set of plug-ins uses a few hundred.
     pub statements: usize,
-    /// Size cap of the database file; reaching it is like a full disk.
+    /// Cap on bytes. SQLite holds it exactly: reaching it is like a full disk. On PostgreSQL, and
+    /// some seconds late, commits that add are answered [`crate::Error::Quota`].
     pub max_bytes: Option<u64>,
+    /// Cap on rows of all plug-ins' tables. Passing it is noticed some seconds late; from then on
+    /// commits that add are answered [`crate::Error::Quota`].
+    pub max_rows: Option<u64>,
     /// Commit ids remembered, the newest; about 100 bytes each.
     pub commit_ids: u64,
     /// Messages not yet consumed by all, before commits that emit are refused.
@@ -39,6 +43,7 @@ impl Default for DatabaseConfig {
             cache_kib: 8192,
             statements: 512,
             max_bytes: None,
+            max_rows: None,
             commit_ids: 1_000_000,
             outbox: 2_000_000,
             timers: 100_000,

@@ -19,6 +19,9 @@ pub enum Error {
     /// A cap was reached; the text says which.
     #[error("too large: {0}")]
     TooLarge(String),
+    /// The tenant has as many rows or bytes as it may: only what does not add is taken.
+    #[error("over quota: {0}")]
+    Quota(String),
     /// The time cap was reached.
     #[error("timed out")]
     Timeout,

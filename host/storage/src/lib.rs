@@ -5,11 +5,17 @@
 //! through one writer that groups those waiting into one durable transaction.
 //! The dialect is written down in `docs/sql.md`.
 
+mod catalog;
 mod config;
+mod counts;
 mod database;
 mod dialect;
 mod error;
+mod fence;
+mod install;
 mod lock;
+mod params;
+mod postgres;
 mod session;
 mod sqlite;
 mod types;
@@ -20,8 +26,9 @@ pub use config::{
 pub use database::{Database, Stats, Wake};
 pub use error::{Error, InstallError, OpenError};
 pub use lock::LockGuard;
+pub use postgres::{Postgres, PostgresConfig, PostgresStats};
 pub use session::Session;
 pub use types::{
-    Batch, Committed, Consumer, DeadLetter, Delivery, Durability, FullTextEntry, Hit, Message,
-    OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Value,
+    Batch, Committed, Consumer, DeadLetter, Delivery, Durability, FullTextEntry, Head, Hit,
+    Message, OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Usage, Value,
 };

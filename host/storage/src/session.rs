@@ -4,36 +4,63 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lock::Locks;
-use crate::sqlite::EngineSession;
-use crate::{Batch, Committed, Error, Hit, LockGuard, Query, Rows, Snapshot};
+use crate::{Batch, Committed, Error, Hit, LockGuard, Query, Rows, Snapshot, postgres, sqlite};
 
 /// What a plug-in reads and writes through. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
-    pub(crate) engine: EngineSession,
-    pub(crate) locks: Arc<Locks>,
+    engine: Engine,
+    locks: Arc<Locks>,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite(sqlite::EngineSession),
+    Postgres(postgres::EngineSession),
+}
+
+/// Does the same on either engine.
+macro_rules! on {
+    ($session:expr, $engine:ident => $do:expr) => {
+        match &$session.engine {
+            Engine::Sqlite($engine) => $do,
+            Engine::Postgres($engine) => $do,
+        }
+    };
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("plugin", &self.engine.plugin()).finish_non_exhaustive()
+        f.debug_struct("Session").field("plugin", &self.plugin()).finish_non_exhaustive()
     }
 }
 
 impl Session {
+    pub(crate) fn on_sqlite(engine: sqlite::EngineSession, locks: Arc<Locks>) -> Self {
+        Self { engine: Engine::Sqlite(engine), locks }
+    }
+
+    pub(crate) fn on_postgres(engine: postgres::EngineSession, locks: Arc<Locks>) -> Self {
+        Self { engine: Engine::Postgres(engine), locks }
+    }
+
+    fn plugin(&self) -> &str {
+        on!(self, engine => engine.plugin())
+    }
+
     /// One SELECT.
     pub async fn query(&self, query: Query) -> Result<Rows, Error> {
-        self.engine.query(query).await
+        on!(self, engine => engine.query(query).await)
     }
 
     /// Several SELECTs of one moment, with the horizon of that moment.
     pub async fn snapshot(&self, queries: Vec<Query>) -> Result<Snapshot, Error> {
-        self.engine.snapshot(queries).await
+        on!(self, engine => engine.snapshot(queries).await)
     }
 
     /// All of the batch or nothing. Dropping the future does not undo it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
-        self.engine.commit(batch).await
+        on!(self, engine => engine.commit(batch).await)
     }
 
     /// Entries whose text has every word of `query`, best first; `word*` finds by prefix.
@@ -46,11 +73,13 @@ impl Session {
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
-        self.engine.search(index, query, groups, limit, offset).await
+        on!(self, engine => engine.search(index, query, groups, limit, offset).await)
     }
 
-    /// Locks keys of this plug-in within this process; waits at most `max_wait`. At most 64 keys.
+    /// Locks keys of this plug-in within this process, on both engines: it spares retries, and what
+    /// is done in other processes is guarded by the commits themselves. Waits at most `max_wait`. At
+    /// most 64 keys.
     pub async fn lock(&self, keys: Vec<String>, max_wait: Duration) -> Result<LockGuard, Error> {
-        self.locks.lock(self.engine.plugin(), keys, max_wait).await
+        self.locks.lock(self.plugin(), keys, max_wait).await
     }
 }

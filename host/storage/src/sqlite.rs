@@ -9,16 +9,16 @@ mod exec;
 pub(crate) mod flavor;
 mod fulltext;
 mod install;
+mod leases;
 mod outbox;
-mod params;
 mod raw;
 mod readers;
 mod session;
 mod shared;
 mod timers;
+mod usage;
 mod writer;
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -29,9 +29,11 @@ use std::time::Duration;
 use futures::executor::block_on;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::dialect::Flavor;
+use crate::fence::{Fences, gone};
 use crate::{
-    Consumer, DatabaseConfig, DeadLetter, Delivery, Error, InstallError, OpenError, OutboxQuery,
-    PluginSchema, Stats, Timer, Wake,
+    Consumer, DatabaseConfig, DeadLetter, Delivery, Error, Head, InstallError, OpenError,
+    OutboxQuery, PluginSchema, Stats, Timer, Usage, Wake,
 };
 
 use raw::Raw;
@@ -40,13 +42,6 @@ use shared::Shared;
 use writer::{Member, Work, Writer};
 
 pub(crate) use session::EngineSession;
-use session::Fence;
-
-/// Fences kept: one per plug-in and set of grants.
-const MAX_FENCES: usize = 1_024;
-
-/// Fences by plug-in and its sorted grants.
-type Fences = HashMap<(String, Vec<String>), Arc<Fence>>;
 
 /// An open database.
 pub(crate) struct Engine {
@@ -55,7 +50,8 @@ pub(crate) struct Engine {
     queue: mpsc::Sender<Work>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
-    fences: Mutex<Fences>,
+    fences: Fences,
+    flavor: Arc<dyn Flavor + Send>,
 }
 
 impl Drop for Engine {
@@ -88,10 +84,6 @@ where
     }
 }
 
-fn gone() -> Error {
-    Error::Unavailable("the database is closed".to_owned())
-}
-
 impl Engine {
     /// Opens or creates the file and starts the writer.
     pub(crate) async fn open(
@@ -114,8 +106,8 @@ impl Engine {
         opened.await.map_err(|_| engine("the writer ended".to_owned()))??;
         let readers = Readers::new(path.to_owned(), config.clone(), shared.clone());
         let writer = Mutex::new(Some(thread));
-        let fences = Mutex::new(HashMap::new());
-        Ok(Self { config, shared, queue, readers, writer, fences })
+        let (fences, flavor) = (Fences::default(), Arc::new(flavor::Sqlite));
+        Ok(Self { config, shared, queue, readers, writer, fences, flavor })
     }
 
     /// Lets everything accepted finish, then joins the threads. Whatever comes later is refused.
@@ -273,6 +265,42 @@ impl Engine {
         each: u32,
     ) -> Result<Vec<Timer>, Error> {
         self.read(move |raw| timers::due(raw, now_ms, limit, each)).await
+    }
+
+    pub(crate) async fn timers_claim(
+        &self,
+        now_ms: u64,
+        limit: u32,
+        each: u32,
+        ttl_ms: u64,
+    ) -> Result<Vec<Timer>, Error> {
+        self.write(move |w| timers::claim(w, now_ms, limit, each, ttl_ms)).await
+    }
+
+    pub(crate) async fn lease(&self, name: &str, holder: &str, ttl_ms: u64) -> Result<bool, Error> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.write(move |w| leases::take(w, &name, &holder, ttl_ms)).await
+    }
+
+    pub(crate) async fn release_lease(&self, name: &str, holder: &str) -> Result<(), Error> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.write(move |w| leases::release(w, &name, &holder)).await
+    }
+
+    pub(crate) async fn heads(
+        &self,
+        topic: Option<&str>,
+        now_ms: u64,
+        older_than_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<Head>, Error> {
+        let topic = topic.map(str::to_owned);
+        self.read(move |raw| outbox::heads(raw, topic.as_deref(), now_ms, older_than_ms, limit))
+            .await
+    }
+
+    pub(crate) async fn usage(&self) -> Result<Usage, Error> {
+        self.read(usage::usage).await
     }
 
     pub(crate) async fn timer_after(&self, now_ms: u64) -> Result<Option<u64>, Error> {

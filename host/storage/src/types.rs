@@ -174,6 +174,30 @@ pub struct OutboxQuery {
     pub now_ms: u64,
     /// At most this many.
     pub limit: u32,
+    /// Only messages of this key; `None`: of all.
+    pub key: Option<String>,
+}
+
+/// The first message of a key that a consumer could be given now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The topic.
+    pub topic: String,
+    /// Who is to get it.
+    pub consumer: String,
+    /// Its ordering key.
+    pub key: String,
+    /// The message.
+    pub id: u64,
+}
+
+/// What a database holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Rows of all plug-ins' tables; on PostgreSQL as its statistics have them.
+    pub rows: u64,
+    /// Bytes on disk, indexes and host tables included.
+    pub bytes: u64,
 }
 
 /// A registered consumer and how far it is.

@@ -46,6 +46,7 @@ impl TestHost {
                 in_flight: Vec::new(),
                 now_ms: self.now_ms(),
                 limit: consumes.batch,
+                ..OutboxQuery::default()
             }))
             .unwrap_or_else(|error| panic!("outbox: {error}"))
         };

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::dialect::{Compiled, Rules};
+use crate::fence::Budget;
 use crate::{Committed, Durability, Error, FullTextEntry, Message, Rows, Value};
 
 use super::authorizer::Mode;
-use super::exec::{self, Budget, Fault};
+use super::exec::{self, Fault};
 use super::raw::Bind;
 use super::shared::Shared;
 use super::writer::{Member, Writer, int, now_ms, uint};

@@ -11,7 +11,15 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use crate::{DatabaseConfig, OpenError};
 
 /// Newest host schema that this program knows.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// From version 1 to 2.
+const UPGRADE_2: &str = "
+ALTER TABLE tessera_timers ADD COLUMN claimed_until integer NOT NULL DEFAULT 0;
+CREATE TABLE tessera_leases (
+  name text PRIMARY KEY, holder text NOT NULL, until integer NOT NULL
+) WITHOUT ROWID;
+UPDATE tessera_meta SET value = '2' WHERE key = 'schema';
+";
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// How long a file may be held by a database of this process that is just closing.
@@ -111,6 +119,11 @@ pub(super) fn writer(path: &Path, config: &DatabaseConfig) -> Result<SqliteConne
         if found > SCHEMA_VERSION {
             let path = path.display().to_string();
             return Err(OpenError::Newer { path, found, known: SCHEMA_VERSION });
+        }
+        if found < 2 {
+            let mut transaction = connection.begin().await.map_err(engine)?;
+            transaction.execute(sqlx::raw_sql(UPGRADE_2)).await.map_err(engine)?;
+            transaction.commit().await.map_err(engine)?;
         }
         leave_lost_positions(&mut connection).await.map_err(engine)?;
         Ok(connection)

@@ -1,19 +1,11 @@
 //! Running compiled statements on a raw connection: binding, reading rows, caps.
 
 use crate::dialect::Compiled;
+use crate::fence::{Budget, VALUE};
 use crate::{Error, Rows, Value};
 
 use super::code::SqlError;
 use super::raw::{Bind, Cellv, Key, Raw, Row};
-
-/// What one call may still give out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    /// Rows per result.
-    pub(crate) rows: usize,
-    /// Bytes left for all results of the call.
-    pub(crate) bytes: usize,
-}
 
 /// An error of a run: the engine's, or ours.
 pub(super) enum Fault {
@@ -38,7 +30,7 @@ impl From<Fault> for Error {
 
 fn bind(value: &Value, first_position: u64) -> Bind<'_> {
     match value {
-        // Lists have become JSON text by now (`params::prepare`).
+        // Lists have become JSON text by now (`session::listed`).
         Value::Null | Value::IntegerList(_) | Value::TextList(_) => Bind::Null,
         Value::Boolean(v) => Bind::Integer(i64::from(*v)),
         Value::Integer(v) => Bind::Integer(*v),
@@ -50,10 +42,6 @@ fn bind(value: &Value, first_position: u64) -> Bind<'_> {
         }
     }
 }
-
-/// What a value and a row take in memory beside their texts: short rows are mostly that.
-const VALUE: usize = size_of::<Value>();
-const ROW: usize = size_of::<Vec<Value>>() + 16;
 
 fn read(row: &Row<'_>, column: usize, boolean: bool) -> Result<(Value, usize), Fault> {
     Ok(match row.get(column) {
@@ -91,20 +79,11 @@ pub(super) fn run(
     }
     let binds: Vec<Bind<'_>> = params.iter().map(|p| bind(p, first_position)).collect();
     stmt.run(&binds, |row| {
-        if into.rows.len() >= budget.rows {
-            return Err(Fault::Ours(Error::TooLarge(format!("more than {} rows", budget.rows))));
-        }
-        let mut spend = |size| {
-            budget.bytes = budget.bytes.checked_sub(size).ok_or_else(|| {
-                Fault::Ours(Error::TooLarge("the results have too many bytes".to_owned()))
-            })?;
-            Ok::<_, Fault>(())
-        };
-        spend(ROW)?;
+        budget.row(into.rows.len()).map_err(Fault::Ours)?;
         let mut values = Vec::with_capacity(width);
         for (column, boolean) in boolean.iter().enumerate() {
             let (value, size) = read(row, column, *boolean)?;
-            spend(size)?;
+            budget.spend(size).map_err(Fault::Ours)?;
             values.push(value);
         }
         into.rows.push(values);

@@ -15,7 +15,7 @@ pub(super) fn table(plugin: &str, index: &str) -> String {
 }
 
 /// Text of statements is built once per table name and kept: the cache keys by address.
-fn interned(sql: String) -> &'static str {
+pub(super) fn interned(sql: String) -> &'static str {
     use std::collections::HashSet;
     use std::sync::{Mutex, PoisonError};
     static TEXTS: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);

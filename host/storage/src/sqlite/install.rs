@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Rules, migration, valid_name};
+use crate::dialect::{Rules, migration};
+use crate::install::{applied_fit, names};
 use crate::{Error, InstallError, Migration, PluginSchema};
 
 use super::authorizer::Mode;
@@ -31,38 +32,6 @@ pub(super) fn install(writer: &mut Writer<'_>, schema: &PluginSchema) -> Result<
     install.exposed()
 }
 
-fn names(schema: &PluginSchema) -> Result<(), InstallError> {
-    let wrong = |reason: String| Err(InstallError::Name { plugin: schema.plugin.clone(), reason });
-    if !valid_name(&schema.plugin, false) {
-        return wrong("the name must match [a-z][a-z0-9]*, at most 40 letters".to_owned());
-    }
-    for view in &schema.exposes {
-        let versioned = view
-            .name
-            .strip_prefix(&format!("{}_v", schema.plugin))
-            .and_then(|rest| rest.split_once('_'))
-            .is_some_and(|(version, name)| {
-                version.parse::<u32>().is_ok() && valid_name(name, true)
-            });
-        if !versioned {
-            let plugin = &schema.plugin;
-            return wrong(format!("view {}: must be named {plugin}_v<N>_<name>", view.name));
-        }
-    }
-    for index in &schema.full_text {
-        if !valid_name(&index.name, true) {
-            return wrong(format!("full-text index {}: must match [a-z][a-z0-9_]*", index.name));
-        }
-    }
-    let mut seen = HashSet::new();
-    for migration in &schema.migrations {
-        if migration.name.is_empty() || !seen.insert(&migration.name) {
-            return wrong(format!("migration name {:?} is empty or not unique", migration.name));
-        }
-    }
-    Ok(())
-}
-
 impl Install<'_, '_, '_> {
     fn engine(&self, migration: &str, error: Error) -> InstallError {
         let plugin = self.schema.plugin.clone();
@@ -78,23 +47,7 @@ impl Install<'_, '_, '_> {
                 |row| applied.push((row.text(0), row.text(1))),
             )
             .map_err(|error| self.engine("-", error))?;
-        let plugin = self.schema.plugin.clone();
-        for (i, (name, sql)) in applied.iter().enumerate() {
-            let migration = name.clone();
-            let plugin = plugin.clone();
-            match self.schema.migrations.get(i) {
-                Some(known) if known.name == *name && known.sql == *sql => {}
-                Some(known) if known.name == *name => {
-                    return Err(InstallError::Changed { plugin, migration });
-                }
-                Some(known) if self.schema.migrations.iter().any(|m| m.name == *name) => {
-                    let reason = format!("stands before {name}, which is applied already");
-                    let migration = known.name.clone();
-                    return Err(InstallError::Refused { plugin, migration, reason });
-                }
-                _ => return Err(InstallError::Newer { plugin, migration }),
-            }
-        }
+        applied_fit(self.schema, &applied)?;
         for (seq, migration) in self.schema.migrations.iter().enumerate().skip(applied.len()) {
             self.apply(seq, migration)?;
         }

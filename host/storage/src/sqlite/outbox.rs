@@ -1,6 +1,6 @@
 //! The outbox: who has consumed what.
 
-use crate::{Consumer, DeadLetter, Delivery, Error, OutboxQuery};
+use crate::{Consumer, DeadLetter, Delivery, Error, Head, OutboxQuery};
 
 use super::authorizer::Mode;
 use super::raw::{Bind, Key, Raw, Row};
@@ -252,7 +252,8 @@ pub(super) fn read(
 
 const RETRIED: &str = "SELECT id, key, payload, attempts, emitted_ms, position FROM tessera_dead \
      WHERE consumer = ?1 AND topic = ?2 AND retry = 1 AND next_ms <= ?3 \
-     AND id NOT IN (SELECT value FROM json_each(?4)) ORDER BY id LIMIT ?5";
+     AND id NOT IN (SELECT value FROM json_each(?4)) AND (?6 IS NULL OR key = ?6) \
+     ORDER BY id LIMIT ?5";
 
 /// In order of their ids, so in order for each key; a key is held back while one of its messages waits for its next try or is
 /// being delivered.
@@ -269,7 +270,44 @@ const READY: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.e
        WHERE p.topic = o.topic AND p.key = o.key) \
      AND NOT EXISTS (SELECT 1 FROM tessera_dead AS x WHERE x.consumer = c.consumer \
        AND x.topic = c.topic AND x.retry = 1 AND x.key = o.key) \
-     ORDER BY o.id LIMIT ?5";
+     AND (?6 IS NULL OR o.key = ?6) ORDER BY o.id LIMIT ?5";
+
+/// As `READY`, but of each key only the first, and of all consumers.
+const HEADS: &str = "SELECT c.topic, c.consumer, o.key, min(o.id) \
+     FROM tessera_consumers AS c JOIN tessera_outbox AS o ON o.topic = c.topic AND o.id > c.after \
+     LEFT JOIN tessera_deliveries AS d ON d.consumer = c.consumer AND d.id = o.id \
+     WHERE (?1 IS NULL OR c.topic = ?1) AND o.emitted_ms <= ?3 \
+     AND (d.id IS NULL OR d.settled = 0 AND d.next_ms <= ?2) \
+     AND NOT EXISTS (SELECT 1 FROM tessera_deliveries AS e JOIN tessera_outbox AS p ON p.id = e.id \
+       WHERE e.consumer = c.consumer AND e.topic = c.topic AND e.settled = 0 AND e.next_ms > ?2 \
+       AND p.key = o.key AND p.id < o.id) \
+     AND NOT EXISTS (SELECT 1 FROM tessera_dead AS x WHERE x.consumer = c.consumer \
+       AND x.topic = c.topic AND x.retry = 1 AND x.key = o.key) GROUP BY 1, 2, 3 \
+     UNION ALL SELECT topic, consumer, key, min(id) FROM tessera_dead \
+     WHERE retry = 1 AND next_ms <= ?2 AND (?1 IS NULL OR topic = ?1) GROUP BY 1, 2, 3 \
+     ORDER BY 4 LIMIT ?4";
+
+/// The first deliverable message of each key and consumer.
+pub(super) fn heads(
+    raw: &mut Raw<'_>,
+    topic: Option<&str>,
+    now: u64,
+    older_than_ms: u64,
+    limit: u32,
+) -> Result<Vec<Head>, Error> {
+    let mut found = Vec::new();
+    let params = [
+        topic.map_or(Bind::Null, Bind::Text),
+        int(now),
+        int(now.saturating_sub(older_than_ms)),
+        Bind::Integer(i64::from(limit)),
+    ];
+    read(raw, HEADS, &params, |row| {
+        let (topic, consumer, key) = (row.text(0), row.text(1), row.text(2));
+        found.push(Head { topic, consumer, key, id: uint(row.int(3)) });
+    })?;
+    Ok(found)
+}
 
 /// Messages to deliver now.
 pub(super) fn pending(raw: &mut Raw<'_>, query: &OutboxQuery) -> Result<Vec<Delivery>, Error> {
@@ -286,6 +324,7 @@ pub(super) fn pending(raw: &mut Raw<'_>, query: &OutboxQuery) -> Result<Vec<Deli
                 int(query.now_ms),
                 Bind::Text(&in_flight),
                 int(left),
+                query.key.as_deref().map_or(Bind::Null, Bind::Text),
             ],
             |row| {
                 found.push(Delivery {

@@ -1,6 +1,6 @@
--- The host's own tables, version 1. Plug-ins cannot name them.
+-- The host's own tables, version 2. Plug-ins cannot name them.
 CREATE TABLE tessera_meta (key text PRIMARY KEY, value text NOT NULL) WITHOUT ROWID;
-INSERT INTO tessera_meta (key, value) VALUES ('schema', '1');
+INSERT INTO tessera_meta (key, value) VALUES ('schema', '2');
 
 -- One row: the last position, message and timer generation given out.
 CREATE TABLE tessera_sequence (
@@ -52,7 +52,8 @@ CREATE INDEX tessera_dead_key ON tessera_dead (consumer, topic, retry, key);
 
 CREATE TABLE tessera_timers (
   plugin text NOT NULL, name text NOT NULL, due_ms integer NOT NULL, payload text NOT NULL,
-  generation integer NOT NULL, PRIMARY KEY (plugin, name)
+  generation integer NOT NULL, claimed_until integer NOT NULL DEFAULT 0,
+  PRIMARY KEY (plugin, name)
 );
 CREATE INDEX tessera_timers_due ON tessera_timers (due_ms);
 
@@ -64,3 +65,8 @@ CREATE TABLE tessera_fulltext (
   id integer PRIMARY KEY, plugin text NOT NULL, name text NOT NULL, key text NOT NULL,
   grp text NOT NULL, UNIQUE (plugin, name, key)
 );
+
+-- Who may do what only one may do at a time, and until when (milliseconds since the epoch).
+CREATE TABLE tessera_leases (
+  name text PRIMARY KEY, holder text NOT NULL, until integer NOT NULL
+) WITHOUT ROWID;

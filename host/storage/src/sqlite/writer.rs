@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::Error;
 
-use super::catalog::Catalog;
+use super::catalog;
 use super::raw::{Bind, Key, Raw};
 use super::shared::Shared;
 
@@ -153,7 +153,7 @@ impl<'h> Writer<'h> {
 
     /// Reads what tables and views there are, and lets all connections forget their statements.
     pub(super) fn load_catalog(&mut self) -> Result<(), Error> {
-        let catalog = Catalog::load(self)?;
+        let catalog = catalog::load(self)?;
         self.shared.catalog.store(Arc::new(catalog));
         self.shared.generation.fetch_add(1, Ordering::Release);
         self.raw.clear();

@@ -1,13 +1,13 @@
-//! Parameters: checked against the statement, lists turned into what `IN` reads.
+//! Parameters, checked against the statement.
 
 use crate::dialect::{Compiled, ParamUse};
 use crate::{Error, Value};
 
-/// Checks one row of parameters and makes it bindable. `positions`: how many the commit takes,
+/// Checks one row of parameters. `positions`: how many the commit takes,
 /// `None` outside of commits. `bytes` counts down.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     compiled: &Compiled,
-    params: &mut [Value],
+    params: &[Value],
     positions: Option<u32>,
     bytes: &mut usize,
 ) -> Result<(), Error> {
@@ -18,7 +18,7 @@ pub(super) fn prepare(
             compiled.params.len()
         )));
     }
-    for (i, (value, how)) in params.iter_mut().zip(&compiled.params).enumerate() {
+    for (i, (value, how)) in params.iter().zip(&compiled.params).enumerate() {
         let n = i + 1;
         let is_list = matches!(value, Value::IntegerList(_) | Value::TextList(_));
         if is_list != (*how == ParamUse::List) {
@@ -43,20 +43,12 @@ pub(super) fn prepare(
                     positions.unwrap_or(0)
                 )));
             }
-            Value::IntegerList(list) => {
-                let json = serde_json::to_string(list)
-                    .map_err(|e| Error::Invalid(format!("${n}: {e}")))?;
-                *value = Value::Text(json);
-                text_size(value)
-            }
+            Value::IntegerList(list) => list.len() * 8,
             Value::TextList(list) => {
                 for text in list.iter() {
                     no_nul(text, n)?;
                 }
-                let json = serde_json::to_string(list)
-                    .map_err(|e| Error::Invalid(format!("${n}: {e}")))?;
-                *value = Value::Text(json);
-                text_size(value)
+                list.iter().map(|text| text.len() + 8).sum()
             }
             _ => 0,
         };
@@ -65,13 +57,6 @@ pub(super) fn prepare(
             .ok_or_else(|| Error::TooLarge("the parameters have too many bytes".to_owned()))?;
     }
     Ok(())
-}
-
-fn text_size(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.len(),
-        _ => 0,
-    }
 }
 
 fn no_nul(text: &str, n: usize) -> Result<(), Error> {
