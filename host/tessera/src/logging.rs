@@ -4,10 +4,19 @@ use std::io::{IsTerminal, stderr};
 
 use anyhow::{Context, Result};
 use tessera_manifest::{Log, LogFormat};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// Starts logging. The environment's `RUST_LOG` goes before the descriptor's level.
-pub(crate) fn start(log: &Log) -> Result<()> {
+use crate::spans::{self, Spans};
+
+/// Starts logging, and hands spans to who sends them. The environment's `RUST_LOG` goes before the
+/// descriptor's level.
+pub(crate) fn start(log: &Log, spans: Option<&Spans>) -> Result<()> {
     let level = std::env::var("RUST_LOG").ok().filter(|level| !level.is_empty());
     let level = level.as_deref().unwrap_or(&log.level);
     let filter = EnvFilter::try_new(directives(level)).with_context(|| {
@@ -18,14 +27,19 @@ pub(crate) fn start(log: &Log) -> Result<()> {
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    if human {
-        let layer = fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
-        registry.with(layer).try_init()?;
+    // Spans for the collector are no part of the log.
+    let filter = filter.and(filter_fn(|data| data.target() != spans::TARGET));
+    let lines = if human {
+        fmt::layer()
+            .with_writer(stderr)
+            .with_ansi(stderr().is_terminal())
+            .with_filter(filter)
+            .boxed()
     } else {
-        let layer = fmt::layer().json().flatten_event(true).with_writer(stderr);
-        registry.with(layer).try_init()?;
-    }
+        fmt::layer().json().flatten_event(true).with_writer(stderr).with_filter(filter).boxed()
+    };
+    let sent = spans.map(Spans::layer);
+    tracing_subscriber::registry().with(lines).with(sent).try_init()?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod resources;
 mod server;
 mod service;
 mod settings;
+mod spans;
 mod topics;
 
 use std::process::ExitCode;
