@@ -114,6 +114,12 @@ impl Session {
         })
     }
 
+    /// The same device, asking at another address.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.into(), ..self.clone() }
+    }
+
     /// A request with this token. `path` begins behind `/_matrix/client/v3`.
     ///
     /// # Errors

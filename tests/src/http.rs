@@ -1,14 +1,25 @@
 //! The HTTP client of tests and loads.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    sync::Once,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+/// How long a page may take until it answers 200.
+const READY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client for plain HTTP on loopback that keeps as many connections as it needs and never follows redirects.
 ///
 /// # Errors
 /// The client cannot be built (no TLS back end; cannot happen with the features chosen in the workspace).
 pub fn client() -> Result<reqwest::Client> {
+    builder().build().context("building the HTTP client")
+}
+
+/// What [`client`] is built from.
+pub fn builder() -> reqwest::ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Fails only when one is installed already, which serves as well.
@@ -22,6 +33,27 @@ pub fn client() -> Result<reqwest::Client> {
         .pool_max_idle_per_host(usize::MAX)
         .pool_idle_timeout(Duration::from_secs(60))
         .timeout(Duration::from_secs(120))
-        .build()
-        .context("building the HTTP client")
+}
+
+/// Asks a page until it answers 200.
+///
+/// # Errors
+/// It does not within a minute; the message carries the last answer.
+pub async fn wait_for_200(url: &str) -> Result<()> {
+    let client = client()?;
+    let started = Instant::now();
+    loop {
+        let last = match client.get(url).timeout(Duration::from_secs(5)).send().await {
+            Ok(answer) if answer.status().as_u16() == 200 => return Ok(()),
+            Ok(answer) => {
+                let status = answer.status();
+                format!("{status}: {}", answer.text().await.unwrap_or_default())
+            }
+            Err(error) => format!("{:#}", anyhow::Error::from(error)),
+        };
+        if started.elapsed() > READY_PATIENCE {
+            bail!("{url} does not answer 200: {last}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod binary;
+pub mod cluster;
+pub mod gateway;
 pub mod http;
 pub mod proc;
 pub mod random;

@@ -28,7 +28,22 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The script cannot be run or writes something else than JSON lines, or the server does not come back.
-pub async fn play(mut script: Command, server: &mut Server) -> Result<Outcome> {
+pub async fn play(script: Command, server: &mut Server) -> Result<Outcome> {
+    play_with(script, async || {
+        server.kill9().await?;
+        server.boot().await
+    })
+    .await
+}
+
+/// As [`play`], with something else that happens at the checkpoint.
+///
+/// # Errors
+/// The script cannot be run or writes something else than JSON lines, or `restart` fails.
+pub async fn play_with(
+    mut script: Command,
+    mut restart: impl AsyncFnMut() -> Result<()>,
+) -> Result<Outcome> {
     let mut child = script
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -49,8 +64,7 @@ pub async fn play(mut script: Command, server: &mut Server) -> Result<Outcome> {
         } else if let Some(name) = text("fail") {
             outcome.failed.push((name, text("detail").unwrap_or_default()));
         } else if value.get("checkpoint").is_some() {
-            server.kill9().await?;
-            server.boot().await.context("the restart at the checkpoint")?;
+            restart().await.context("the restart at the checkpoint")?;
             outcome.restarted = true;
             stdin.write_all(b"restarted\n").await?;
             stdin.flush().await?;

@@ -1,11 +1,11 @@
 //! A server under test: started in a folder of its own, killed, restarted, stopped.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,8 @@ use crate::{binary, http};
 
 /// How long a start may take before it counts as failed. A first start in a debug build compiles every component.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a tool of the operator may take.
+const TOOL_PATIENCE: Duration = Duration::from_secs(120);
 /// How often readiness is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
@@ -37,6 +39,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The folder of compiled code that servers share (`TESSERA_CACHE`); the server's own choice when `None`.
     pub cache: Option<PathBuf>,
+    /// The node to run: then data, address, server name and plug-ins stand in `config`.
+    pub node: Option<String>,
     /// More arguments, behind the others.
     pub more: Vec<OsString>,
 }
@@ -69,6 +73,7 @@ impl Options {
             listen: None,
             data: None,
             cache,
+            node: None,
             more: Vec::new(),
         }
     }
@@ -77,6 +82,11 @@ impl Options {
         let mut arguments: Vec<OsString> = vec!["run".into()];
         if let Some(config) = &self.config {
             arguments.extend(["--config".into(), config.into()]);
+        }
+        if let Some(node) = &self.node {
+            arguments.extend(["--node".into(), node.into()]);
+            arguments.extend(self.more.iter().cloned());
+            return arguments;
         }
         arguments.extend(["--data".into(), data.into()]);
         arguments.extend(["--listen".into(), listen.to_string().into()]);
@@ -181,16 +191,10 @@ impl Server {
         String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
-    /// Starts the process without waiting for it.
-    ///
-    /// # Errors
-    /// It cannot be run.
-    pub fn spawn(&mut self) -> Result<()> {
-        let data = self.data();
-        std::fs::create_dir_all(&data)?;
-        let log = File::options().create(true).append(true).open(self.log_path())?;
+    /// The program with a clean environment, in the server's folder: only what is given here counts, whatever the
+    /// caller's environment says.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.options.binary);
-        // Only what is given here counts, whatever the caller's environment says.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TESSERA_") {
                 command.env_remove(name);
@@ -199,13 +203,60 @@ impl Server {
         if let Some(cache) = &self.options.cache {
             command.env("TESSERA_CACHE", cache);
         }
-        let child = command
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs the program as its operator does beside the server, such as `["tenant", "list", "--json"]`, and gives
+    /// what it wrote to standard output.
+    ///
+    /// # Errors
+    /// It cannot be run or fails; the message carries what it wrote.
+    pub async fn tool<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
+        let output = self.try_tool(arguments).await?;
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            let words: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+            bail!("{words:?} ended with {}:\n{out}{err}", output.status);
+        }
+        Ok(out.into_owned())
+    }
+
+    /// As [`Server::tool`], however it ends.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub async fn try_tool<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Output> {
+        let mut command = self.command();
+        command.args(arguments);
+        if let Some(config) = &self.options.config {
+            command.arg("--config").arg(config);
+        }
+        if self.options.node.is_none() {
+            command.arg("--data").arg(self.data());
+        }
+        if let Some(plugins) = &self.options.plugins {
+            command.arg("--plugins").arg(plugins);
+        }
+        let tool = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        let output = tokio::time::timeout(TOOL_PATIENCE, tool).await;
+        output.context("the tool did not end")?.context("running the tool")
+    }
+
+    /// Starts the process without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn spawn(&mut self) -> Result<()> {
+        let data = self.data();
+        std::fs::create_dir_all(&data)?;
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let child = self
+            .command()
             .args(self.options.arguments(&data, self.listen))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("running {}", self.options.binary.display()))?;
         self.child = Some(child);
@@ -217,9 +268,17 @@ impl Server {
     /// # Errors
     /// It does not answer 200 on `/_matrix/client/versions`; the message carries the end of its log.
     pub async fn boot(&mut self) -> Result<()> {
+        self.spawn()?;
+        self.answers().await
+    }
+
+    /// Waits until the process answers.
+    ///
+    /// # Errors
+    /// It does not answer 200 on `/_matrix/client/versions`; the message carries the end of its log.
+    pub async fn answers(&mut self) -> Result<()> {
         let client = http::client()?;
         let started = Instant::now();
-        self.spawn()?;
         let versions = format!("{}/_matrix/client/versions", self.url());
         loop {
             let answer = client.get(&versions).timeout(Duration::from_secs(5)).send().await;
@@ -304,7 +363,9 @@ impl Server {
         self.folder.path().join("server.log")
     }
 
-    fn log_tail(&self) -> String {
+    /// The last lines of its log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let from = lines.len().saturating_sub(40);

@@ -4,7 +4,7 @@ use std::{io::Read as _, net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use axum::{Router, http::header, response::IntoResponse, routing::get};
-use tessera_http::{Edge, PluginRoutes, RouteTable, Server, Site};
+use tessera_http::{Edge, OneSite, PluginRoutes, RouteTable, Server, Site};
 use tokio::net::TcpListener;
 
 use crate::house::{House, TENANT};
@@ -20,9 +20,10 @@ pub(crate) async fn run(fixtures: &Path) -> Result<()> {
         tenant: TENANT.into(),
         dispatch: Arc::clone(&house.tenant) as _,
         blobs: house.blobs.clone(),
-        routes: RouteTable::build(&manifests, &settings, &Default::default())?,
+        routes: Arc::new(RouteTable::build(&manifests, &settings, &Default::default())?),
+        quotas: Default::default(),
     };
-    let edge = Edge::new(settings, house.bus.clone(), site, &house.registry)?;
+    let edge = Edge::new(settings, house.bus.clone(), OneSite::new(site), &house.registry)?;
     let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
     let server = Server::bind(edge, &[loopback]).await?;
     let edge_address = *server.addresses().first().context("no address")?;

@@ -78,3 +78,9 @@ pub(crate) fn assert_error(answer: &Answer, statuses: &[u16], errcodes: &[&str])
     assert!(errcodes.contains(&answer.errcode()), "wanted one of {errcodes:?}: {answer:?}");
     assert!(answer.body["error"].is_string(), "no text beside the code: {answer:?}");
 }
+
+/// A number from the environment.
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}

@@ -3,24 +3,19 @@
 //!
 //! `TESSERA_CRASH_ROUNDS` is the number of kills (10; 200 for the long run by hand), `TESSERA_CRASH_SEED` repeats a run.
 
-mod load;
-mod verify;
-
 use std::time::Duration;
 
 use serde_json::json;
 use tessera_tests::random::Random;
 use tokio::sync::watch;
 
-use crate::common::World;
+use crate::{
+    common::{World, number},
+    load, verify,
+};
 
 /// Users that send at once.
 const SENDERS: usize = 6;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable)
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_kills_during_load_lose_and_double_nothing() {
@@ -51,11 +46,11 @@ async fn crash_kills_during_load_lose_and_double_nothing() {
         for room in &rooms {
             user.join(room).await.unwrap();
         }
-        let life = load::Life { generation: seen_generation.clone(), stopping: stopping.clone() };
-        senders.push(tokio::spawn(load::send(user, index, rooms.clone(), life)));
+        let line = load::Line::to_one(user, seen_generation.clone());
+        senders.push(tokio::spawn(load::send(line, index, rooms.clone(), stopping.clone())));
     }
-    let life = load::Life { generation: seen_generation.clone(), stopping: stopping.clone() };
-    let reading = tokio::spawn(load::read(reader.clone(), since, rooms.clone(), life));
+    let line = load::Line::to_one(reader.clone(), seen_generation.clone());
+    let reading = tokio::spawn(load::read(line, since, rooms.clone()));
 
     let mut early = 0;
     for round in 1..=rounds {

@@ -1,10 +1,14 @@
 //! What must hold after the kills.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::{Duration, Instant},
+};
 
+use serde_json::Value;
 use tessera_tests::api::Session;
 
-use super::load::{Acknowledged, Told, message};
+use crate::load::{Acknowledged, Told, message};
 
 /// Everything acknowledged is in its room once, in order per sender, and nothing is there twice.
 pub(crate) async fn history(reader: &Session, rooms: &[String], acknowledged: &[Acknowledged]) {
@@ -49,6 +53,27 @@ pub(crate) async fn values(room: &str, acknowledged: &[Acknowledged]) {
             "account data of sender {}",
             sender.index
         );
+    }
+}
+
+/// The user's unread counts add up to `messages`, as soon as the durable topic has brought all of them.
+pub(crate) async fn unread(user: &Session, messages: usize) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let sync = user.sync(None, Duration::ZERO, "").await.unwrap();
+        let rooms = sync["rooms"]["join"].as_object().unwrap();
+        let count = |room: &Value| room["unread_notifications"]["notification_count"].as_u64();
+        let unread: u64 = rooms.values().filter_map(count).sum();
+        if unread == messages as u64 {
+            return;
+        }
+        assert!(
+            Instant::now() < until && unread < messages as u64,
+            "{} messages, but {unread} unread ones for {}",
+            messages,
+            user.user_id
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -1,0 +1,7 @@
+//! One descriptor in several processes, with PostgreSQL and NATS.
+
+mod clients;
+mod kills;
+mod rolling;
+mod spread;
+mod versions;

@@ -1,0 +1,1 @@
+//! Many server names in one process.
