@@ -75,7 +75,7 @@ pub struct DeliveryStats {
 }
 
 #[derive(Default)]
-struct Counters {
+pub(crate) struct Counters {
     done: AtomicU64,
     failed: AtomicU64,
     dead: AtomicU64,
@@ -103,18 +103,21 @@ impl Deliverer {
         consumer: Arc<dyn Consumer>,
     ) -> Result<Self, Error> {
         database.register_consumer(&config.topic, &config.consumer).await?;
-        let counters = Arc::new(Counters::default());
+        let work = Work::new(database, config.clone(), consumer);
+        let counters = work.counters();
         let (stop, stopped) = watch::channel(false);
-        let task = Task {
-            bus,
-            tenant: tenant.into(),
-            database,
-            config: config.clone(),
-            consumer,
-            counters: Arc::clone(&counters),
-            stopped,
-        };
-        Ok(Self { config, counters, stop, task: tokio::spawn(task.run()) })
+        let task = Task { bus, tenant: tenant.into(), work, stopped };
+        Ok(Self::with(config, counters, stop, tokio::spawn(task.run())))
+    }
+
+    /// A delivery whose task ends when `stop` becomes true or is gone.
+    pub(crate) fn with(
+        config: DeliveryConfig,
+        counters: Arc<Counters>,
+        stop: watch::Sender<bool>,
+        task: JoinHandle<()>,
+    ) -> Self {
+        Self { config, counters, stop, task }
     }
 
     /// What is delivered to whom.
@@ -144,54 +147,63 @@ impl Deliverer {
 struct Task {
     bus: Bus,
     tenant: Arc<str>,
+    work: Work,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Hands messages of one topic to one consumer and settles them in the database.
+pub(crate) struct Work {
     database: Database,
     config: DeliveryConfig,
     consumer: Arc<dyn Consumer>,
     counters: Arc<Counters>,
-    stopped: watch::Receiver<bool>,
 }
 
-/// Why a round handed nothing over, or that it did.
-enum Round {
+/// What a round found and did.
+pub(crate) enum Round {
     /// Something was settled: look again at once.
     Progress,
-    /// Nothing to do until woken, or until this time at the latest.
-    Idle(Instant),
-    /// The database or the consumer is not there: wait this long whatever happens.
+    /// A message failed; its next try is due at this time (milliseconds since the epoch), or it was given up.
+    Failed(Option<u64>),
+    /// There is nothing to deliver now.
+    Empty,
+    /// The database or the consumer is not there: wait whatever happens.
     Pause,
 }
 
 impl Task {
     async fn run(mut self) {
-        let mut pause = self.config.retry_first;
+        let config = self.work.config.clone();
+        let mut pause = config.retry_first;
         loop {
             // An error means that the handle is gone, which stops the task as well.
             if *self.stopped.borrow() || self.stopped.has_changed().is_err() {
                 return;
             }
             // Taken before the look, so that no commit falls between.
-            let watch = match self.bus.watch(&self.tenant, &[outbox_topic(&self.config.topic)]) {
+            let watch = match self.bus.watch(&self.tenant, &[outbox_topic(&config.topic)]) {
                 Ok(watch) => Some(watch),
                 Err(error) => {
-                    tracing::warn!(%error, topic = self.config.topic, "delivery polls");
+                    tracing::warn!(%error, topic = config.topic, "delivery polls");
                     None
                 }
             };
-            let until = match self.round().await {
-                Round::Progress => {
-                    pause = self.config.retry_first;
+            let until = match self.work.round(None).await {
+                Round::Progress | Round::Failed(_) => {
+                    pause = config.retry_first;
                     continue;
                 }
-                Round::Idle(until) => until,
-                Round::Pause => {
-                    let until = Instant::now() + pause;
-                    pause = pause.saturating_mul(2).min(self.config.retry_max);
-                    tokio::select! {
-                        () = sleep_until(until) => {}
-                        _ = self.stopped.changed() => {}
-                    }
-                    continue;
+                Round::Empty => self.work.next_look().await,
+                Round::Pause => None,
+            };
+            let Some(until) = until else {
+                let until = Instant::now() + pause;
+                pause = pause.saturating_mul(2).min(config.retry_max);
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    _ = self.stopped.changed() => {}
                 }
+                continue;
             };
             let woken = async {
                 match &watch {
@@ -206,18 +218,30 @@ impl Task {
             }
         }
     }
+}
 
-    async fn round(&self) -> Round {
-        let batch = match self.look().await {
+impl Work {
+    pub(crate) fn new(
+        database: Database,
+        config: DeliveryConfig,
+        consumer: Arc<dyn Consumer>,
+    ) -> Self {
+        Self { database, config, consumer, counters: Arc::default() }
+    }
+
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Hands over what can be delivered now, of one key or of all, and settles what was done.
+    pub(crate) async fn round(&self, key: Option<&str>) -> Round {
+        let batch = match self.look(key).await {
             Ok(batch) => batch,
             Err(error) => return self.database_failed("read outbox", &error),
         };
         let Some(oldest) = batch.iter().map(|message| message.emitted_ms).min() else {
             self.counters.lag_ms.store(0, Ordering::Relaxed);
-            return match self.next_look().await {
-                Ok(until) => Round::Idle(until),
-                Err(error) => self.database_failed("read next try", &error),
-            };
+            return Round::Empty;
         };
         self.counters.lag_ms.store(now_ms().saturating_sub(oldest), Ordering::Relaxed);
 
@@ -248,32 +272,40 @@ impl Task {
         };
         let Some((id, attempts)) = heads.get(done) else { return Round::Progress };
         match self.failed(*id, *attempts, &error).await {
-            Ok(()) => Round::Progress,
+            Ok(next_ms) => Round::Failed(next_ms),
             Err(error) => self.database_failed("record failure", &error),
         }
     }
 
-    async fn look(&self) -> Result<Vec<Delivery>, Error> {
+    async fn look(&self, key: Option<&str>) -> Result<Vec<Delivery>, Error> {
         let query = OutboxQuery {
             topic: self.config.topic.clone(),
             consumer: self.config.consumer.clone(),
-            in_flight: Vec::new(),
+            key: key.map(str::to_owned),
             now_ms: now_ms(),
             limit: self.config.batch.max(1),
+            ..OutboxQuery::default()
         };
         self.database.outbox(query).await
     }
 
-    async fn next_look(&self) -> Result<Instant, Error> {
-        let next = self.database.next_try(&self.config.topic, &self.config.consumer).await?;
-        let wait = next.map_or(LOOK_ANYWAY, |at| {
-            // One more millisecond, so that the clock has passed it for certain.
-            Duration::from_millis(at.saturating_sub(now_ms()).saturating_add(1)).min(LOOK_ANYWAY)
-        });
-        Ok(Instant::now() + wait)
+    /// When to look again after an empty round; `None`: the database does not say.
+    async fn next_look(&self) -> Option<Instant> {
+        match self.database.next_try(&self.config.topic, &self.config.consumer).await {
+            Ok(next) => Some(Instant::now() + next.map_or(LOOK_ANYWAY, until_ms).min(LOOK_ANYWAY)),
+            Err(error) => {
+                self.database_failed("read next try", &error);
+                None
+            }
+        }
     }
 
-    async fn failed(&self, id: u64, attempts_before: u32, error: &str) -> Result<(), Error> {
+    async fn failed(
+        &self,
+        id: u64,
+        attempts_before: u32,
+        error: &str,
+    ) -> Result<Option<u64>, Error> {
         let Self { config, counters, .. } = self;
         let attempts = attempts_before.saturating_add(1);
         let dead = attempts >= config.max_attempts;
@@ -285,7 +317,7 @@ impl Task {
         if counted == 0 {
             // Its own commit had settled it before it failed: the effect has happened.
             counters.done.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
+            return Ok(None);
         }
         counters.failed.fetch_add(1, Ordering::Relaxed);
         if dead {
@@ -294,7 +326,7 @@ impl Task {
         } else {
             tracing::warn!(config.topic, config.consumer, id, attempts, error, "message failed");
         }
-        Ok(())
+        Ok(next_ms)
     }
 
     fn database_failed(&self, doing: &str, error: &Error) -> Round {
@@ -310,7 +342,13 @@ fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
     first.saturating_mul(factor).min(longest)
 }
 
-fn now_ms() -> u64 {
+/// From now until a time in milliseconds since the epoch; one more millisecond, so that the clock has passed it for
+/// certain.
+pub(crate) fn until_ms(at: u64) -> Duration {
+    Duration::from_millis(at.saturating_sub(now_ms()).saturating_add(1))
+}
+
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,13 @@
-//! The bus of one process: wake-ups and durable topics.
+//! The bus: wake-ups, durable topics, and calls between nodes.
 //!
 //! *Wake-ups* ([`Bus::watch`], [`Bus::notify`]) are best effort and carry no data; what they speak of is in the
 //! database. *Topics* ([`Deliverer`]) are durable messages that leave a commit through the outbox and reach each
 //! consumer at least once, in order per key.
 //!
-//! This is the embedded bus. A bus between processes stands beside it: it feeds what other nodes fire into
-//! [`Bus::notify`], and reads and acknowledges for the same [`Consumer`]s.
+//! [`Bus`] is the embedded bus of one process. [`Cluster`] joins those of several nodes: it feeds what other nodes fire
+//! into each [`Bus`], carries calls, and shares the messages of topics among the nodes for the same [`Consumer`]s.
 
+mod cluster;
 mod delivery;
 mod registry;
 mod topic;
@@ -14,8 +15,12 @@ mod wake;
 mod wakeups;
 mod watch;
 
+pub use cluster::{
+    Attached, CallFailure, CallHeaders, Cluster, ClusterConfig, ClusterError, ClusterTls,
+    Connection, Credentials, NodeInfo, Serve, Served, WakeTenant,
+};
 pub use delivery::{BoxFuture, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats};
 pub use topic::Topic;
 pub use wake::TenantWake;
-pub use wakeups::{Bus, BusConfig, Listening, Mark, WatchError};
+pub use wakeups::{Bus, BusConfig, Fired, Listening, Mark, WatchError};
 pub use watch::Watch;

@@ -3,7 +3,8 @@
 //! One ordered map in place of a list for each topic: a subscription costs about 35 bytes, and leaving a topic
 //! that thousands watch is as cheap as leaving one that nobody else does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,9 @@ use crate::watch::Signal;
 
 /// Locks are held for one insertion or one topic's look-up, so a few suffice; a power of two.
 const SHARDS: usize = 64;
+
+/// Entries looked at under one lock when all are walked through.
+const STEP: usize = 4_096;
 
 type Shard = BTreeMap<(Topic, u64), Arc<Signal>>;
 
@@ -63,6 +67,29 @@ impl Registry {
             let found = shard.range((topic, 0)..=(topic, u64::MAX));
             into.extend(found.map(|(_, signal)| Arc::clone(signal)));
         }
+    }
+
+    /// Every signal of these tenants (by [`Topic::whole`]). Takes each lock for a short while only, so what enters
+    /// meanwhile may be left out.
+    pub(crate) fn of_tenants(&self, tenants: &HashSet<Topic>) -> Vec<Arc<Signal>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let mut after = Bound::Unbounded;
+            loop {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut last = None;
+                for (key, signal) in shard.range((after, Bound::Unbounded)).take(STEP) {
+                    last = Some(*key);
+                    // Once for each signal, not once for each of its topics.
+                    if signal.first() == key.0 && tenants.contains(&signal.tenant()) {
+                        found.push(Arc::clone(signal));
+                    }
+                }
+                let Some(last) = last else { break };
+                after = Bound::Excluded(last);
+            }
+        }
+        found
     }
 
     fn shard(&self, topic: Topic) -> Option<MutexGuard<'_, Shard>> {

@@ -4,29 +4,55 @@ use std::sync::Arc;
 
 use tessera_storage::Wake;
 
+use crate::cluster::{Attached, Attachment};
+use crate::topic::Topic;
 use crate::wakeups::Bus;
 
-/// Fires the wake-ups of one tenant's commits; given to `Database::open`.
+/// Fires the wake-ups of one tenant's commits; given to the database when it is opened.
 pub struct TenantWake {
     bus: Bus,
     tenant: Arc<str>,
+    others: Option<Arc<Attachment>>,
 }
 
 impl TenantWake {
     /// Fires on this bus, as this tenant.
     pub fn new(bus: Bus, tenant: impl Into<Arc<str>>) -> Self {
-        Self { bus, tenant: tenant.into() }
+        Self { bus, tenant: tenant.into(), others: None }
+    }
+
+    /// Fires on the bus of this process and on those of the other nodes.
+    pub fn shared(attached: &Attached) -> Self {
+        let attachment = &attached.attachment;
+        Self {
+            bus: attachment.bus.clone(),
+            tenant: Arc::clone(&attachment.tenant),
+            others: Some(Arc::clone(attachment)),
+        }
     }
 }
 
 impl Wake for TenantWake {
-    fn committed(&self, topics: &[String], _horizon: u64) {
-        self.bus.notify(&self.tenant, topics);
+    fn committed(&self, topics: &[String], horizon: u64) {
+        if topics.is_empty() {
+            return;
+        }
+        let hashes: Vec<Topic> =
+            topics.iter().map(|topic| self.bus.topic(&self.tenant, topic)).collect();
+        self.bus.fire(&hashes);
+        if let Some(others) = &self.others {
+            others.publish(hashes, horizon);
+        }
     }
 
     fn emitted(&self, topics: &[String]) {
-        let names: Vec<String> = topics.iter().map(|topic| outbox_topic(topic)).collect();
-        self.bus.notify(&self.tenant, &names);
+        match &self.others {
+            Some(others) => others.emitted(topics),
+            None => {
+                let names: Vec<String> = topics.iter().map(|topic| outbox_topic(topic)).collect();
+                self.bus.notify(&self.tenant, &names);
+            }
+        }
     }
 }
 

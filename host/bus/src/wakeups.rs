@@ -1,11 +1,11 @@
 //! Wake-ups of one process.
 
-use std::hash::RandomState;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::registry::Registry;
-use crate::topic::Topic;
+use crate::topic::{Seed, Topic};
 use crate::watch::{Signal, Watch};
 
 /// Slots that remember when topics last fired; a power of two. 128 KiB. Two topics in one slot cost a needless
@@ -19,11 +19,14 @@ pub struct BusConfig {
     pub topics_per_watch: usize,
     /// Subscriptions (topics of all watches) of the process. The default, 4 million, is about 200 MB.
     pub subscriptions: usize,
+    /// Key of the topics' hashes: the same in every node of a cluster, known to nobody else. `None`: a random
+    /// one, for a process by itself.
+    pub seed: Option<[u8; 16]>,
 }
 
 impl Default for BusConfig {
     fn default() -> Self {
-        Self { topics_per_watch: 16_384, subscriptions: 4_000_000 }
+        Self { topics_per_watch: 16_384, subscriptions: 4_000_000, seed: None }
     }
 }
 
@@ -51,7 +54,19 @@ pub enum WatchError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
 
-type Callback = Arc<dyn Fn(&[Topic]) + Send + Sync>;
+/// What listeners are told ([`Bus::listen`]).
+#[derive(Clone, Copy, Debug)]
+pub enum Fired<'a> {
+    /// These topics, each of some tenant.
+    Topics(&'a [Topic]),
+    /// Wake-ups of this tenant may have been lost: whatever they would have told is out of date.
+    All {
+        /// The tenant.
+        tenant: &'a str,
+    },
+}
+
+type Callback = Arc<dyn Fn(Fired<'_>) + Send + Sync>;
 
 /// The wake-ups of this process; a cheap handle, cloned freely.
 #[derive(Clone)]
@@ -60,7 +75,7 @@ pub struct Bus {
 }
 
 struct Shared {
-    seed: RandomState,
+    seed: Seed,
     config: BusConfig,
     registry: Arc<Registry>,
     next_watch: AtomicU64,
@@ -68,6 +83,8 @@ struct Shared {
     clock: AtomicU64,
     /// When the topics of each slot last fired, on `clock`.
     recent: Vec<AtomicU64>,
+    /// When all topics of some tenant last fired, on `clock`.
+    all: AtomicU64,
     next_listener: AtomicU64,
     listeners: RwLock<Vec<(u64, Callback)>>,
 }
@@ -76,12 +93,13 @@ impl Bus {
     /// An empty bus.
     pub fn new(config: BusConfig) -> Self {
         let shared = Shared {
-            seed: RandomState::new(),
+            seed: config.seed.map_or_else(Seed::random, Seed::of),
             registry: Arc::new(Registry::new(config.subscriptions)),
             config,
             next_watch: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             recent: (0..RECENT).map(|_| AtomicU64::new(0)).collect(),
+            all: AtomicU64::new(0),
             next_listener: AtomicU64::new(0),
             listeners: RwLock::new(Vec::new()),
         };
@@ -90,7 +108,7 @@ impl Bus {
 
     /// A tenant's topic as this process knows it.
     pub fn topic(&self, tenant: &str, name: &str) -> Topic {
-        Topic::of(&self.shared.seed, tenant, name)
+        Topic::of(self.shared.seed, tenant, name)
     }
 
     /// Watches topics from now on. Take it before looking at the database: nothing after it is missed.
@@ -102,13 +120,17 @@ impl Bus {
         if topics.len() > cap {
             return Err(WatchError::TooManyTopics { asked: topics.len(), cap });
         }
-        let mut hashes: Vec<Topic> =
-            topics.iter().map(|name| self.topic(tenant, name.as_ref())).collect();
+        self.enter(tenant, topics.iter().map(|name| self.topic(tenant, name.as_ref())).collect())
+    }
+
+    fn enter(&self, tenant: &str, mut hashes: Vec<Topic>) -> Result<Watch, WatchError> {
         hashes.sort_unstable();
         hashes.dedup();
 
         let shared = &self.shared;
-        let signal = Signal::new(shared.next_watch.fetch_add(1, Ordering::Relaxed));
+        let whole = Topic::whole(shared.seed, tenant);
+        let first = hashes.first().copied().unwrap_or(whole);
+        let signal = Signal::new(shared.next_watch.fetch_add(1, Ordering::Relaxed), whole, first);
         if !shared.registry.enter(&hashes, &signal) {
             return Err(WatchError::Full { cap: shared.config.subscriptions });
         }
@@ -131,12 +153,34 @@ impl Bus {
         tenant: &str,
         topics: &[T],
     ) -> Result<Watch, WatchError> {
-        let watch = self.watch(tenant, topics)?;
+        Ok(self.since(mark, self.watch(tenant, topics)?))
+    }
+
+    /// As [`Bus::watch_since`], with topics of [`Watch::topics_hashes`] from a node with the same
+    /// [`BusConfig::seed`].
+    ///
+    /// # Errors
+    /// Over a cap of [`BusConfig`].
+    pub fn watch_hashes_since(
+        &self,
+        mark: Mark,
+        tenant: &str,
+        hashes: &[u64],
+    ) -> Result<Watch, WatchError> {
+        let cap = self.shared.config.topics_per_watch;
+        if hashes.len() > cap {
+            return Err(WatchError::TooManyTopics { asked: hashes.len(), cap });
+        }
+        let hashes = hashes.iter().map(|bits| Topic::from_bits(*bits)).collect();
+        Ok(self.since(mark, self.enter(tenant, hashes)?))
+    }
+
+    fn since(&self, mark: Mark, watch: Watch) -> Watch {
         let fired = watch.hashes().iter().filter_map(|topic| self.slot(*topic));
-        if fired.into_iter().any(|slot| slot.load(Ordering::SeqCst) > mark.0) {
+        if fired.chain([&self.shared.all]).any(|slot| slot.load(Ordering::SeqCst) > mark.0) {
             watch.fire();
         }
-        Ok(watch)
+        watch
     }
 
     /// Fires these topics: when it returns, every watch of them is fired and every listener has run.
@@ -149,10 +193,20 @@ impl Bus {
         self.fire(&hashes);
     }
 
+    /// As [`Bus::listen`], without being told of wake-ups that may have been lost: for a process by itself.
+    #[must_use = "the callback ends when this is dropped"]
+    pub fn subscribe_all(&self, callback: impl Fn(&[Topic]) + Send + Sync + 'static) -> Listening {
+        self.listen(move |fired| {
+            if let Fired::Topics(topics) = fired {
+                callback(topics);
+            }
+        })
+    }
+
     /// Calls `callback` with what each notification fires, before [`Bus::notify`] returns, until the answer is
     /// dropped. It runs on the committing path: it must be quick and must not notify.
     #[must_use = "the callback ends when this is dropped"]
-    pub fn subscribe_all(&self, callback: impl Fn(&[Topic]) + Send + Sync + 'static) -> Listening {
+    pub fn listen(&self, callback: impl Fn(Fired<'_>) + Send + Sync + 'static) -> Listening {
         let id = self.shared.next_listener.fetch_add(1, Ordering::Relaxed);
         let mut listeners = self.shared.listeners.write().unwrap_or_else(PoisonError::into_inner);
         listeners.push((id, Arc::new(callback)));
@@ -164,7 +218,30 @@ impl Bus {
         self.shared.registry.held()
     }
 
-    fn fire(&self, topics: &[Topic]) {
+    /// Wake-ups of a tenant may have been lost: tells the listeners. A watch that is taken by [`Bus::watch_since`]
+    /// with an earlier mark is fired; those that are held ([`Bus::watches`]) are left to the caller.
+    pub(crate) fn void(&self, tenant: &str) {
+        let now = self.shared.clock.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        self.shared.all.fetch_max(now, Ordering::SeqCst);
+        let listeners = self.shared.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, callback) in listeners.iter() {
+            callback(Fired::All { tenant });
+        }
+    }
+
+    /// The watches of these tenants.
+    pub(crate) fn watches(&self, tenants: &[Arc<str>]) -> Vec<Arc<Signal>> {
+        let whole: HashSet<Topic> =
+            tenants.iter().map(|tenant| Topic::whole(self.shared.seed, tenant)).collect();
+        self.shared.registry.of_tenants(&whole)
+    }
+
+    /// Whether both are handles of one bus.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    pub(crate) fn fire(&self, topics: &[Topic]) {
         let now = self.shared.clock.fetch_add(1, Ordering::SeqCst).saturating_add(1);
         let mut signals = Vec::new();
         for topic in topics {
@@ -179,7 +256,7 @@ impl Bus {
         }
         let listeners = self.shared.listeners.read().unwrap_or_else(PoisonError::into_inner);
         for (_, callback) in listeners.iter() {
-            callback(topics);
+            callback(Fired::Topics(topics));
         }
     }
 

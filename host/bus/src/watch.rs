@@ -13,13 +13,25 @@ use crate::topic::Topic;
 /// What a registry entry points to.
 pub(crate) struct Signal {
     id: u64,
+    tenant: Topic,
+    first: Topic,
     fired: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Signal {
-    pub(crate) fn new(id: u64) -> Arc<Self> {
-        Arc::new(Self { id, fired: AtomicBool::new(false), waker: AtomicWaker::new() })
+    /// `tenant` is [`Topic::whole`]; `first` one of the topics, or again the tenant where there is none.
+    pub(crate) fn new(id: u64, tenant: Topic, first: Topic) -> Arc<Self> {
+        let (fired, waker) = (AtomicBool::new(false), AtomicWaker::new());
+        Arc::new(Self { id, tenant, first, fired, waker })
+    }
+
+    pub(crate) fn tenant(&self) -> Topic {
+        self.tenant
+    }
+
+    pub(crate) fn first(&self) -> Topic {
+        self.first
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -71,6 +83,11 @@ impl Watch {
             if self.is_fired() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// The topics, for [`crate::Bus::watch_hashes_since`] on another node of the cluster.
+    pub fn topics_hashes(&self) -> Vec<u64> {
+        self.topics.iter().map(|topic| topic.bits()).collect()
     }
 
     /// How many topics are watched.

@@ -1,4 +1,4 @@
-//! Facts about the embedded bus.
+//! Facts about the bus of one process and between processes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,5 +8,6 @@
     reason = "tests"
 )]
 
+mod cluster;
 mod delivery;
 mod wakeups;

@@ -45,7 +45,7 @@ fn a_dropped_watch_leaves_nothing_behind() {
 
 #[test]
 fn caps_are_kept_and_given_back() {
-    let bus = Bus::new(BusConfig { topics_per_watch: 2, subscriptions: 3 });
+    let bus = Bus::new(BusConfig { topics_per_watch: 2, subscriptions: 3, seed: None });
     let error = bus.watch("t", &["a", "b", "c"]).unwrap_err();
     assert_eq!(error, WatchError::TooManyTopics { asked: 3, cap: 2 });
     let held = bus.watch("t", &["a", "b"]).unwrap();

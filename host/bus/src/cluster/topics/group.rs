@@ -1,0 +1,290 @@
+//! What this node takes from one topic for one plug-in, of all tenants.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{AckKind, Message};
+use futures::StreamExt;
+use tokio::sync::RwLock;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Hint, stream};
+use crate::cluster::Shared;
+use crate::cluster::connect::chain;
+use crate::cluster::subject::readable;
+use crate::cluster::wakes::{Attachment, lock};
+use crate::delivery::{Round, Work, now_ms};
+
+/// A hint whose node says nothing for so long goes to another.
+const ACK_WAIT: Duration = Duration::from_secs(4);
+/// How often a node says that it is still at it.
+const PROGRESS: Duration = Duration::from_millis(1_300);
+/// Rounds for one hint; a key with more messages gets another hint, so that others get their turn.
+const ROUNDS: u32 = 16;
+/// When to try again where the consumer or the database was not there.
+const AWAY_MS: u64 = 1_000;
+/// Pause after JetStream refused.
+const PAUSE: Duration = Duration::from_millis(300);
+/// A consumer that nobody asks for so long is forgotten by the server; it is made anew.
+const INACTIVE: Duration = Duration::from_secs(3_600);
+/// How long one request for hints stands, and how often the server says that it does.
+const EXPIRES: Duration = Duration::from_secs(20);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// One (plug-in, topic).
+pub(crate) struct Group {
+    consumer: String,
+    topic: String,
+    targets: Arc<Targets>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+type Targets = Mutex<HashMap<Arc<str>, Arc<Target>>>;
+
+/// One tenant's consumer.
+pub(crate) struct Target {
+    attachment: Weak<Attachment>,
+    tenant: Arc<str>,
+    work: Work,
+    /// Held for reading while a hint is in hand.
+    in_hand: RwLock<()>,
+}
+
+impl Target {
+    /// Waits until nothing is in hand.
+    pub(crate) async fn idle(&self) {
+        drop(self.in_hand.write().await);
+    }
+
+    /// Has the hint sent again at this time, by this node's relay.
+    fn again(&self, mut hint: Hint, consumer: &str, at_ms: u64) {
+        hint.consumer = Some(consumer.to_owned());
+        hint.again = at_ms;
+        let Some(attachment) = self.attachment.upgrade() else { return };
+        if let Some(relay) = &*lock(&attachment.relay) {
+            relay.due(at_ms, hint);
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn start(shared: &Arc<Shared>, consumer: &str, topic: &str) -> Self {
+        let targets: Arc<Targets> = Arc::default();
+        let task = |partition| {
+            let taker = Taker {
+                shared: Arc::clone(shared),
+                consumer: consumer.to_owned(),
+                topic: topic.to_owned(),
+                partition,
+                targets: Arc::clone(&targets),
+            };
+            tokio::spawn(taker.run())
+        };
+        let tasks = (0..shared.config.partitions.max(1)).map(task).collect();
+        let (consumer, topic) = (consumer.to_owned(), topic.to_owned());
+        Self { consumer, topic, targets, tasks: Mutex::new(tasks) }
+    }
+
+    pub(super) fn add(&self, attachment: &Arc<Attachment>, work: Work) -> Arc<Target> {
+        let tenant = Arc::clone(&attachment.tenant);
+        let target = Arc::new(Target {
+            attachment: Arc::downgrade(attachment),
+            tenant: Arc::clone(&tenant),
+            work,
+            in_hand: RwLock::new(()),
+        });
+        let before = lock(&self.targets).insert(tenant, Arc::clone(&target));
+        if before.is_some() {
+            tracing::warn!(self.topic, self.consumer, "a consumer took the place of another");
+        }
+        // What waits in the outbox already.
+        if let Some(relay) = &*lock(&attachment.relay) {
+            relay.look();
+        }
+        target
+    }
+
+    pub(super) fn remove(&self, target: &Arc<Target>) {
+        let mut targets = lock(&self.targets);
+        if targets.get(&target.tenant).is_some_and(|now| Arc::ptr_eq(now, target)) {
+            targets.remove(&target.tenant);
+        }
+    }
+
+    /// Waits until all tasks have ended.
+    pub(super) async fn ended(&self) {
+        let tasks = std::mem::take(&mut *lock(&self.tasks));
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of a durable topic failed");
+            }
+        }
+    }
+
+    pub(crate) fn abort(&self) {
+        for task in &*lock(&self.tasks) {
+            task.abort();
+        }
+    }
+}
+
+/// Takes the hints of one partition, one at a time.
+struct Taker {
+    shared: Arc<Shared>,
+    consumer: String,
+    topic: String,
+    partition: u16,
+    targets: Arc<Targets>,
+}
+
+impl Taker {
+    async fn run(self) {
+        let mut leaving = self.shared.topics.leaving.subscribe();
+        let mut state = self.shared.state.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                // An error means that the cluster is gone.
+                _ = leaving.wait_for(|leaving| *leaving) => return,
+                connected = state.wait_for(|state| state.connected) => {
+                    if connected.is_err() {
+                        return;
+                    }
+                }
+            }
+            let mut epoch = self.shared.topics.epoch.subscribe();
+            epoch.borrow_and_update();
+            let mut hints = match self.ask().await {
+                Ok(hints) => hints,
+                Err(reason) => {
+                    tracing::debug!(reason, self.topic, self.consumer, "no hints from JetStream");
+                    self.shared.topics.doubt.notify_one();
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            loop {
+                let hint = tokio::select! {
+                    biased;
+                    _ = leaving.wait_for(|leaving| *leaving) => return,
+                    _ = epoch.changed() => break,
+                    hint = hints.next() => hint,
+                };
+                match hint {
+                    Some(Ok(message)) => self.handle(&message).await,
+                    Some(Err(error)) => {
+                        tracing::debug!(
+                            reason = chain(&error),
+                            self.topic,
+                            "no hints from JetStream"
+                        );
+                        self.shared.topics.doubt.notify_one();
+                        sleep(PAUSE).await;
+                        break;
+                    }
+                    None => break,
+                }
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<pull::Stream, String> {
+        let config = &self.shared.config;
+        let (consumer, topic) = (readable(&self.consumer), readable(&self.topic));
+        let settings = pull::Config {
+            durable_name: Some(format!("{consumer}_{topic}_{}", self.partition)),
+            filter_subject: stream::subject(config, &self.topic, self.partition),
+            // What was before us is sent again if it is not settled.
+            deliver_policy: DeliverPolicy::New,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            // The order of a partition.
+            max_ack_pending: 1,
+            inactive_threshold: INACTIVE,
+            ..pull::Config::default()
+        };
+        let context = &self.shared.topics.context;
+        let consumer = context.create_consumer_on_stream(settings, stream::name(config)).await;
+        let consumer = consumer.map_err(|error| chain(&error))?;
+        let hints = consumer
+            .stream()
+            .max_messages_per_batch(2)
+            .expires(EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await;
+        hints.map_err(|error| chain(&error))
+    }
+
+    async fn handle(&self, message: &Message) {
+        match serde_json::from_slice::<Hint>(&message.payload) {
+            Ok(hint) => {
+                if hint.consumer.as_ref().is_none_or(|consumer| *consumer == self.consumer) {
+                    self.with_progress(message, self.follow(hint)).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a hint that this version does not know"),
+        }
+        // Where this is lost the hint comes again, and finds nothing to do.
+        if let Err(error) = message.ack().await {
+            tracing::debug!(error, "a hint was not acknowledged");
+        }
+    }
+
+    /// Keeps the hint ours while something is done for it.
+    async fn with_progress(&self, message: &Message, work: impl Future<Output = ()>) {
+        tokio::pin!(work);
+        let mut ticks = interval(PROGRESS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut work => return,
+                _ = ticks.tick() => {
+                    if let Err(error) = message.ack_with(AckKind::Progress).await {
+                        tracing::debug!(error, "progress was not told");
+                    }
+                }
+            }
+        }
+    }
+
+    fn target(&self, tenant: &str) -> Option<Arc<Target>> {
+        lock(&self.targets).get(tenant).cloned()
+    }
+
+    /// Delivers what a hint speaks of.
+    async fn follow(&self, hint: Hint) {
+        let mut target = self.target(&hint.tenant);
+        if target.is_none()
+            && let Some(waker) = self.shared.topics.waker()
+            && waker.wake(&hint.tenant).await
+        {
+            target = self.target(&hint.tenant);
+        }
+        // Another node is asked when the relay sends the hint again.
+        let Some(target) = target else { return };
+        let in_hand = target.in_hand.read().await;
+        for _ in 0..ROUNDS {
+            // It was stopped meanwhile: the rest is for whoever comes next.
+            if self.target(&hint.tenant).is_none_or(|now| !Arc::ptr_eq(&now, &target)) {
+                return;
+            }
+            match target.work.round(Some(&hint.key)).await {
+                // Given up: the key goes on.
+                Round::Progress | Round::Failed(None) => {}
+                Round::Empty => return,
+                Round::Failed(Some(at_ms)) => return target.again(hint, &self.consumer, at_ms),
+                Round::Pause => {
+                    return target.again(hint, &self.consumer, now_ms().saturating_add(AWAY_MS));
+                }
+            }
+        }
+        drop(in_hand);
+        target.again(hint, &self.consumer, now_ms());
+    }
+}
