@@ -14,7 +14,7 @@ use tessera_engine::api::{
     Answer, BoxFuture, CallError, Credentials, Denial, Dispatch, Grant, Message, Parked, Principal,
     Request, Response, ResponseBody, WakeReason,
 };
-use tessera_http::{Edge, PluginRoutes, RouteTable, Server, Site};
+use tessera_http::{Edge, OneSite, PluginRoutes, RouteTable, Server, Site};
 
 const MANIFEST: &str = "
 name = 'app'
@@ -129,9 +129,11 @@ fn main() {
         tenant: "t".into(),
         dispatch: Arc::new(Parks { bus: bus.clone(), topics }),
         blobs,
-        routes,
+        routes: Arc::new(routes),
+        quotas: Default::default(),
     };
-    let edge = Edge::new(settings, bus.clone(), site, &prometheus::Registry::new()).unwrap();
+    let sites = OneSite::new(site);
+    let edge = Edge::new(settings, bus.clone(), sites, &prometheus::Registry::new()).unwrap();
     let server = runtime.block_on(Server::bind(edge, &["127.0.0.1:0".parse().unwrap()])).unwrap();
     let address = server.addresses()[0];
     let _running = runtime.block_on(async { server.start() });

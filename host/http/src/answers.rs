@@ -17,6 +17,9 @@ const RETRY: &str = "{retry-after-ms}";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
     NotFound,
+    UnknownHost,
+    Misdirected,
+    Suspended,
     MethodNotAllowed,
     BadRequest,
     NotUtf8,
@@ -30,6 +33,9 @@ pub(crate) enum Case {
 /// All answers, checked and ready to send.
 pub(crate) struct Answers {
     not_found: Prepared,
+    unknown_host: Prepared,
+    misdirected: Prepared,
+    suspended: Prepared,
     method_not_allowed: Prepared,
     bad_request: Prepared,
     not_utf8: Prepared,
@@ -51,6 +57,9 @@ impl Answers {
     pub(crate) fn new(table: &Table) -> Result<Self, EdgeError> {
         Ok(Self {
             not_found: prepare("not-found", &table.not_found)?,
+            unknown_host: prepare("unknown-host", &table.unknown_host)?,
+            misdirected: prepare("misdirected", &table.misdirected)?,
+            suspended: prepare("suspended", &table.suspended)?,
             method_not_allowed: prepare("method-not-allowed", &table.method_not_allowed)?,
             bad_request: prepare("bad-request", &table.bad_request)?,
             not_utf8: prepare("not-utf8", &table.not_utf8)?,
@@ -66,6 +75,9 @@ impl Answers {
     pub(crate) fn give(&self, case: Case) -> Response<Body> {
         let prepared = match case {
             Case::NotFound => &self.not_found,
+            Case::UnknownHost => &self.unknown_host,
+            Case::Misdirected => &self.misdirected,
+            Case::Suspended => &self.suspended,
             Case::MethodNotAllowed => &self.method_not_allowed,
             Case::BadRequest => &self.bad_request,
             Case::NotUtf8 => &self.not_utf8,

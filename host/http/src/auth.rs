@@ -102,9 +102,10 @@ impl AuthCache {
     }
 }
 
-/// The key of a request's credentials: who is asked, every `authorization` header, and the secret parameters of the
+/// The key of a request's credentials: the tenant, who is asked, every `authorization` header, and the secret parameters of the
 /// query. `None` where there are none of these, or where the body counts too.
 pub(crate) fn key(
+    tenant: &str,
     who: &Authenticate,
     headers: &http::HeaderMap,
     query: &str,
@@ -120,6 +121,7 @@ pub(crate) fn key(
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
+    add(4, tenant.as_bytes());
     add(0, who.plugin.as_bytes());
     add(1, who.name.as_bytes());
     let mut secrets = 0;

@@ -4,19 +4,15 @@ mod context;
 mod flow;
 mod parking;
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use prometheus::Registry;
-use tessera_blobs::Blobs;
 use tessera_bus::Bus;
-use tessera_engine::api::Dispatch;
 use tessera_manifest::Http;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -31,28 +27,13 @@ use crate::error::EdgeError;
 use crate::metrics::{Held, Metrics};
 use crate::rates::Buckets;
 use crate::request_id::RequestIds;
-use crate::routes::RouteTable;
-
-/// The path of `[http] native-route`.
-const NATIVE: &str = "/_tessera/native";
-
-/// What a tenant serves: swapped as a whole by [`Edge::replace`].
-pub struct Site {
-    /// The tenant.
-    pub tenant: Arc<str>,
-    /// Its plug-ins.
-    pub dispatch: Arc<dyn Dispatch>,
-    /// Its blobs.
-    pub blobs: Blobs,
-    /// The plug-ins' routes.
-    pub routes: RouteTable,
-}
+use crate::sites::Sites;
 
 /// The edge of a process: routes, authenticates, limits, parks.
 pub struct Edge {
     pub(crate) settings: Http,
     pub(crate) metrics: Metrics,
-    site: ArcSwap<Site>,
+    sites: Arc<dyn Sites>,
     bus: Bus,
     auth: AuthCache,
     rates: Buckets,
@@ -67,22 +48,21 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// An edge that serves `site`. Its figures go into `registry`.
+    /// An edge that serves `sites`. Its figures go into `registry`.
     ///
     /// # Errors
     /// `settings` hold an answer or a header that cannot be sent, or the registry has an edge already.
     pub fn new(
         settings: Http,
         bus: Bus,
-        site: Site,
+        sites: Arc<dyn Sites>,
         registry: &Registry,
     ) -> Result<Arc<Self>, EdgeError> {
         let permits =
             |number: std::num::NonZeroU32| (number.get() as usize).min(Semaphore::MAX_PERMITS);
-        tell(&site);
         Ok(Arc::new(Self {
             metrics: Metrics::new(registry)?,
-            site: ArcSwap::from_pointee(site),
+            sites,
             auth: AuthCache::new(u64::from(settings.auth_cache.get()), bus.clone()),
             bus,
             rates: Buckets::new(),
@@ -97,13 +77,6 @@ impl Edge {
         }))
     }
 
-    /// Serves another site from now on. Requests in hand end on the old one; parked ones resume on the new one.
-    pub fn replace(&self, site: Site) {
-        tell(&site);
-        self.site.store(Arc::new(site));
-        self.auth.clear();
-    }
-
     /// Drops all answers of authenticators: for a bus that may have lost wake-ups.
     pub fn forget_authentications(&self) {
         self.auth.clear();
@@ -115,11 +88,10 @@ impl Edge {
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Response<Body> {
-        let site = self.site.load_full();
         // Boxed, so that the head does not take room in every future that hands it on.
         let request = Box::new(request);
-        let mut context = Context::new(&self, &site, &request, peer);
-        let work = self.run(&mut context, site, request);
+        let mut context = Context::new(&self, &request, peer);
+        let work = self.run(&mut context, request);
         let response = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(response) => response,
             Err(_) => {
@@ -131,30 +103,10 @@ impl Edge {
         self.finish(context, response)
     }
 
-    async fn run(
-        &self,
-        context: &mut Context,
-        site: Arc<Site>,
-        request: Box<Request<Incoming>>,
-    ) -> Response<Body> {
-        if context.method == Method::OPTIONS && self.cors.enabled() {
-            // A route for OPTIONS gets those that are no preflight.
-            let preflight = request.headers().contains_key("access-control-request-method");
-            let routed = !preflight
-                && matches!(
-                    site.routes.find(&Method::OPTIONS, &context.path),
-                    crate::routes::Found::Route(..)
-                );
-            if !routed {
-                return self.cors.preflight();
-            }
-        }
-        if self.settings.native_route && &*context.path == NATIVE {
-            return Response::new(Body::bytes("{}"));
-        }
+    async fn run(&self, context: &mut Context, request: Box<Request<Incoming>>) -> Response<Body> {
         // Boxed, so that a parked request does not keep the room that the first steps need.
         let held = Held::new(&self.metrics.running);
-        let mut step = Box::pin(self.begin(context, site, request)).await;
+        let mut step = Box::pin(self.begin(context, request)).await;
         drop(held);
         loop {
             match step {
@@ -181,15 +133,5 @@ impl Edge {
         }
         context.end(response.status());
         response
-    }
-}
-
-/// Says once what the operator should know of a site.
-fn tell(site: &Site) {
-    let mut said = HashSet::new();
-    for warning in site.routes.warnings() {
-        if said.insert(warning) {
-            tracing::warn!(tenant = %site.tenant, "{warning}");
-        }
     }
 }

@@ -59,19 +59,27 @@ impl Buckets {
     }
 
     /// Takes one token. The error is the time until there is one.
-    pub(crate) fn take(&self, class: &RateClass, holder: &Holder<'_>) -> Result<(), Duration> {
-        self.take_at(class, holder, self.start.elapsed())
+    pub(crate) fn take(
+        &self,
+        tenant: &str,
+        class: &RateClass,
+        holder: &Holder<'_>,
+    ) -> Result<(), Duration> {
+        self.take_at(tenant, class, holder, self.start.elapsed())
     }
 
     fn take_at(
         &self,
+        tenant: &str,
         class: &RateClass,
         holder: &Holder<'_>,
         now: Duration,
     ) -> Result<(), Duration> {
         let key = match holder {
-            Holder::User(user) => self.seed.hash_one((&class.name, user)),
-            Holder::Address(address) => self.seed.hash_one((&class.name, network(*address))),
+            Holder::User(user) => self.seed.hash_one((tenant, &class.name, user)),
+            Holder::Address(address) => {
+                self.seed.hash_one((tenant, &class.name, network(*address)))
+            }
         };
         let Some(shard) = self.shards.get((key >> 32) as usize % SHARDS) else { return Ok(()) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +126,7 @@ mod tests {
     fn a_bucket_gives_its_burst_and_then_its_rate() {
         let (buckets, class) = (Buckets::new(), class(2.0, 3).unwrap());
         let take =
-            |user, ms| buckets.take_at(&class, &Holder::User(user), Duration::from_millis(ms));
+            |user, ms| buckets.take_at("t", &class, &Holder::User(user), Duration::from_millis(ms));
         for _ in 0..3 {
             assert_eq!(take("a", 1_000), Ok(()));
         }
@@ -133,7 +141,8 @@ mod tests {
     #[test]
     fn neighbours_in_one_ipv6_network_share_a_bucket() {
         let (buckets, class) = (Buckets::new(), class(0.001, 1).unwrap());
-        let take = |address: &str| buckets.take(&class, &Holder::Address(address.parse().unwrap()));
+        let take =
+            |address: &str| buckets.take("t", &class, &Holder::Address(address.parse().unwrap()));
         assert!(take("2001:db8::1").is_ok());
         assert!(take("2001:db8::2").is_err());
         assert!(take("2001:db8:0:1::1").is_ok());

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use prometheus::Registry;
 use tessera_bus::{Bus, BusConfig};
 use tessera_engine::{Engine, EngineConfig, Plugin};
-use tessera_http::{Edge, PluginRoutes, RouteTable, Server, Site};
+use tessera_http::{Edge, OneSite, PluginRoutes, RouteTable, Server, Site};
 use tessera_manifest::{ByteSize, Descriptor};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -56,9 +56,10 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
         tenant: running.tenant.name().into(),
         dispatch: Arc::clone(&running.tenant) as _,
         blobs: running.blobs.clone(),
-        routes,
+        routes: Arc::new(routes),
+        quotas: descriptor.quotas.clone(),
     };
-    let edge = Edge::new(descriptor.http.clone(), bus.clone(), site, &registry)?;
+    let edge = Edge::new(descriptor.http.clone(), bus.clone(), OneSite::new(site), &registry)?;
     let server = Server::bind(edge, &addresses).await.map_err(|error| {
         let text = taken(error.address);
         anyhow::Error::new(error).context(text)

@@ -8,9 +8,10 @@ use http::header::RANGE;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
-use crate::edge::{Edge, Site};
+use crate::edge::Edge;
 use crate::redact;
 use crate::routes::Target;
+use crate::sites::Site;
 
 /// The status that stands in metrics and log for a client that went away.
 const GONE: u16 = 499;
@@ -22,7 +23,7 @@ pub(crate) struct Context {
     pub(crate) method: Method,
     /// As sent, undecoded.
     pub(crate) path: Box<str>,
-    /// For the log, without secrets; empty unless it is wanted.
+    /// For the log, without secrets; empty unless it is wanted and the site is known.
     query: Box<str>,
     pub(crate) remote: IpAddr,
     /// The `range` header of a GET or HEAD without `if-range`.
@@ -34,29 +35,26 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(
-        edge: &Arc<Edge>,
-        site: &Site,
-        request: &Request<Incoming>,
-        peer: IpAddr,
-    ) -> Self {
-        let query = if tracing::enabled!(tracing::Level::DEBUG) {
-            redact::query(request.uri().query().unwrap_or(""), site.routes.secret_query()).into()
-        } else {
-            Box::default()
-        };
+    pub(crate) fn new(edge: &Arc<Edge>, request: &Request<Incoming>, peer: IpAddr) -> Self {
         Self {
             edge: Arc::clone(edge),
             id: edge.ids.next(),
             method: request.method().clone(),
             path: request.uri().path().into(),
-            query,
+            query: Box::default(),
             remote: remote(request, peer, edge.settings.trust_forwarded),
             range: range(request),
             target: None,
             started: Instant::now(),
             parked_for: Duration::ZERO,
             ended: false,
+        }
+    }
+
+    /// Notes the query for the log: what is secret in it, the site's plug-ins say.
+    pub(crate) fn note(&mut self, query: &str, site: &Site) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.query = redact::query(query, site.routes.secret_query()).into();
         }
     }
 

@@ -14,13 +14,18 @@ use tessera_manifest::{BodyKind, RateBy};
 use crate::answers::Case;
 use crate::auth::{self, Granted, Verdict};
 use crate::body::Body;
+use crate::edge::Edge;
 use crate::edge::context::Context;
 use crate::edge::parking::{ParkedAuth, Waiting};
-use crate::edge::{Edge, Site};
+use crate::host;
 use crate::incoming::{self, BodyError};
 use crate::outgoing;
 use crate::rates::Holder;
 use crate::routes::{Authenticate, Found, Params, Target};
+use crate::sites::{NoSite, Site};
+
+/// The path of `[http] native-route`.
+const NATIVE: &str = "/_tessera/native";
 
 /// What the engine may take beyond a route's own time before the edge gives up by itself.
 const SLACK: Duration = Duration::from_secs(1);
@@ -45,9 +50,13 @@ impl Edge {
     pub(crate) async fn begin(
         &self,
         context: &mut Context,
-        site: Arc<Site>,
         request: Box<Request<Incoming>>,
     ) -> Stepped {
+        let site = self.site(&request).await?;
+        context.note(request.uri().query().unwrap_or(""), &site);
+        if let Some(response) = self.by_itself(context, &site, &request) {
+            return Ok(Step::Done(response));
+        }
         let (target, params) = self.route(&site, &context.method, &context.path)?;
         context.target = Some(Arc::clone(&target));
         if self.closing.is_cancelled() {
@@ -59,7 +68,7 @@ impl Edge {
         if let Some(class) = &target.rate
             && class.by == RateBy::Address
         {
-            self.limit(&target, &Holder::Address(context.remote))?;
+            self.limit(&site, &target, &Holder::Address(context.remote))?;
         }
 
         let (head, body) = request.into_parts();
@@ -75,7 +84,8 @@ impl Edge {
                 Some(RequestBody::Bytes(bytes)) => bytes.clone(),
                 _ => Vec::new(),
             };
-            let key = auth::key(who, &head.headers, query, site.routes.secret_query());
+            let key =
+                auth::key(&site.tenant, who, &head.headers, query, site.routes.secret_query());
             let credentials = Credentials {
                 name: who.name.to_string(),
                 method: head.method.as_str().to_owned(),
@@ -93,8 +103,8 @@ impl Edge {
         {
             match &principal {
                 Some(principal) if principal.unlimited => {}
-                Some(principal) => self.limit(&target, &Holder::User(&principal.user))?,
-                None => self.limit(&target, &Holder::Address(context.remote))?,
+                Some(principal) => self.limit(&site, &target, &Holder::User(&principal.user))?,
+                None => self.limit(&site, &target, &Holder::Address(context.remote))?,
             }
         }
 
@@ -117,7 +127,48 @@ impl Edge {
             request_id: context.id.clone(),
         };
         let answer = self.timed(&target, site.dispatch.handle(&target.plugin, call)).await;
-        self.settle(context, &site, answer, asker).await
+        self.settle(context, site, answer, asker).await
+    }
+
+    /// What the request's host serves.
+    async fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Box<Response<Body>>> {
+        let Ok(host) = host::of(request, self.settings.trust_forwarded) else {
+            return Err(self.case(Case::BadRequest));
+        };
+        self.sites.find(host.as_deref()).await.map_err(|reason| self.no_site(&reason))
+    }
+
+    pub(crate) fn no_site(&self, reason: &NoSite) -> Box<Response<Body>> {
+        self.case(match reason {
+            NoSite::Unknown => Case::UnknownHost,
+            NoSite::Suspended => Case::Suspended,
+            NoSite::Unavailable(reason) => {
+                tracing::warn!(reason, "no site");
+                Case::Unavailable
+            }
+        })
+    }
+
+    /// Answers that need no plug-in.
+    fn by_itself(
+        &self,
+        context: &Context,
+        site: &Site,
+        request: &Request<Incoming>,
+    ) -> Option<Response<Body>> {
+        if context.method == Method::OPTIONS && self.cors.enabled() {
+            // A route for OPTIONS gets those that are no preflight.
+            let preflight = request.headers().contains_key("access-control-request-method");
+            let routed = || {
+                let found = site.routes.find(&Method::OPTIONS, &context.path);
+                matches!(found, Found::Route(..))
+            };
+            if preflight || !routed() {
+                return Some(self.cors.preflight());
+            }
+        }
+        let native = self.settings.native_route && &*context.path == NATIVE;
+        native.then(|| Response::new(Body::bytes("{}")))
     }
 
     fn route(
@@ -142,9 +193,14 @@ impl Edge {
         }
     }
 
-    fn limit(&self, target: &Target, holder: &Holder<'_>) -> Result<(), Box<Response<Body>>> {
+    fn limit(
+        &self,
+        site: &Site,
+        target: &Target,
+        holder: &Holder<'_>,
+    ) -> Result<(), Box<Response<Body>>> {
         let Some(class) = &target.rate else { return Ok(()) };
-        self.rates.take(class, holder).map_err(|wait| {
+        self.rates.take(&site.tenant, class, holder).map_err(|wait| {
             let labels = [target.plugin.as_ref(), target.route.as_ref()];
             self.metrics.rate_limited.with_label_values(&labels).inc();
             Box::new(self.answers.too_many(wait))
@@ -228,7 +284,7 @@ impl Edge {
     pub(crate) async fn settle(
         &self,
         context: &Context,
-        site: &Site,
+        site: Arc<Site>,
         answer: Result<Answer, CallError>,
         asker: Option<Asker>,
     ) -> Stepped {
@@ -244,7 +300,7 @@ impl Edge {
                 })
             }
             Ok(Answer::Park(parked)) => {
-                let auth = asker.map(|asker| self.parked_auth(site, asker)).transpose()?;
+                let auth = asker.map(|asker| self.parked_auth(&site, asker)).transpose()?;
                 self.park(site, target, parked, auth)
             }
             Err(error) => Err(self.failed(context, &target.plugin, &error)),

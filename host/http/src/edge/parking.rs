@@ -13,14 +13,17 @@ use tokio::time::sleep_until;
 use crate::answers::Case;
 use crate::auth::Verdict;
 use crate::body::Body;
+use crate::edge::Edge;
 use crate::edge::context::Context;
 use crate::edge::flow::{Asker, Step, Stepped};
-use crate::edge::{Edge, Site};
 use crate::metrics::Held;
 use crate::routes::Target;
+use crate::sites::Site;
 
 /// A parked request.
 pub(crate) struct Waiting {
+    /// Keeps the tenant awake.
+    site: Arc<Site>,
     target: Arc<Target>,
     watch: Watch,
     state: Vec<u8>,
@@ -59,7 +62,7 @@ enum Event {
 impl Edge {
     pub(crate) fn park(
         &self,
-        site: &Site,
+        site: Arc<Site>,
         target: &Arc<Target>,
         parked: Parked,
         auth: Option<ParkedAuth>,
@@ -78,6 +81,7 @@ impl Edge {
         }
         state.shrink_to_fit();
         Ok(Step::Parked(Box::new(Waiting {
+            site,
             target: Arc::clone(target),
             watch,
             state,
@@ -133,13 +137,13 @@ impl Edge {
             drop(admitted);
             return self.ask_again(context, waiting).await;
         }
-        let Waiting { target, state, auth, watch, _room, _held, .. } = *waiting;
+        let Waiting { site, target, state, auth, watch, _room, _held, .. } = *waiting;
         drop((watch, _held, _room));
         let label = if reason == WakeReason::Woken { "woken" } else { "timeout" };
         self.metrics.resumed.with_label_values(&[label]).inc();
         let _running = Held::new(&self.metrics.running);
 
-        let site = self.site.load_full();
+        let site = self.current(&site).await?;
         let asker = auth.map(|auth| auth.asker);
         let principal: Option<Principal> =
             asker.as_ref().map(|asker| asker.granted.grant.principal.clone());
@@ -152,7 +156,12 @@ impl Edge {
             principal,
         );
         let answer = self.timed(&target, call).await;
-        self.settle(context, &site, answer, asker).await
+        self.settle(context, site, answer, asker).await
+    }
+
+    /// What the tenant serves now.
+    async fn current(&self, site: &Arc<Site>) -> Result<Arc<Site>, Box<Response<Body>>> {
+        self.sites.current(site).await.map_err(|reason| self.no_site(&reason))
     }
 
     /// A topic of the authentication fired: asks the authenticator again, and parks again if it still grants the same.
@@ -160,7 +169,7 @@ impl Edge {
         let Ok(_admitted) = self.resumes.acquire().await else {
             return Err(self.case(Case::Unavailable));
         };
-        let site = self.site.load_full();
+        let site = self.current(&waiting.site).await?;
         let Some(ParkedAuth { asker, .. }) = waiting.auth.take() else {
             return Err(self.case(Case::Internal));
         };

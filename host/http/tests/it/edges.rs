@@ -171,8 +171,8 @@ async fn the_routes_are_swapped_while_the_server_runs() {
          routes = [{ id = 'new', methods = ['GET'], paths = ['/new'], auth = 'none' }]",
     ]);
     let mut site = crate::house::site(house.fake.clone(), &house.blobs);
-    site.routes = routes.unwrap();
-    house.edge.replace(site);
+    site.routes = Arc::new(routes.unwrap());
+    house.sites.replace(site);
     client.send("GET /rooms/a", "").await;
     assert_eq!(client.reply(false).await.status, 404, "on the same connection");
     client.send("GET /new", "").await;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_bus::Bus;
 use tessera_engine::api::Dispatch;
-use tessera_http::{Edge, PluginRoutes, RouteError, RouteTable, Running, Server, Site};
+use tessera_http::{Edge, OneSite, PluginRoutes, RouteError, RouteTable, Running, Server, Site};
 use tessera_manifest::{Http, Name, PluginManifest, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -88,6 +88,7 @@ pub(crate) struct House {
     pub(crate) fake: Arc<Fake>,
     pub(crate) bus: Bus,
     pub(crate) blobs: Blobs,
+    pub(crate) sites: Arc<OneSite>,
     pub(crate) edge: Arc<Edge>,
     pub(crate) address: SocketAddr,
     pub(crate) registry: Registry,
@@ -114,12 +115,12 @@ impl House {
         change_fake(&mut fake);
         let fake = Arc::new(fake);
         let registry = Registry::new();
-        let site = site(fake.clone(), &blobs);
-        let edge = Edge::new(settings, bus.clone(), site, &registry).unwrap();
+        let sites = OneSite::new(site(fake.clone(), &blobs));
+        let edge = Edge::new(settings, bus.clone(), sites.clone(), &registry).unwrap();
         let server =
             Server::bind(Arc::clone(&edge), &["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let address = server.addresses()[0];
-        Self { fake, bus, blobs, edge, address, registry, server: server.start(), _dir: dir }
+        Self { fake, bus, blobs, sites, edge, address, registry, server: server.start(), _dir: dir }
     }
 
     pub(crate) async fn connect(&self) -> Client {
@@ -159,8 +160,9 @@ impl House {
 }
 
 pub(crate) fn site(dispatch: Arc<dyn Dispatch>, blobs: &Blobs) -> Site {
-    let routes = table(&[MANIFEST]).unwrap();
-    Site { tenant: TENANT.into(), dispatch, blobs: blobs.clone(), routes }
+    let routes = Arc::new(table(&[MANIFEST]).unwrap());
+    let (blobs, quotas) = (blobs.clone(), Default::default());
+    Site { tenant: TENANT.into(), dispatch, blobs, routes, quotas }
 }
 
 pub(crate) struct Client(pub(crate) TcpStream);

@@ -109,7 +109,7 @@ async fn a_parked_request_outlives_a_swap_and_resumes_on_the_new_plug_in() {
     let mut client = parked(&house, "GET /park?ms=200\nauthorization: Bearer token").await;
     let mut second = Fake::new(house.bus.clone());
     second.name = "second";
-    house.edge.replace(site(Arc::new(second), &house.blobs));
+    house.sites.replace(site(Arc::new(second), &house.blobs));
     assert_eq!(client.reply(false).await.text(), "second 1 WakeReason::Timeout alice");
 }
 
