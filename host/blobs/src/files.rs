@@ -1,13 +1,22 @@
 //! Names and blocking file work.
 
-use std::io;
+use std::{io, time::Duration};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, Metadata};
 
 use crate::error::BlobError;
 
 /// The folder of blobs being written.
 pub(crate) const TMP: &str = "tmp";
+
+/// The folder of blobs deleted while somebody copies them all.
+pub(crate) const HELD: &str = "held";
+
+/// What the blobs came to when they were last closed.
+const USAGE: &str = "usage";
+
+/// Where other processes write, too, what is older than this is nobody's any more: no write takes so long.
+const STALE: Duration = Duration::from_secs(86_400);
 
 /// A folder name for a tenant: what is not `[a-z0-9-_]` or an inner dot is written as `%XX`, so two
 /// tenants never share one and none leaves the store's folder.
@@ -45,13 +54,34 @@ pub(crate) fn folder(dir: &Dir, name: &str) -> io::Result<Dir> {
     }
 }
 
-/// Empties the folder of blobs being written: nobody writes when a tenant is opened.
-pub(crate) fn clear_tmp(tenant: &Dir) -> io::Result<Dir> {
+/// Removes what a crash left in the folder of blobs being written, and among those held. `shared`: other processes may be at work
+/// here, so only what is old.
+pub(crate) fn clear_tmp(tenant: &Dir, shared: bool) -> io::Result<Dir> {
     let tmp = folder(tenant, TMP)?;
     for entry in tmp.entries()? {
-        tmp.remove_file(entry?.file_name())?;
+        let entry = entry?;
+        if !shared || stale(&entry.metadata()?) {
+            gone(tmp.remove_file(entry.file_name()))?;
+        }
+    }
+    match tenant.symlink_metadata(HELD) {
+        Ok(held) if !shared || stale(&held) => gone(tenant.remove_dir_all(HELD))?,
+        _ => {}
     }
     Ok(tmp)
+}
+
+fn stale(metadata: &Metadata) -> bool {
+    let age = metadata.modified().ok().and_then(|at| at.into_std().elapsed().ok());
+    age.is_some_and(|age| age > STALE)
+}
+
+/// It is good if another was faster.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 /// Bytes of all blobs of a tenant.
@@ -59,14 +89,33 @@ pub(crate) fn usage(tenant: &Dir) -> io::Result<u64> {
     let mut total = 0_u64;
     for entry in tenant.entries()? {
         let entry = entry?;
-        if !entry.file_type()?.is_dir() || entry.file_name() == TMP {
+        let name = entry.file_name();
+        if !entry.file_type()?.is_dir() || name == TMP || name == HELD {
             continue;
         }
         for file in entry.open_dir()?.entries()? {
-            total = total.saturating_add(file?.metadata()?.len());
+            match file?.metadata() {
+                Ok(data) => total = total.saturating_add(data.len()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(total)
+}
+
+/// Bytes of all blobs as they were when they were last closed.
+pub(crate) fn last_usage(tenant: &Dir) -> Option<u64> {
+    tenant.read_to_string(USAGE).ok()?.trim().parse().ok()
+}
+
+/// Writes that down. A crash may lose it: it is counted again anyway.
+pub(crate) fn keep_usage(tenant: &Dir, tmp: &Dir, temporary: &str, used: u64) -> io::Result<()> {
+    if last_usage(tenant) == Some(used) {
+        return Ok(());
+    }
+    tmp.write(temporary, format!("{used}\n"))?;
+    tmp.rename(temporary, tenant, USAGE)
 }
 
 /// Runs file work where it may block.

@@ -5,18 +5,23 @@
 //!
 //! ```text
 //! DIR/TENANT/tmp/…            being written; emptied when the tenant is opened
+//! DIR/TENANT/held/ab/cdef…    deleted while all are being copied
 //! DIR/TENANT/ab/cdef…         the blob abcdef…
+//! DIR/TENANT/usage            bytes of all, when they were last closed
+//! DIR/.new-TENANT/…           a tenant in the making
 //! ```
 
 mod error;
 mod files;
+mod hold;
 mod id;
 mod reader;
 mod store;
 mod writer;
 
 pub use error::BlobError;
+pub use hold::Hold;
 pub use id::BlobId;
 pub use reader::{BlobReader, Range};
-pub use store::{BlobConfig, BlobStore, Blobs};
+pub use store::{BlobConfig, BlobStore, Blobs, Staged};
 pub use writer::BlobWriter;

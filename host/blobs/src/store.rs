@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use crate::error::BlobError;
-use crate::files::{self, blocking};
+use crate::files::{self, HELD, blocking};
+use crate::hold::Hold;
 use crate::id::BlobId;
 use crate::reader::{BlobReader, Range};
 use crate::writer::BlobWriter;
@@ -21,17 +23,21 @@ use crate::writer::BlobWriter;
 pub struct BlobConfig {
     /// Bytes of one blob. A writer may have a lower cap of its own.
     pub blob_max: u64,
-    /// Bytes that each tenant may keep; none: no quota. With a quota a tenant's folder is counted once when it
-    /// is opened.
+    /// Bytes that each tenant may keep where [`BlobStore::tenant_with`] says nothing else; none: no quota.
     pub tenant_quota: Option<u64>,
+    /// Other processes write into the same folder.
+    pub shared: bool,
 }
 
 impl Default for BlobConfig {
     fn default() -> Self {
         // 1 GiB: no upload of a chat is larger; disk space is the operator's to limit.
-        Self { blob_max: 1 << 30, tenant_quota: None }
+        Self { blob_max: 1 << 30, tenant_quota: None, shared: false }
     }
 }
+
+/// What a tenant has is counted anew after this time, when it is opened: other processes may have written or deleted.
+const RECOUNT: Duration = Duration::from_secs(3600);
 
 /// The blobs of all tenants in one folder.
 #[derive(Clone)]
@@ -42,8 +48,46 @@ pub struct BlobStore {
 struct StoreShared {
     root: Dir,
     config: BlobConfig,
-    /// As many as there are open tenants.
-    tenants: Mutex<HashMap<String, Blobs>>,
+    /// Tells the temporary files of this process from those of others.
+    tag: String,
+    /// As many as there are tenants that were ever opened; some 200 bytes for one that is not open.
+    tenants: Mutex<HashMap<String, Known>>,
+}
+
+/// A tenant that was opened.
+struct Known {
+    open: Weak<Tenant>,
+    usage: Arc<Usage>,
+}
+
+/// Bytes that a tenant has.
+#[derive(Default)]
+pub(crate) struct Usage {
+    used: AtomicU64,
+    counted: Mutex<Option<Instant>>,
+}
+
+impl Usage {
+    /// Counts what is there. What is written or deleted meanwhile may be counted twice or not at all, until the next
+    /// count.
+    fn count(&self, dir: &Dir) -> io::Result<()> {
+        let before = self.used.load(Ordering::Acquire);
+        let found = files::usage(dir)?;
+        let _ = self.used.try_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+            Some(found.saturating_add(now.saturating_sub(before)))
+        });
+        Ok(())
+    }
+
+    /// Whether to count now; asked again it says no.
+    fn is_due(&self) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counted.is_none_or(|at| at.elapsed() > RECOUNT);
+        if due {
+            *counted = Some(Instant::now());
+        }
+        due
+    }
 }
 
 impl BlobStore {
@@ -54,36 +98,150 @@ impl BlobStore {
     pub fn open(dir: &Path, config: BlobConfig) -> io::Result<Self> {
         Dir::create_ambient_dir_all(dir, ambient_authority())?;
         let root = Dir::open_ambient_dir(dir, ambient_authority())?;
-        Ok(Self {
-            shared: Arc::new(StoreShared { root, config, tenants: Mutex::new(HashMap::new()) }),
-        })
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let tag = format!("{}-{:x}", std::process::id(), since.as_nanos());
+        let tenants = Mutex::new(HashMap::new());
+        Ok(Self { shared: Arc::new(StoreShared { root, config, tag, tenants }) })
     }
 
-    /// A tenant's blobs. Blocks for a moment the first time.
+    /// A tenant's blobs, with the store's quota. Blocks for a moment where they are not open yet; they are closed
+    /// when the last handle is gone.
     ///
     /// # Errors
     /// The tenant's folder cannot be made or read.
     pub fn tenant(&self, name: &str) -> io::Result<Blobs> {
+        self.tenant_with(name, self.shared.config.tenant_quota)
+    }
+
+    /// A tenant's blobs, with a quota in bytes of its own, which holds until they are closed. What it has is known from
+    /// the last time and counted anew beside; where it is not known and there is a quota, it is counted first.
+    ///
+    /// # Errors
+    /// The tenant's folder cannot be made or read.
+    pub fn tenant_with(&self, name: &str, quota: Option<u64>) -> io::Result<Blobs> {
         let mut tenants = self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(blobs) = tenants.get(name) {
-            return Ok(blobs.clone());
+        let known = tenants.get(name);
+        if let Some(inner) = known.and_then(|known| known.open.upgrade()) {
+            return Ok(Blobs { inner });
         }
+        let usage = known.map(|known| Arc::clone(&known.usage)).unwrap_or_default();
         let dir = files::folder(&self.shared.root, &files::folder_name(name))?;
-        let tmp = files::clear_tmp(&dir)?;
-        let used = match self.shared.config.tenant_quota {
-            Some(_) => files::usage(&dir)?,
-            None => 0,
-        };
-        let inner = Tenant {
+        let tmp = files::clear_tmp(&dir, self.shared.config.shared)?;
+        let counting = usage.is_due().then(|| dir.try_clone()).transpose()?;
+        let last = if counting.is_some() { files::last_usage(&dir) } else { Some(0) };
+        if counting.is_some() {
+            usage.used.store(last.unwrap_or_default(), Ordering::Release);
+        }
+        let inner = Arc::new(Tenant {
             dir,
             tmp,
-            config: self.shared.config.clone(),
-            used: AtomicU64::new(used),
+            blob_max: self.shared.config.blob_max,
+            quota,
+            usage: Arc::clone(&usage),
+            holds: Mutex::new(0),
+            tag: self.shared.tag.clone(),
             next: AtomicU64::new(0),
-        };
-        let blobs = Blobs { inner: Arc::new(inner) };
-        tenants.insert(name.to_owned(), blobs.clone());
-        Ok(blobs)
+        });
+        let known = Known { open: Arc::downgrade(&inner), usage: Arc::clone(&usage) };
+        tenants.insert(name.to_owned(), known);
+        drop(tenants);
+        if let Some(dir) = counting {
+            let count = move || {
+                if let Err(error) = usage.count(&dir) {
+                    tracing::warn!(%error, "blobs not counted");
+                }
+            };
+            match tokio::runtime::Handle::try_current() {
+                Ok(runtime) if quota.is_none() || last.is_some() => {
+                    drop(runtime.spawn_blocking(count))
+                }
+                _ => count(),
+            }
+        }
+        Ok(Blobs { inner })
+    }
+
+    /// Bytes that a tenant has; none for one that was not opened by this process yet.
+    pub fn used(&self, name: &str) -> Option<u64> {
+        let tenants = self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.get(name).map(|known| known.usage.used.load(Ordering::Relaxed))
+    }
+
+    /// A tenant in the making: its blobs are nobody's until [`Staged::keep`]. Blocks for a moment.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn stage(&self, name: &str) -> io::Result<Staged> {
+        // No folder of a tenant begins with a dot.
+        let folder = format!(".new-{}", files::folder_name(name));
+        files::gone(self.shared.root.remove_dir_all(&folder))?;
+        let staged = self.clone();
+        let name = name.to_owned();
+        let dir = files::folder(&self.shared.root, &folder)?;
+        let tmp = files::clear_tmp(&dir, false)?;
+        let inner = Arc::new(Tenant {
+            dir,
+            tmp,
+            blob_max: u64::MAX,
+            quota: None,
+            usage: Arc::default(),
+            holds: Mutex::new(0),
+            tag: self.shared.tag.clone(),
+            next: AtomicU64::new(0),
+        });
+        Ok(Staged { store: staged, name, folder, blobs: Blobs { inner }, kept: false })
+    }
+
+    /// Removes all blobs of a tenant, which nobody has open. Blocks as long as that takes.
+    ///
+    /// # Errors
+    /// The disk fails; what is left is removed when this is called again.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        files::gone(self.shared.root.remove_dir_all(files::folder_name(name)))
+    }
+
+    /// Whether a tenant has a folder of blobs.
+    pub fn has(&self, name: &str) -> bool {
+        self.shared.root.is_dir(files::folder_name(name))
+    }
+}
+
+/// Blobs of a tenant in the making ([`BlobStore::stage`]). Dropped without [`Staged::keep`] they are removed.
+pub struct Staged {
+    store: BlobStore,
+    name: String,
+    folder: String,
+    blobs: Blobs,
+    kept: bool,
+}
+
+impl Staged {
+    /// Where to put them.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Makes them the tenant's. Blocks for a moment.
+    ///
+    /// # Errors
+    /// The tenant has a folder of blobs already that is not empty, or the disk fails.
+    pub fn keep(mut self) -> io::Result<()> {
+        let root = &self.store.shared.root;
+        let folder = files::folder_name(&self.name);
+        root.rename(&self.folder, root, &folder)?;
+        self.kept = true;
+        files::sync_folder(root)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = self.store.shared.root.remove_dir_all(&self.folder)
+        {
+            tracing::warn!(%error, folder = self.folder, "half a tenant's blobs not removed");
+        }
     }
 }
 
@@ -96,22 +254,36 @@ pub struct Blobs {
 pub(crate) struct Tenant {
     pub(crate) dir: Dir,
     pub(crate) tmp: Dir,
-    pub(crate) config: BlobConfig,
-    used: AtomicU64,
+    pub(crate) blob_max: u64,
+    quota: Option<u64>,
+    usage: Arc<Usage>,
+    /// Those who copy all blobs now.
+    pub(crate) holds: Mutex<u32>,
+    tag: String,
     next: AtomicU64,
 }
 
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        let used = self.usage.used.load(Ordering::Acquire);
+        if let Err(error) = files::keep_usage(&self.dir, &self.tmp, &self.temporary(), used) {
+            tracing::debug!(%error, "usage of blobs not written");
+        }
+    }
+}
+
 impl Tenant {
-    /// A name for a temporary file, unique in this process, which alone writes here.
+    /// A name for a temporary file that no other process takes.
     pub(crate) fn temporary(&self) -> String {
-        self.next.fetch_add(1, Ordering::Relaxed).to_string()
+        format!("{}-{}", self.tag, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Counts bytes towards the quota, before they are kept.
+    /// Counts bytes, before they are kept.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), BlobError> {
-        let Some(quota) = self.config.tenant_quota else { return Ok(()) };
-        self.used
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+        let quota = self.quota.unwrap_or(u64::MAX);
+        self.usage
+            .used
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |used| {
                 used.checked_add(bytes).filter(|sum| *sum <= quota)
             })
             .map(drop)
@@ -119,10 +291,27 @@ impl Tenant {
     }
 
     pub(crate) fn give_back(&self, bytes: u64) {
-        if self.config.tenant_quota.is_some() {
-            let _ = self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                Some(used.saturating_sub(bytes))
-            });
+        let _ = self.usage.used.try_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            Some(used.saturating_sub(bytes))
+        });
+    }
+
+    /// Moves a blob to those that are held, where somebody holds them. False: nobody does.
+    fn hold_back(&self, folder: &str, file: &str) -> io::Result<bool> {
+        let held = match self.dir.open_dir(HELD) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            held => held?,
+        };
+        let to = match files::folder(&held, folder) {
+            // The hold ended this moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            to => to?,
+        };
+        let from = self.dir.open_dir(folder)?;
+        match from.rename(file, &to, file) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(!from.try_exists(file)?),
+            Err(error) => Err(error),
         }
     }
 }
@@ -188,13 +377,18 @@ impl Blobs {
         let tenant = Arc::clone(&self.inner);
         blocking(move || {
             let (folder, file) = id.place();
-            let path = Path::new(&folder).join(file);
+            let path = Path::new(&folder).join(&file);
             let size = match tenant.dir.metadata(&path) {
                 Ok(metadata) => metadata.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            match tenant.dir.remove_file(&path) {
+            let held = match tenant.hold_back(&folder, &file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                held => held?,
+            };
+            let removed = if held { Ok(()) } else { tenant.dir.remove_file(&path) };
+            match removed {
                 Ok(()) => tenant.give_back(size),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
@@ -202,5 +396,23 @@ impl Blobs {
             Ok(())
         })
         .await
+    }
+
+    /// Keeps what is deleted from now on until the answer is dropped, for a copy of all.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn hold(&self) -> Result<Hold, BlobError> {
+        Hold::take(Arc::clone(&self.inner)).await
+    }
+
+    /// Bytes of all blobs, as far as they are counted; never blocks.
+    pub fn used(&self) -> u64 {
+        self.inner.usage.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it may keep.
+    pub fn quota(&self) -> Option<u64> {
+        self.inner.quota
     }
 }

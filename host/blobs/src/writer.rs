@@ -50,7 +50,7 @@ impl Drop for OpenFile {
 
 impl BlobWriter {
     pub(crate) fn new(tenant: Arc<Tenant>, cap: Option<u64>) -> Self {
-        let cap = cap.map_or(tenant.config.blob_max, |cap| cap.min(tenant.config.blob_max));
+        let cap = cap.map_or(tenant.blob_max, |cap| cap.min(tenant.blob_max));
         Self { tenant, cap, written: 0, gathered: BytesMut::new(), open: None, failed: false }
     }
 

@@ -22,7 +22,11 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.file_name().unwrap() != "usage" {
+            found.push(path);
+        }
     }
     found
 }
@@ -89,7 +93,7 @@ async fn a_large_blob_streams_in_pieces() {
 #[tokio::test]
 async fn a_blob_over_the_cap_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let config = BlobConfig { blob_max: 1_000_000, tenant_quota: None };
+    let config = BlobConfig { blob_max: 1_000_000, ..BlobConfig::default() };
     let blobs = open(dir.path(), config);
     let error = blobs.put(Bytes::from(vec![0; 1_000_001])).await.unwrap_err();
     assert!(matches!(error, BlobError::TooLarge { cap: 1_000_000 }));
@@ -156,4 +160,83 @@ async fn the_quota_counts_what_was_there_and_what_is_deleted() {
     assert!(matches!(error, BlobError::Quota { quota: 10 }));
     blobs.delete(first).await.unwrap();
     blobs.put(Bytes::from_static(b"abcdef")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_all_is_copied_can_still_be_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path(), BlobConfig::default());
+    let mut ids = Vec::new();
+    for text in ["one", "two", "three"] {
+        ids.push(blobs.put(Bytes::from_static(text.as_bytes())).await.unwrap());
+    }
+    let first = blobs.hold().await.unwrap();
+    let second = blobs.hold().await.unwrap();
+    blobs.delete(ids[0]).await.unwrap();
+    blobs.delete(ids[1]).await.unwrap();
+    assert_eq!(blobs.put(Bytes::from_static(b"two")).await.unwrap(), ids[1]);
+    assert!(matches!(blobs.size(ids[0]).await, Err(BlobError::NotFound)));
+    drop(first);
+    let mut found: Vec<_> = (0..=255).flat_map(|part| second.part(part).unwrap()).collect();
+    found.sort();
+    let mut expected: Vec<_> = ids.iter().copied().zip([3, 3, 5]).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut second.open(ids[0]).unwrap(), &mut text).unwrap();
+    assert_eq!(text, "one");
+    drop(second);
+    assert_eq!(files(dir.path()).len(), 2);
+    assert_eq!(blobs.used(), 8);
+}
+
+#[tokio::test]
+async fn a_tenant_in_the_making_is_nobodys_until_it_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+    let staged = store.stage("a").unwrap();
+    let id = staged.blobs().put(Bytes::from_static(b"x")).await.unwrap();
+    assert!(!store.has("a"));
+    drop(staged);
+    assert!(files(dir.path()).is_empty());
+
+    let staged = store.stage("a").unwrap();
+    staged.blobs().put(Bytes::from_static(b"x")).await.unwrap();
+    staged.keep().unwrap();
+    assert_eq!(store.tenant("a").unwrap().size(id).await.unwrap(), 1);
+    store.stage("a").unwrap().keep().unwrap_err();
+    assert_eq!(store.tenant("a").unwrap().size(id).await.unwrap(), 1);
+    store.remove("a").unwrap();
+    store.remove("a").unwrap();
+    assert!(files(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_tenant_has_is_known_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+    store.tenant("a").unwrap().put(Bytes::from_static(b"12345")).await.unwrap();
+    assert_eq!(store.used("a"), Some(5));
+    assert_eq!(store.used("b"), None);
+    let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+    let blobs = store.tenant_with("a", Some(6)).unwrap();
+    let error = blobs.put(Bytes::from_static(b"67")).await.unwrap_err();
+    assert!(matches!(error, BlobError::Quota { quota: 6 }), "{error}");
+    blobs.put(Bytes::from_static(b"6")).await.unwrap();
+    assert_eq!(blobs.used(), 6);
+}
+
+#[tokio::test]
+async fn processes_that_share_a_folder_leave_one_anothers_writes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = BlobConfig { shared: true, ..BlobConfig::default() };
+    let one = open(dir.path(), config.clone());
+    let mut writer = one.writer(None);
+    writer.write(Bytes::from(vec![1; 300_000])).await.unwrap();
+    let two = open(dir.path(), config);
+    let mut other = two.writer(None);
+    other.write(Bytes::from(vec![2; 300_000])).await.unwrap();
+    let (first, second) = (writer.finish().await.unwrap(), other.finish().await.unwrap());
+    assert_eq!(two.size(first).await.unwrap(), 300_000);
+    assert_eq!(one.size(second).await.unwrap(), 300_000);
 }

@@ -1,0 +1,99 @@
+//! Blobs that stay while somebody copies them all.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+};
+
+use crate::{
+    error::BlobError,
+    files::{self, HELD, blocking},
+    id::BlobId,
+    store::Tenant,
+};
+
+/// Keeps what is deleted until it is dropped, so that everything which a database speaks of at some moment can be
+/// copied after that moment. Taken by [`crate::Blobs::hold`].
+///
+/// Its functions block; they are meant for a thread of their own.
+pub struct Hold {
+    tenant: Arc<Tenant>,
+}
+
+impl Hold {
+    pub(crate) async fn take(tenant: Arc<Tenant>) -> Result<Self, BlobError> {
+        blocking(move || {
+            let mut holds = tenant.holds.lock().unwrap_or_else(PoisonError::into_inner);
+            if *holds == 0 {
+                drop(files::folder(&tenant.dir, HELD)?);
+            }
+            *holds = holds.saturating_add(1);
+            drop(holds);
+            Ok(Self { tenant })
+        })
+        .await
+    }
+
+    /// Ids and sizes (in bytes) of the blobs whose id begins with this byte, those deleted meanwhile too, in order of
+    /// ids. The 256 parts together are all.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn part(&self, first: u8) -> io::Result<Vec<(BlobId, u64)>> {
+        let folder = hex::encode([first]);
+        let mut found = Vec::new();
+        for place in [PathBuf::from(&folder), Path::new(HELD).join(&folder)] {
+            let dir = match self.tenant.dir.open_dir(&place) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                dir => dir?,
+            };
+            for entry in dir.entries()? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let id = name.to_str().and_then(|name| format!("{folder}{name}").parse().ok());
+                if let Some(id) = id {
+                    match entry.metadata() {
+                        Ok(data) => found.push((id, data.len())),
+                        // Deleted now: it is found among those held.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup_by_key(|(id, _)| *id);
+        Ok(found)
+    }
+
+    /// Opens a blob, deleted meanwhile or not.
+    ///
+    /// # Errors
+    /// There is none, or the disk fails.
+    pub fn open(&self, id: BlobId) -> io::Result<File> {
+        let (folder, file) = id.place();
+        let place = Path::new(&folder).join(file);
+        let open = |path: &Path| self.tenant.dir.open(path).map(cap_std::fs::File::into_std);
+        match open(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                open(&Path::new(HELD).join(place))
+            }
+            other => other,
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut holds = self.tenant.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        *holds = holds.saturating_sub(1);
+        if *holds == 0
+            && let Err(error) = self.tenant.dir.remove_dir_all(HELD)
+        {
+            // Tried again when the tenant is opened.
+            tracing::warn!(%error, "deleted blobs not removed");
+        }
+    }
+}
