@@ -1,13 +1,21 @@
 //! `bench`: builds everything optimised, then becomes the harness in `tests/src/bin/bench.rs`.
 
-use crate::{cmd::Cmd, guests, host, run, ui, workspace::Workspace};
+use crate::{cmd::Cmd, guests, host, run, services, ui, workspace::Workspace};
 use anyhow::Result;
+
+/// Loads that start PostgreSQL and NATS.
+const NEED_SERVICES: [&str; 1] = ["nodes"];
 
 /// Runs the harness with `args`.
 pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     let workspace = Workspace::load()?;
     guests::build(&workspace, &[])?;
     guests::build_fixtures(&workspace)?;
+    if args.iter().all(|arg| arg.starts_with('-'))
+        || args.iter().any(|arg| NEED_SERVICES.contains(&arg.as_str()))
+    {
+        services::ensure()?;
+    }
     host::need_c_compiler()?;
     Cmd::cargo()
         .args(["build", "--release", "--workspace"])

@@ -3,11 +3,12 @@
 use crate::{
     apt, clients,
     cmd::Cmd,
-    host, test,
+    host, services, test,
     toolchain::{self, Toolchain},
     workspace::Workspace,
 };
 use anyhow::{Result, bail};
+use tessera_test_services::{Nats, Postgres};
 
 /// How much a thing is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,13 @@ pub(crate) fn doctor() -> Result<()> {
     line("guest compiler", guests, Need::Always, &either);
     let nextest = there(test::has_nextest(), "answers");
     line("cargo-nextest", nextest, Need::Sometimes, "cargo install cargo-nextest --locked");
+    for (what, found, packages) in [
+        ("PostgreSQL", Postgres::installed(), services::POSTGRES_PACKAGES),
+        ("nats-server", Nats::installed(), services::NATS_PACKAGES),
+    ] {
+        let found = found.ok().map(|()| "installed".to_owned());
+        line(what, found, Need::Sometimes, &apt::command(&packages));
+    }
     let npm = answer("npm", &["--version"]);
     line("npm", npm, Need::Sometimes, &apt::command(&["nodejs", "npm"]));
     let venv = there(clients::has_venv(), "makes virtual environments");

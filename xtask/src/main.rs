@@ -11,10 +11,12 @@ mod cmd;
 mod doctor;
 mod guests;
 mod host;
+mod nodes;
 mod package;
 mod plugins;
 mod run;
 mod section;
+mod services;
 mod summary;
 mod test;
 mod toolchain;
@@ -41,10 +43,15 @@ enum Task {
         /// Build the host optimised (guests always are).
         #[arg(long)]
         release: bool,
+        /// Start so many nodes (1 to 9) on loopback, with PostgreSQL and NATS; all of it ends with Ctrl-C.
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=9), conflicts_with = "args")]
+        nodes: Option<u16>,
         /// Arguments for `tessera run`, after `--`.
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Start PostgreSQL and NATS alone, for tests by hand, until Ctrl-C.
+    Services,
     /// Build `target/<profile>/tessera` and `target/plugins/*.wasm`.
     Build {
         /// Build the host optimised (guests always are).
@@ -62,7 +69,7 @@ enum Task {
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
-        /// `unit`, `e2e`, `crash`, `http`, or a nextest filter expression such as `test(horizon)`.
+        /// `unit`, `e2e`, `crash`, `http`, `nodes`, `tenants`, or a nextest filter expression such as `test(horizon)`.
         filter: Option<String>,
     },
     /// Everything that must hold before a change lands: format, lints, tests, docs, generated files.
@@ -79,7 +86,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Run { release, args } => run::run(release, args).map(success),
+        Task::Run { release, nodes: Some(count), .. } => nodes::run(release, count).map(success),
+        Task::Run { release, args, .. } => run::run(release, args).map(success),
+        Task::Services => services::run().map(success),
         Task::Build { fixtures: true, .. } => run::fixtures().map(success),
         Task::Build { release, guests, plugins, fixtures: false } => {
             run::build(release, guests, &plugins).map(success)

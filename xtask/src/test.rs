@@ -1,6 +1,9 @@
 //! `test`: sets everything up, runs the tests, ends with one line that adds them up.
 
-use crate::{clients, cmd::Cmd, guests, host, summary, summary::Tally, ui, workspace::Workspace};
+use crate::{
+    clients, cmd::Cmd, guests, host, services::Services, summary, summary::Tally, ui,
+    workspace::Workspace,
+};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 const FRONT_DOOR: &str = "tessera-tests";
 
 /// Its modules that are about the process, not about HTTP.
-const NOT_HTTP: [&str; 4] = ["e2e", "crash", "operator", "stopping"];
+const NOT_HTTP: [&str; 6] = ["e2e", "crash", "operator", "stopping", "nodes", "tenants"];
 
 /// What to run.
 struct Selection {
@@ -38,7 +41,7 @@ impl Selection {
                 front_door: false,
                 doc_tests: true,
             },
-            Some(name @ ("e2e" | "crash")) => {
+            Some(name @ ("e2e" | "crash" | "nodes" | "tenants")) => {
                 Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
             }
             Some("http") => {
@@ -72,12 +75,15 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let selection = Selection::of(filter);
     let nextest = has_nextest() || install_nextest();
     set_up(&workspace, &selection)?;
+    // One of each for the whole run; tests that kill theirs start their own.
+    let services = Services::for_tests()?;
+    let services = services.as_ref();
 
     let mut sum = Tally::default();
     let mut good = if nextest {
-        run_nextest(&workspace, &selection, &mut sum)?
+        run_nextest(&workspace, &selection, services, &mut sum)?
     } else {
-        run_plain(&workspace, &selection, &mut sum)?
+        run_plain(&workspace, &selection, services, &mut sum)?
     };
     if selection.doc_tests {
         good &= run_doc_tests(&workspace, &mut sum)?;
@@ -106,8 +112,13 @@ fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
         .show("build the server and the tests (a first build takes some minutes)")
 }
 
-fn run_nextest(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> Result<bool> {
-    let mut cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace).args([
+fn run_nextest(
+    workspace: &Workspace,
+    selection: &Selection,
+    services: Option<&Services>,
+    sum: &mut Tally,
+) -> Result<bool> {
+    let mut cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace, services).args([
         "nextest",
         "run",
         "--workspace",
@@ -163,12 +174,17 @@ fn count_matches(list: &Value) -> u64 {
         .count() as u64
 }
 
-fn run_plain(workspace: &Workspace, selection: &Selection, sum: &mut Tally) -> Result<bool> {
+fn run_plain(
+    workspace: &Workspace,
+    selection: &Selection,
+    services: Option<&Services>,
+    sum: &mut Tally,
+) -> Result<bool> {
     let Some(args) = &selection.plain else {
         bail!("a filter expression needs nextest; run: cargo install cargo-nextest --locked");
     };
     ui::note("without nextest: plain `cargo test`");
-    let cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace)
+    let cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace, services)
         .args(["test", "--no-fail-fast", "--bins", "--lib", "--tests"])
         .args(args.iter().map(String::as_str));
     cmd.tee("run the tests", |line| *sum += summary::libtest(line).unwrap_or_default())
@@ -181,8 +197,10 @@ fn run_doc_tests(workspace: &Workspace, sum: &mut Tally) -> Result<bool> {
     })
 }
 
-/// Where the tests find the server, the plug-ins and matrix-nio.
-fn with_env(cmd: Cmd, workspace: &Workspace) -> Cmd {
+/// Where the tests find the server, the plug-ins, matrix-nio, PostgreSQL and NATS.
+fn with_env(cmd: Cmd, workspace: &Workspace, services: Option<&Services>) -> Cmd {
+    let services = services.map(Services::variables);
+    let cmd = services.into_iter().flatten().fold(cmd, |cmd, (name, value)| cmd.env(name, value));
     cmd.env("TESSERA_BIN", workspace.binary(false).to_string_lossy())
         .env("TESSERA_PLUGINS", workspace.plugins().to_string_lossy())
         .env("TESSERA_FIXTURES", workspace.fixtures().to_string_lossy())
@@ -229,7 +247,10 @@ mod tests {
         let filter = "package(tessera-tests) & test(/(^|::)crash/)";
         assert_eq!(crash.filter.as_deref(), Some(filter));
         let http = Selection::of(Some("http")).filter.unwrap();
-        assert_eq!(http, "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping)/)");
+        assert_eq!(
+            http,
+            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants)/)"
+        );
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
     }
 

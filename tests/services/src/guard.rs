@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -88,6 +89,16 @@ impl Guard {
     pub(crate) fn start(
         folder: &Path,
         command: &[String],
+        ready: impl FnMut() -> bool,
+    ) -> Result<Self, Failure> {
+        Self::start_within(folder, command, PATIENCE, ready)
+    }
+
+    /// As [`Guard::start`], for what takes longer.
+    pub(crate) fn start_within(
+        folder: &Path,
+        command: &[String],
+        patience: Duration,
         mut ready: impl FnMut() -> bool,
     ) -> Result<Self, Failure> {
         let _ = fs::remove_file(folder.join("pid"));
@@ -98,10 +109,12 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // Ctrl-C at the terminal is for the starter, which ends its servers in order.
+            .process_group(0)
             .spawn()
             .map_err(|e| format!("sh: {e}"))?;
         let guard = Self { shell, folder: folder.to_owned() };
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         while !ready() {
             if Instant::now() > until || !guard.alive() {
                 return Err(format!("{command:?} did not come up:\n{}", guard.log()));

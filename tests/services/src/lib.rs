@@ -7,9 +7,11 @@ mod guard;
 mod nats;
 mod postgres;
 pub mod process;
+mod program;
 
 pub use nats::Nats;
 pub use postgres::{Postgres, TestDatabase};
+pub use program::Program;
 
 /// Why a server could not be had: its program is missing, or it did not come up. Tests that get
 /// this say so and end.

@@ -28,5 +28,6 @@ mod secrets;
 mod stopping;
 mod tenants;
 mod tokens;
+mod traces;
 mod transactions;
 mod verify;
