@@ -1,4 +1,4 @@
-//! The admin socket: how `tessera topics` and `tessera plugin status` ask a running server.
+//! The admin socket: how the tools ask a running server.
 //!
 //! One JSON line asks, one JSON line answers. The socket lies in the data folder, whose mode lets
 //! only its owner in.
@@ -37,12 +37,12 @@ const AT_ONCE: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(crate) enum Question {
-    /// How the plug-ins are.
-    Status,
+    /// How the plug-ins are. Here and below: of the only tenant where none is named.
+    Status { tenant: Option<String> },
     /// Consumers and dead letters.
-    Topics,
+    Topics { tenant: Option<String> },
     /// Retry or drop dead letters.
-    Letters { action: Action, chosen: Chosen },
+    Letters { tenant: Option<String>, action: Action, chosen: Chosen },
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 //! ```text
 //! format        the folder's version, a number
 //! lock          held by the server that runs on it
-//! admin.sock    where `tessera topics` and `tessera plugin status` ask a running server
-//! keys/         signing keys, and the key that authenticates compiled code
+//! admin.sock    where the tools ask a running server
+//! host.sqlite   which tenants there are beside those of the descriptor, and what they wait for
+//! keys/         the key that authenticates compiled code; keys/tenants/ the signing keys
 //! tenants/      one database for each server name
 //! blobs/        media and other bytes
 //! cache/        compiled code; may be deleted
@@ -19,8 +20,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The folder's version that this server writes. It reads this and older ones.
-const FORMAT: u32 = 1;
+/// The folder's version that this server writes. It reads this and older ones: in version 1 the tenants' keys lay
+/// beside the key of the code cache.
+const FORMAT: u32 = 2;
 
 /// A data folder that this process holds; given up when dropped.
 #[derive(Debug)]
@@ -80,14 +82,18 @@ impl DataFolder {
                 return Err(error).with_context(|| format!("cannot lock the data folder {shown}"));
             }
         }
-        check_format(&path)?;
+        let format = check_format(&path)?;
         write_pid(&mut lock).with_context(|| format!("cannot write to {shown}/lock"))?;
-        for folder in ["keys", "tenants", "blobs", "cache"] {
+        for folder in ["keys", "keys/tenants", "tenants", "blobs", "cache"] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(path.join(folder))
                 .with_context(|| format!("cannot make {shown}/{folder}"))?;
+        }
+        if format < FORMAT {
+            upgrade(&path)
+                .with_context(|| format!("cannot bring the data folder {shown} up to date"))?;
         }
         Ok(Taken::Mine(Self { path, _lock: lock }))
     }
@@ -96,33 +102,46 @@ impl DataFolder {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-
-    /// A tenant's database.
-    pub(crate) fn database(&self, tenant: &str) -> PathBuf {
-        self.path.join("tenants").join(tenant).join("database.sqlite")
-    }
-
-    /// Tenants that have a database here.
-    pub(crate) fn tenants(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(self.path.join("tenants"))? {
-            names.extend(entry?.file_name().into_string());
-        }
-        names.sort();
-        Ok(names)
-    }
 }
 
-/// Where a running server answers `tessera topics` and `tessera plugin status`.
+/// A tenant's database in a data folder.
+pub(crate) fn database(data: &Path, tenant: &str) -> PathBuf {
+    tenant_folder(data, tenant).join("database.sqlite")
+}
+
+/// The folder of a tenant's database.
+pub(crate) fn tenant_folder(data: &Path, tenant: &str) -> PathBuf {
+    data.join("tenants").join(tenant)
+}
+
+/// The host's own database.
+pub(crate) fn host_database(data: &Path) -> PathBuf {
+    data.join("host.sqlite")
+}
+
+/// Tenants that have a database in a data folder.
+pub(crate) fn tenants(data: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(data.join("tenants"))? {
+        let name = entry?.file_name().into_string();
+        // A name with a dot in front is of one that is being made or removed.
+        names.extend(name.ok().filter(|name| !name.starts_with('.')));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Where a running server answers its tools.
 pub(crate) fn admin_socket(data: &Path) -> PathBuf {
     data.join("admin.sock")
 }
 
-fn check_format(path: &Path) -> Result<()> {
+/// Gives the folder's version.
+fn check_format(path: &Path) -> Result<u32> {
     let file = path.join("format");
     match fs::read_to_string(&file) {
         // A crash right after the folder was made.
-        Ok(text) if text.is_empty() => write_format(&file),
+        Ok(text) if text.is_empty() => write_format(&file).map(|()| FORMAT),
         Ok(text) => {
             let format: u32 = text.trim().parse().with_context(|| {
                 format!(
@@ -138,11 +157,27 @@ fn check_format(path: &Path) -> Result<()> {
                     env!("CARGO_PKG_VERSION")
                 );
             }
-            Ok(())
+            Ok(format)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_format(&file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_format(&file).map(|()| FORMAT)
+        }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
+}
+
+/// From version 1: moves the tenants' keys to where no name of a tenant is that of something else. Repeatable.
+fn upgrade(path: &Path) -> Result<()> {
+    let keys = path.join("keys");
+    for entry in fs::read_dir(&keys)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && entry.file_name() != "code-cache" {
+            fs::rename(entry.path(), keys.join("tenants").join(entry.file_name()))?;
+        }
+    }
+    File::open(keys.join("tenants"))?.sync_all()?;
+    File::open(&keys)?.sync_all()?;
+    write_format(&path.join("format"))
 }
 
 fn write_format(file: &Path) -> Result<()> {

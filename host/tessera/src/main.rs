@@ -13,6 +13,7 @@ mod server;
 mod service;
 mod settings;
 mod spans;
+mod tenants;
 mod topics;
 
 use std::process::ExitCode;

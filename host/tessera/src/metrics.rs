@@ -11,20 +11,18 @@ use axum::{
     routing::get,
 };
 use prometheus::{Encoder, Registry, TextEncoder};
-use tessera_bus::Bus;
+use tessera_bus::{Bus, DeliveryConfig, DeliveryStats};
 use tessera_manifest::ListenAddr;
-use tessera_storage::{Database, Stats};
+use tessera_storage::Stats;
 use tokio::net::TcpListener;
 
-use crate::server::Deliveries;
+use crate::tenants::{Running, Tenants};
 
 /// What the figures are taken from.
 pub(crate) struct Sources {
     pub(crate) registry: Registry,
-    pub(crate) tenant: String,
-    pub(crate) database: Database,
     pub(crate) bus: Bus,
-    pub(crate) deliveries: Arc<Deliveries>,
+    pub(crate) tenants: Arc<Tenants>,
 }
 
 /// Takes the address.
@@ -62,20 +60,47 @@ impl Sources {
     fn lines(&self) -> String {
         let mut text = String::new();
         process(&mut text);
-        let tenant = format!("{{tenant=\"{}\"}}", self.tenant);
-        storage(&mut text, &tenant, &self.database.stats());
-        line(&mut text, "tessera_storage_horizon", "gauge", &tenant, self.database.horizon());
-        line(&mut text, "tessera_bus_subscriptions", "gauge", "", self.bus.subscriptions() as u64);
-        for (config, stats) in self.deliveries.stats() {
-            let labels = format!(
-                "{{tenant=\"{}\",topic=\"{}\",plugin=\"{}\"}}",
-                self.tenant, config.topic, config.consumer
-            );
-            line(&mut text, "tessera_topic_done_total", "counter", &labels, stats.done);
-            line(&mut text, "tessera_topic_failed_total", "counter", &labels, stats.failed);
-            line(&mut text, "tessera_topic_dead_total", "counter", &labels, stats.dead);
-            line(&mut text, "tessera_topic_lag_milliseconds", "gauge", &labels, stats.lag_ms);
+        let awake = self.tenants.awake();
+        line(&mut text, "tessera_tenants", "gauge", "", self.tenants.len() as u64);
+        line(&mut text, "tessera_tenants_awake", "gauge", "", awake.len() as u64);
+        // One figure of all tenants after the other: a scraper wants the series of a name together.
+        let figures: Vec<_> = awake.iter().map(|running| figures(running)).collect();
+        for at in 0..figures.first().map_or(0, Vec::len) {
+            for (running, figures) in awake.iter().zip(&figures) {
+                if let Some((name, kind, value)) = figures.get(at) {
+                    let tenant = format!("{{tenant=\"{}\"}}", running.tenant.name());
+                    line(&mut text, name, kind, &tenant, *value);
+                }
+            }
         }
+        line(&mut text, "tessera_bus_subscriptions", "gauge", "", self.bus.subscriptions() as u64);
+        let topics: Vec<_> = awake
+            .iter()
+            .flat_map(|running| {
+                let labels = |config: &DeliveryConfig| {
+                    format!(
+                        "{{tenant=\"{}\",topic=\"{}\",plugin=\"{}\"}}",
+                        running.tenant.name(),
+                        config.topic,
+                        config.consumer
+                    )
+                };
+                running
+                    .deliveries
+                    .stats()
+                    .into_iter()
+                    .map(move |(config, stats)| (labels(&config), stats))
+            })
+            .collect();
+        let mut topic = |name: &str, kind: &str, value: fn(&DeliveryStats) -> u64| {
+            for (labels, stats) in &topics {
+                line(&mut text, name, kind, labels, value(stats));
+            }
+        };
+        topic("tessera_topic_done_total", "counter", |stats| stats.done);
+        topic("tessera_topic_failed_total", "counter", |stats| stats.failed);
+        topic("tessera_topic_dead_total", "counter", |stats| stats.dead);
+        topic("tessera_topic_lag_milliseconds", "gauge", |stats| stats.lag_ms);
         text
     }
 }
@@ -88,24 +113,24 @@ fn line(text: &mut String, name: &str, kind: &str, labels: &str, value: u64) {
     let _ = writeln!(text, "{name}{labels} {value}");
 }
 
-fn storage(text: &mut String, tenant: &str, stats: &Stats) {
-    let figures = [
-        ("write_queue", "gauge", stats.write_queue),
-        ("read_queue", "gauge", stats.read_queue),
-        ("groups_total", "counter", stats.groups),
-        ("group_members_total", "counter", stats.group_members),
-        ("commits_total", "counter", stats.commits),
-        ("conflicts_total", "counter", stats.conflicts),
-        ("failures_total", "counter", stats.failures),
-        ("reads_total", "counter", stats.reads),
-        ("rows_total", "counter", stats.rows),
-        ("bytes_total", "counter", stats.bytes),
-        ("commit_microseconds_total", "counter", stats.commit_micros),
-        ("sync_microseconds_total", "counter", stats.sync_micros),
-    ];
-    for (name, kind, value) in figures {
-        line(text, &format!("tessera_storage_{name}"), kind, tenant, value);
-    }
+/// Name, kind and value of a tenant's figures; the same names in the same order for each.
+fn figures(running: &Running) -> Vec<(&'static str, &'static str, u64)> {
+    let stats: Stats = running.database.stats();
+    vec![
+        ("tessera_storage_write_queue", "gauge", stats.write_queue),
+        ("tessera_storage_read_queue", "gauge", stats.read_queue),
+        ("tessera_storage_groups_total", "counter", stats.groups),
+        ("tessera_storage_group_members_total", "counter", stats.group_members),
+        ("tessera_storage_commits_total", "counter", stats.commits),
+        ("tessera_storage_conflicts_total", "counter", stats.conflicts),
+        ("tessera_storage_failures_total", "counter", stats.failures),
+        ("tessera_storage_reads_total", "counter", stats.reads),
+        ("tessera_storage_rows_total", "counter", stats.rows),
+        ("tessera_storage_bytes_total", "counter", stats.bytes),
+        ("tessera_storage_commit_microseconds_total", "counter", stats.commit_micros),
+        ("tessera_storage_sync_microseconds_total", "counter", stats.sync_micros),
+        ("tessera_storage_horizon", "gauge", running.database.horizon()),
+    ]
 }
 
 /// Memory and CPU of this process, under the names that Prometheus' clients agree on.

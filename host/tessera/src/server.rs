@@ -2,31 +2,28 @@
 
 mod admin;
 mod banner;
-mod deliveries;
 mod load;
 mod stop;
-mod tenant;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use prometheus::Registry;
-use tessera_bus::{Bus, BusConfig};
-use tessera_engine::{Engine, EngineConfig, Plugin};
-use tessera_http::{Edge, OneSite, PluginRoutes, RouteTable, Server, Site};
+use tessera_bus::{Bus, BusConfig, TenantWake};
+use tessera_engine::{Engine, EngineConfig};
+use tessera_http::{Edge, Server, Sites};
 use tessera_manifest::{ByteSize, Descriptor};
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::deliveries::Deliveries;
 use self::{admin::Admin, banner::Banner, stop::Stop};
 use crate::{
     admin::{listen, serve},
     files,
     folder::{DataFolder, admin_socket},
-    manifests::check_together,
     metrics, service,
     settings::default_metrics,
+    tenants::{self, Asleep, Host, Origin, Plugins, Stores, Tenants},
 };
 
 /// Runs until SIGTERM or SIGINT. What can be wrong is found before a request is taken.
@@ -42,24 +39,18 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
     let measured = metrics_listener(descriptor).await?;
 
     let registry = Registry::new();
-    let engine = Engine::new(engine_config(descriptor, folder.path()), &registry)?;
-    let plugins = load::all(&engine, files::read_all(descriptor)?).await?;
-    let routes = routes(descriptor, &plugins)?;
     let bus = Bus::new(BusConfig {
         subscriptions: descriptor.bus.subscriptions.get() as usize,
         ..BusConfig::default()
     });
-    let running = Arc::new(tenant::start(descriptor, &folder, &engine, &bus, &plugins).await?);
-    let deliveries = Arc::new(Deliveries::start(descriptor, &bus, &running, &plugins).await?);
-
-    let site = Site {
-        tenant: running.tenant.name().into(),
-        dispatch: Arc::clone(&running.tenant) as _,
-        blobs: running.blobs.clone(),
-        routes: Arc::new(routes),
-        quotas: descriptor.quotas.clone(),
-    };
-    let edge = Edge::new(descriptor.http.clone(), bus.clone(), OneSite::new(site), &registry)?;
+    let tenants = tenants(descriptor, &folder, &registry, &bus).await?;
+    let edge = Edge::new(
+        descriptor.http.clone(),
+        bus.clone(),
+        Arc::clone(&tenants) as Arc<dyn Sites>,
+        &registry,
+    )?;
+    tenants.serve_by(&edge);
     let server = Server::bind(edge, &addresses).await.map_err(|error| {
         let text = taken(error.address);
         anyhow::Error::new(error).context(text)
@@ -67,28 +58,23 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
     let bound = server.addresses();
     let ended = CancellationToken::new();
     let mut background = JoinSet::new();
-    background.spawn(Arc::clone(&running.tenant).run_timers());
+    background.spawn(Arc::clone(&tenants).follow());
     let admin = listen(&admin_socket(folder.path()))?;
-    background.spawn(serve(admin, Arc::new(Admin { running: Arc::clone(&running) })));
+    background.spawn(serve(admin, Arc::new(Admin { tenants: Arc::clone(&tenants) })));
     let metrics_address = measured.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = measured {
-        let sources = Arc::new(metrics::Sources {
-            registry,
-            tenant: running.tenant.name().to_owned(),
-            database: running.database.clone(),
-            bus,
-            deliveries: Arc::clone(&deliveries),
-        });
-        background.spawn(metrics::serve(listener, sources, ended.clone().cancelled_owned()));
+        let sources = metrics::Sources { registry, bus, tenants: Arc::clone(&tenants) };
+        let ended = ended.clone().cancelled_owned();
+        background.spawn(metrics::serve(listener, Arc::new(sources), ended));
     }
 
     let serving = server.start();
     Banner {
-        name: running.tenant.name(),
+        names: &tenants.entries().iter().map(|entry| entry.name.to_string()).collect::<Vec<_>>(),
         listeners: &bound,
         metrics: metrics_address,
         data: folder.path(),
-        plugins: &plugins,
+        plugins: tenants.host.plugins.all(),
         welcome: &descriptor.server.welcome,
     }
     .print();
@@ -99,7 +85,7 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
             tracing::info!(signal, "stopping");
             None
         }
-        // They run as long as the server does: without timers or tools it is only half a server.
+        // They run as long as the server does: without tools it is only half a server.
         part = background.join_next() => Some(part),
     };
     service::notify("STOPPING=1");
@@ -110,10 +96,7 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
     }
     ended.cancel();
     background.shutdown().await;
-    if timeout(descriptor.http.drain.get(), deliveries.stop()).await.is_err() {
-        tracing::warn!("a consumer did not end in time; its messages are delivered again");
-    }
-    running.database.clone().close().await;
+    tenants.stop_all(descriptor.http.drain.get()).await;
     if let Err(error) = std::fs::remove_file(admin_socket(folder.path())) {
         tracing::debug!(%error, "admin socket");
     }
@@ -124,22 +107,58 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
     }
 }
 
+/// Loads the plug-ins and reads the list of tenants. A lone tenant is woken at once: what is wrong with it ends the
+/// start.
+async fn tenants(
+    descriptor: &Descriptor,
+    folder: &DataFolder,
+    registry: &Registry,
+    bus: &Bus,
+) -> Result<Arc<Tenants>> {
+    let engine = Engine::new(engine_config(descriptor, folder.path()), registry)?;
+    let plugins = load::all(&engine, files::read_all(descriptor)?).await?;
+    let plugins = Plugins::new(descriptor, plugins);
+    // What does not fit together is found now, not when the first tenant wakes.
+    let routes = plugins.routes(plugins.all())?;
+    let stores = Stores::open(descriptor, folder)?;
+    let wake = Arc::new(TenantWake::new(bus.clone(), tenants::HOST));
+    let kept = tenants::Registry::open(stores.host_database(wake).await?, "").await?;
+    if kept.is_new().await? {
+        kept.begin(&stores.databases().context("cannot read the data folder")?).await?;
+    }
+    warn_of_others(descriptor, &stores)?;
+    let host = Host::new(engine, bus.clone(), plugins, stores)?;
+    let tenants = Tenants::open(descriptor, host, kept).await?;
+    drop(routes);
+    for entry in tenants.entries().iter().filter(|entry| entry.origin == Origin::Lone) {
+        match tenants.wake(entry).await {
+            Ok(_) | Err(Asleep::Suspended) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(tenants)
+}
+
+/// Another server name on the same folder is most likely a mistake.
+fn warn_of_others(descriptor: &Descriptor, stores: &Stores) -> Result<()> {
+    let name = descriptor.tenant.name.as_str();
+    if descriptor.is_of_many() || stores.has_database(name) {
+        return Ok(());
+    }
+    let others = stores.databases().context("cannot read the data folder")?;
+    if !others.is_empty() {
+        tracing::warn!(
+            others = others.join(", "),
+            "the data folder holds other server names, but not `{name}`: starting an empty one"
+        );
+    }
+    Ok(())
+}
+
 fn taken(address: SocketAddr) -> String {
     format!(
         "cannot listen on {address}; stop what listens there, or choose another with --listen ADDR"
     )
-}
-
-/// The routes of all plug-ins.
-fn routes(descriptor: &Descriptor, plugins: &[Plugin]) -> Result<RouteTable> {
-    let manifests: Vec<_> = plugins.iter().map(|plugin| &plugin.manifest).collect();
-    for warning in check_together(&manifests)? {
-        tracing::warn!("{warning}");
-    }
-    let manifests: Vec<_> =
-        manifests.into_iter().map(|manifest| PluginRoutes { manifest }).collect();
-    RouteTable::build(&manifests, &descriptor.http, &descriptor.rates)
-        .context("the routes of the plug-ins do not fit together")
 }
 
 /// A default that is taken is no reason not to start: several servers may run on one machine.

@@ -42,7 +42,8 @@ pub(crate) fn status(settings: &Settings, json: bool) -> Result<()> {
             data.display()
         );
     }
-    let answer: Vec<Value> = admin::ask(&socket, &Question::Status)?;
+    let tenant = settings.server_name.as_ref().map(ToString::to_string);
+    let answer: Vec<Value> = admin::ask(&socket, &Question::Status { tenant })?;
     if json {
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(());

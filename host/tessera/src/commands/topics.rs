@@ -9,7 +9,7 @@ use tessera_storage::{Database, DatabaseConfig, Wake};
 use crate::{
     admin::{self, Question},
     cli::{Letters, Topics, TopicsCommand},
-    folder::{DataFolder, Taken, admin_socket},
+    folder::{self, DataFolder, Taken, admin_socket},
     topics::{self, Action, Chosen, Report},
 };
 
@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: Topics) -> Result<()> {
         Taken::Another(_) => None,
         Taken::Mine(folder) => Some(folder),
     };
-    let place = Place { descriptor: &descriptor, folder };
+    let named = arguments.settings.server_name.as_ref().map(ToString::to_string);
+    let place = Place { descriptor: &descriptor, named, folder };
     match command {
         TopicsCommand::List { payloads } => print!("{}", show(&place.report()?, payloads)),
         TopicsCommand::Retry(letters) => {
@@ -46,6 +47,8 @@ pub(crate) fn run(arguments: Topics) -> Result<()> {
 /// Where the topics are: on the disk, or with a running server.
 struct Place<'a> {
     descriptor: &'a Descriptor,
+    /// The tenant, where one is named.
+    named: Option<String>,
     /// Held by this process; otherwise a server holds it.
     folder: Option<DataFolder>,
 }
@@ -53,7 +56,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn report(&self) -> Result<Report> {
         match &self.folder {
-            None => self.ask(&Question::Topics),
+            None => self.ask(&Question::Topics { tenant: self.named.clone() }),
             Some(folder) => self.on_disk(folder, async |database| topics::report(&database).await),
         }
     }
@@ -62,7 +65,10 @@ impl Place<'_> {
         let ids = (!letters.all).then_some(letters.ids);
         let chosen = Chosen { consumer: letters.consumer, ids };
         match &self.folder {
-            None => self.ask(&Question::Letters { action, chosen }),
+            None => {
+                let tenant = self.named.clone();
+                self.ask(&Question::Letters { tenant, action, chosen })
+            }
             Some(folder) => {
                 self.on_disk(folder, async |database| topics::act(&database, action, &chosen).await)
             }
@@ -79,10 +85,10 @@ impl Place<'_> {
         folder: &DataFolder,
         work: impl AsyncFnOnce(Database) -> Result<T>,
     ) -> Result<T> {
-        let tenant = self.descriptor.tenant.name.as_str();
-        let path = folder.database(tenant);
+        let tenant = self.named.as_deref().unwrap_or(self.descriptor.tenant.name.as_str());
+        let path = folder::database(folder.path(), tenant);
         if !path.is_file() {
-            let others = folder.tenants()?.join(", ");
+            let others = folder::tenants(folder.path())?.join(", ");
             bail!(
                 "no database of `{tenant}` in {} (there are: {others}); name the server with --server-name NAME",
                 folder.path().display()

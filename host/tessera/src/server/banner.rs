@@ -8,7 +8,8 @@ use crate::commands::plugins::size;
 
 /// What it tells.
 pub(crate) struct Banner<'a> {
-    pub(crate) name: &'a str,
+    /// Of all tenants.
+    pub(crate) names: &'a [String],
     pub(crate) listeners: &'a [SocketAddr],
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) data: &'a Path,
@@ -31,7 +32,10 @@ impl Banner<'_> {
             let _ = writeln!(text, "{title:<14}{value}");
         };
         line("Address:", &urls.join(", "));
-        line("Server name:", self.name);
+        match self.names {
+            [name] => line("Server name:", name),
+            names => line("Server names:", &few(names)),
+        }
         let mut title = "Plug-ins:";
         for plugin in self.plugins {
             let bytes = usize::try_from(plugin.size).unwrap_or(usize::MAX);
@@ -43,9 +47,21 @@ impl Banner<'_> {
             line("Metrics:", &format!("{}/metrics", url(address)));
         }
         let first = urls.first().map(String::as_str).unwrap_or_default();
-        text.push_str(&self.welcome.replace("{url}", first).replace("{name}", self.name));
+        if let [name] = self.names {
+            text.push_str(&self.welcome.replace("{url}", first).replace("{name}", name));
+        }
         let _ = writeln!(text, "{:<14}Ctrl-C, or kill {}\n", "Stop:", std::process::id());
         text
+    }
+}
+
+/// The first of many names, and how many there are.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    match names.len().checked_sub(SHOWN) {
+        Some(more) if more > 0 => format!("{} and {more} more", shown.join(", ")),
+        _ => shown.join(", "),
     }
 }
 
@@ -60,7 +76,14 @@ fn url(address: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Banner, url};
+    use super::{Banner, few, url};
+
+    #[test]
+    fn of_many_names_the_first_are_shown() {
+        let names: Vec<String> = ["a", "b", "c", "d", "e"].map(str::to_owned).into();
+        assert_eq!(few(&names), "a, b, c and 2 more");
+        assert_eq!(few(names.get(..3).unwrap()), "a, b, c");
+    }
 
     #[test]
     fn an_address_of_everywhere_is_shown_as_one_that_can_be_opened() {
@@ -72,7 +95,7 @@ mod tests {
     #[test]
     fn the_welcome_is_filled_in() {
         let banner = Banner {
-            name: "example.org",
+            names: &["example.org".to_owned()],
             listeners: &["127.0.0.1:8008".parse().unwrap()],
             metrics: None,
             data: std::path::Path::new("/data"),

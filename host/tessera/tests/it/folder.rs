@@ -44,7 +44,7 @@ fn a_version_that_a_crash_cut_off_is_written_again() {
     tool.file("data/format", "");
     // Refused for what comes after.
     tool.run(&["topics", "--data", "data"]).refused(&["no database of `localhost`"]);
-    assert_eq!(std::fs::read_to_string(tool.path().join("data/format")).unwrap(), "1\n");
+    assert_eq!(std::fs::read_to_string(tool.path().join("data/format")).unwrap(), "2\n");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use futures::future::try_join_all;
 use tessera_bus::{
     BoxFuture, Bus, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats,
 };
@@ -10,12 +11,10 @@ use tessera_engine::{
     Plugin, Tenant,
     api::{CallError, Dispatch, Message},
 };
-use tessera_manifest::Descriptor;
-use tessera_storage::Delivery;
-
-use super::tenant::Running;
+use tessera_storage::{Database, Delivery};
 
 /// All deliveries of a tenant.
+#[derive(Default)]
 pub(crate) struct Deliveries {
     running: Mutex<Vec<Deliverer>>,
 }
@@ -23,33 +22,37 @@ pub(crate) struct Deliveries {
 impl Deliveries {
     /// Starts what the manifests ask for.
     pub(crate) async fn start(
-        descriptor: &Descriptor,
+        settings: &tessera_manifest::Bus,
         bus: &Bus,
-        running: &Running,
+        tenant: &Arc<Tenant>,
+        database: &Database,
         plugins: &[Plugin],
     ) -> Result<Self> {
-        let mut deliveries = Vec::new();
-        for plugin in plugins {
-            for consume in &plugin.manifest.topics.consumes {
-                let config = DeliveryConfig {
-                    topic: consume.topic.to_string(),
-                    consumer: plugin.name().to_owned(),
-                    batch: consume.batch,
-                    max_attempts: consume.max_attempts,
-                    retry_first: descriptor.bus.retry_first.get(),
-                    retry_max: descriptor.bus.retry_max.get(),
-                };
-                let consumer =
-                    Guest { tenant: Arc::clone(&running.tenant), plugin: plugin.name().to_owned() };
-                let (name, database) = (running.tenant.name(), running.database.clone());
-                let consumer = Arc::new(consumer);
-                let started = Deliverer::start(bus.clone(), name, database, config, consumer);
-                deliveries.push(started.await.with_context(|| {
-                    format!("plug-in `{}` cannot consume `{}`", plugin.name(), consume.topic)
-                })?);
+        let consumes = plugins.iter().flat_map(|plugin| {
+            plugin.manifest.topics.consumes.iter().map(move |consume| (plugin, consume))
+        });
+        // Together, so that registering them shares a transaction.
+        let starts = consumes.map(|(plugin, consume)| {
+            let config = DeliveryConfig {
+                topic: consume.topic.to_string(),
+                consumer: plugin.name().to_owned(),
+                batch: consume.batch,
+                max_attempts: consume.max_attempts,
+                retry_first: settings.retry_first.get(),
+                retry_max: settings.retry_max.get(),
+            };
+            let guest = Guest { tenant: Arc::clone(tenant), plugin: plugin.name().to_owned() };
+            let (bus, database) = (bus.clone(), database.clone());
+            async move {
+                Deliverer::start(bus, tenant.name(), database, config, Arc::new(guest))
+                    .await
+                    .with_context(|| {
+                        format!("plug-in `{}` cannot consume `{}`", plugin.name(), consume.topic)
+                    })
             }
-        }
-        warn_of_absent(running, &deliveries).await?;
+        });
+        let deliveries = try_join_all(starts).await?;
+        warn_of_absent(database, &deliveries).await?;
         Ok(Self { running: Mutex::new(deliveries) })
     }
 
@@ -57,6 +60,21 @@ impl Deliveries {
     pub(crate) fn stats(&self) -> Vec<(DeliveryConfig, DeliveryStats)> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.iter().map(|delivery| (delivery.config().clone(), delivery.stats())).collect()
+    }
+
+    /// Whether a plug-in that is loaded has messages left to do.
+    pub(crate) async fn has_work(&self, database: &Database) -> Result<bool> {
+        let served: Vec<DeliveryConfig> = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.iter().map(|delivery| delivery.config().clone()).collect()
+        };
+        let consumers = database.consumers().await?;
+        Ok(consumers.iter().any(|known| {
+            let same = |config: &DeliveryConfig| {
+                config.topic == known.topic && config.consumer == known.consumer
+            };
+            known.pending > 0 && served.iter().any(same)
+        }))
     }
 
     /// Lets the batches in hand end.
@@ -73,8 +91,8 @@ impl Deliveries {
 }
 
 /// What a plug-in that is not loaded consumed is kept for it, and fills the outbox in the end.
-async fn warn_of_absent(running: &Running, deliveries: &[Deliverer]) -> Result<()> {
-    for known in running.database.consumers().await? {
+async fn warn_of_absent(database: &Database, deliveries: &[Deliverer]) -> Result<()> {
+    for known in database.consumers().await? {
         let loaded = deliveries
             .iter()
             .map(Deliverer::config)

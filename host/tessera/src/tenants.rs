@@ -1,0 +1,23 @@
+//! Tenants: which there are, which of them are awake, and what each has.
+//!
+//! A tenant is known by its name for good. It stands in the descriptor (`[tenant]` or `[tenants]`), or it was made by
+//! `tessera tenant add` and stands in the host database. One that nobody uses sleeps: it is an entry in a map then,
+//! without instance, connection or open file.
+
+mod deliveries;
+mod hosts;
+mod registry;
+mod running;
+mod settled;
+mod stores;
+mod table;
+mod wake;
+
+pub(crate) use self::{
+    registry::{HOST, Registry},
+    running::Running,
+    settled::Plugins,
+    stores::Stores,
+    table::{Asleep, Entry, Origin, Tenants},
+    wake::Host,
+};

@@ -1,0 +1,136 @@
+//! What a tenant's entry makes of the descriptor.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use anyhow::{Context, Result, bail};
+use tessera_engine::{HookSettings, Plugin, PluginSpec};
+use tessera_http::{PluginRoutes, RouteTable};
+use tessera_manifest::{Descriptor, PluginName, Quotas, TenantEntry};
+
+use crate::manifests::check_together;
+
+/// The loaded plug-ins, and what holds for all tenants.
+pub(crate) struct Plugins {
+    /// Without `[tenants]`, which may be many.
+    descriptor: Descriptor,
+    loaded: Vec<Plugin>,
+    /// By the names of the plug-ins: tenants with the same ones share a table.
+    routes: Mutex<BTreeMap<Vec<String>, Weak<RouteTable>>>,
+}
+
+/// What one tenant has.
+pub(crate) struct Settled {
+    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) specs: Vec<PluginSpec>,
+    pub(crate) hooks: HookSettings,
+    pub(crate) routes: Arc<RouteTable>,
+}
+
+impl Plugins {
+    /// Takes what was loaded for this descriptor.
+    pub(crate) fn new(descriptor: &Descriptor, loaded: Vec<Plugin>) -> Self {
+        let descriptor = Descriptor { tenants: BTreeMap::new(), ..descriptor.clone() };
+        Self { descriptor, loaded, routes: Mutex::default() }
+    }
+
+    /// The descriptor, without its `[tenants]`.
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// All that are loaded.
+    pub(crate) fn all(&self) -> &[Plugin] {
+        &self.loaded
+    }
+
+    /// What a tenant may use at most.
+    pub(crate) fn quotas(&self, entry: &TenantEntry) -> Quotas {
+        entry.quotas.over(&self.descriptor.quotas)
+    }
+
+    /// Checks an entry by itself: that its plug-ins are there.
+    pub(crate) fn check(&self, entry: &TenantEntry) -> Result<()> {
+        let named = entry.plugins.iter().flatten();
+        for name in named.chain(entry.hooks.values().flatten()).chain(entry.config.keys()) {
+            if !self.loaded.iter().any(|plugin| plugin.name() == name.as_str()) {
+                let known: Vec<&str> = self.loaded.iter().map(|plugin| plugin.name()).collect();
+                bail!(
+                    "there is no plug-in `{name}`; loaded are: {}. `[plugins.{name}]` of the descriptor names more",
+                    known.join(", ")
+                );
+            }
+        }
+        if entry.plugins.as_ref().is_some_and(Vec::is_empty) {
+            bail!("a tenant without a plug-in answers nothing; name some, or none to have all");
+        }
+        Ok(())
+    }
+
+    /// What a tenant has.
+    pub(crate) fn settle(&self, entry: &TenantEntry) -> Result<Settled> {
+        self.check(entry)?;
+        let descriptor = self.of(entry);
+        let has = |plugin: &&Plugin| {
+            let listed =
+                |names: &Vec<PluginName>| names.iter().any(|name| name.as_str() == plugin.name());
+            entry.plugins.as_ref().is_none_or(listed)
+        };
+        let plugins: Vec<Plugin> = self.loaded.iter().filter(has).cloned().collect();
+        let specs = plugins.iter().map(|plugin| PluginSpec::of(plugin.clone(), &descriptor));
+        Ok(Settled {
+            specs: specs.collect(),
+            hooks: hooks(&descriptor, &plugins),
+            routes: self.routes(&plugins)?,
+            plugins,
+        })
+    }
+
+    /// The descriptor as it holds for one tenant.
+    fn of(&self, entry: &TenantEntry) -> Descriptor {
+        let mut descriptor = self.descriptor.clone();
+        descriptor.hooks.order.extend(entry.hooks.clone());
+        for (name, config) in &entry.config {
+            if let Some(plugin) = descriptor.plugins.get_mut(name) {
+                plugin.config.extend(config.clone());
+            }
+        }
+        descriptor
+    }
+
+    /// The routes of these plug-ins.
+    pub(crate) fn routes(&self, plugins: &[Plugin]) -> Result<Arc<RouteTable>> {
+        let names: Vec<String> = plugins.iter().map(|plugin| plugin.name().to_owned()).collect();
+        let mut tables = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(&names).and_then(Weak::upgrade) {
+            return Ok(table);
+        }
+        let manifests: Vec<_> = plugins.iter().map(|plugin| &plugin.manifest).collect();
+        for warning in check_together(&manifests)? {
+            tracing::warn!("{warning}");
+        }
+        let manifests: Vec<_> =
+            manifests.into_iter().map(|manifest| PluginRoutes { manifest }).collect();
+        let table = RouteTable::build(&manifests, &self.descriptor.http, &self.descriptor.rates)
+            .context("the routes of the plug-ins do not fit together")?;
+        for warning in table.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let table = Arc::new(table);
+        tables.retain(|_, table| table.strong_count() > 0);
+        tables.insert(names, Arc::downgrade(&table));
+        Ok(table)
+    }
+}
+
+fn hooks(descriptor: &Descriptor, plugins: &[Plugin]) -> HookSettings {
+    let hooks = &descriptor.hooks;
+    let there = |name: &&PluginName| plugins.iter().any(|plugin| plugin.name() == name.as_str());
+    let order = hooks.order.iter().map(|(hook, order)| {
+        (hook.to_string(), order.iter().filter(there).map(ToString::to_string).collect())
+    });
+    let refusals = hooks.refusals.iter().map(|(hook, refusal)| (hook.to_string(), refusal.clone()));
+    HookSettings { order: order.collect(), refusals: refusals.collect() }
+}

@@ -1,0 +1,447 @@
+//! The tenants of this process: who they are, and those that are awake.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, anyhow};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tessera_engine::api::BoxFuture;
+use tessera_http::{Edge, NoSite, Site, Sites};
+use tessera_manifest::{Descriptor, TenantEntry};
+use tokio::{sync::Notify, time::timeout};
+
+use super::{Host, Registry, Running, hosts::Hosts};
+
+/// How long a request waits for its tenant to wake.
+const WAKING: Duration = Duration::from_secs(20);
+
+/// A tenant that did not wake is not tried again for so long: its requests must not use up the machine.
+const FAILED: Duration = Duration::from_secs(2);
+
+/// Where a tenant comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `[tenant]`.
+    Lone,
+    /// `[tenants]`.
+    File,
+    /// `tessera tenant add`, or `import`.
+    Made,
+}
+
+/// A tenant, asleep or awake.
+pub(crate) struct Entry {
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: TenantEntry,
+    pub(crate) origin: Origin,
+    suspended: AtomicBool,
+    /// Held while it wakes or goes to sleep.
+    pub(super) gate: Arc<tokio::sync::Mutex<()>>,
+    pub(super) running: ArcSwapOption<Running>,
+    /// Woken before in this process.
+    started: AtomicBool,
+    /// When and why it did not wake.
+    failed: Mutex<Option<(Instant, Arc<str>)>>,
+}
+
+impl Entry {
+    fn new(name: &str, settings: TenantEntry, origin: Origin, suspended: bool) -> Self {
+        Self {
+            name: name.into(),
+            settings,
+            origin,
+            suspended: AtomicBool::new(suspended),
+            gate: Arc::default(),
+            running: ArcSwapOption::empty(),
+            started: AtomicBool::new(false),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Whether its operator has suspended it.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_suspended(&self, suspended: bool) {
+        self.suspended.store(suspended, Ordering::Release);
+    }
+
+    /// It, if it is awake.
+    pub(crate) fn awake(&self) -> Option<Arc<Running>> {
+        self.running.load_full()
+    }
+
+    fn failed_lately(&self) -> Option<Arc<str>> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = failed.as_ref().filter(|(at, _)| at.elapsed() < FAILED);
+        lately.map(|(_, why)| Arc::clone(why))
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All entries, by name and by host. Made anew when one comes or goes.
+#[derive(Default)]
+struct Index {
+    entries: BTreeMap<Arc<str>, Arc<Entry>>,
+    hosts: Hosts<Entry>,
+}
+
+impl Index {
+    fn new(entries: BTreeMap<Arc<str>, Arc<Entry>>) -> Self {
+        let listed = entries
+            .values()
+            .map(|entry| (&*entry.name, entry.settings.hosts.as_slice(), Arc::clone(entry)));
+        let hosts = Hosts::new(listed);
+        Self { entries, hosts }
+    }
+}
+
+/// Why a tenant cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Asleep {
+    #[error("there is no such tenant")]
+    Unknown,
+    #[error("the tenant is suspended")]
+    Suspended,
+    #[error("{0}")]
+    Failed(Arc<str>),
+}
+
+/// The tenants of this process.
+pub(crate) struct Tenants {
+    pub(crate) host: Host,
+    pub(crate) registry: Registry,
+    me: Weak<Self>,
+    index: ArcSwap<Index>,
+    /// Held while the list is read anew.
+    loading: tokio::sync::Mutex<()>,
+    edge: OnceLock<Weak<Edge>>,
+    pub(super) awake: AtomicUsize,
+    /// Told when more tenants are awake than should be.
+    pub(super) crowded: Notify,
+    /// Nothing wakes any more: the server stops.
+    stopping: AtomicBool,
+}
+
+impl Tenants {
+    /// Reads the list of tenants; none is woken.
+    pub(crate) async fn open(
+        descriptor: &Descriptor,
+        host: Host,
+        registry: Registry,
+    ) -> Result<Arc<Self>> {
+        let mut entries = BTreeMap::new();
+        let suspended = registry.suspended().await?;
+        let mut enter = |name: &str, settings: TenantEntry, origin| {
+            let entry = Entry::new(name, settings, origin, suspended.contains(name));
+            entries.insert(Arc::clone(&entry.name), Arc::new(entry));
+        };
+        if descriptor.is_of_many() {
+            for (name, settings) in &descriptor.tenants {
+                enter(name.as_str(), settings.clone(), Origin::File);
+            }
+        } else {
+            let tenant = &descriptor.tenant;
+            let settings = TenantEntry { hosts: tenant.hosts.clone(), ..TenantEntry::default() };
+            enter(tenant.name.as_str(), settings, Origin::Lone);
+        }
+        let tenants = Arc::new_cyclic(|me| Self {
+            host,
+            registry,
+            me: me.clone(),
+            index: ArcSwap::from_pointee(Index::new(entries)),
+            loading: tokio::sync::Mutex::default(),
+            edge: OnceLock::new(),
+            awake: AtomicUsize::new(0),
+            crowded: Notify::new(),
+            stopping: AtomicBool::new(false),
+        });
+        tenants.reload().await?;
+        Ok(tenants)
+    }
+
+    /// The edge, which serves these tenants.
+    pub(crate) fn serve_by(&self, edge: &Arc<Edge>) {
+        // Set once: there is one edge.
+        drop(self.edge.set(Arc::downgrade(edge)));
+    }
+
+    pub(super) fn edge(&self) -> Option<Arc<Edge>> {
+        self.edge.get()?.upgrade()
+    }
+
+    /// Reads anew which tenants were made and which are suspended, and does what follows.
+    pub(crate) async fn reload(&self) -> Result<()> {
+        let _loading = self.loading.lock().await;
+        let made = self.registry.made().await?;
+        let suspended = self.registry.suspended().await?;
+        let before = self.index.load_full();
+        let keeps = |entry: &&Arc<Entry>| entry.origin != Origin::Made;
+        let mut entries: BTreeMap<Arc<str>, Arc<Entry>> = before
+            .entries
+            .values()
+            .filter(keeps)
+            .map(|entry| (Arc::clone(&entry.name), Arc::clone(entry)))
+            .collect();
+        for made in made {
+            let name = made.name.as_str();
+            if entries.contains_key(name) {
+                tracing::warn!(
+                    tenant = name,
+                    "the tenant was made by `tessera tenant add` and stands in the descriptor, too; the descriptor counts"
+                );
+                continue;
+            }
+            let known = before.entries.get(name).filter(|entry| entry.settings == made.entry);
+            let entry = known.cloned().unwrap_or_else(|| {
+                let entry = Entry::new(name, made.entry, Origin::Made, suspended.contains(name));
+                match before.entries.get(name) {
+                    // Not opened before the one that it replaces is closed.
+                    Some(old) => Arc::new(Entry { gate: Arc::clone(&old.gate), ..entry }),
+                    None => Arc::new(entry),
+                }
+            });
+            entries.insert(Arc::clone(&entry.name), entry);
+        }
+        let changed = entries.len() != before.entries.len()
+            || entries.iter().zip(&before.entries).any(|((_, a), (_, b))| !Arc::ptr_eq(a, b));
+        let mut stop: Vec<Arc<Entry>> = Vec::new();
+        if changed {
+            let gone = |entry: &&Arc<Entry>| {
+                entries.get(&entry.name).is_none_or(|there| !Arc::ptr_eq(there, entry))
+            };
+            stop.extend(before.entries.values().filter(gone).cloned());
+            for entry in &stop {
+                entry.set_suspended(true);
+            }
+            self.index.store(Arc::new(Index::new(entries)));
+        }
+        for entry in self.entries() {
+            let suspend = suspended.contains(&*entry.name);
+            if suspend != entry.is_suspended() {
+                entry.set_suspended(suspend);
+                if suspend {
+                    stop.push(entry);
+                }
+            }
+        }
+        for entry in stop {
+            self.stop(&entry).await;
+        }
+        Ok(())
+    }
+
+    /// All entries, by name.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.index.load().entries.values().cloned().collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.index.load().entries.len()
+    }
+
+    /// One by its name.
+    pub(crate) fn entry(&self, name: &str) -> Option<Arc<Entry>> {
+        self.index.load().entries.get(name).cloned()
+    }
+
+    /// Those that are awake, by name.
+    pub(crate) fn awake(&self) -> Vec<Arc<Running>> {
+        self.index.load().entries.values().filter_map(|entry| entry.awake()).collect()
+    }
+
+    /// Who answers to a claim of `hosts`, other than the tenant itself.
+    pub(crate) fn holder(&self, claim: &tessera_manifest::Host) -> Option<Arc<str>> {
+        self.index.load().hosts.holder(claim).map(|entry| Arc::clone(&entry.name))
+    }
+
+    /// A tenant that is awake, or is woken now. Many may ask for one at once: it is woken once, also where those
+    /// who asked are gone before it is.
+    pub(crate) async fn wake(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
+        if entry.is_suspended() {
+            return Err(Asleep::Suspended);
+        }
+        if let Some(running) = entry.awake() {
+            running.touch();
+            return Ok(running);
+        }
+        if let Some(why) = entry.failed_lately() {
+            return Err(Asleep::Failed(why));
+        }
+        let gate = timeout(WAKING, Arc::clone(&entry.gate).lock_owned()).await;
+        let Ok(gate) = gate else { return Err(failed("it takes too long to wake or to stop")) };
+        if entry.is_suspended() {
+            return Err(Asleep::Suspended);
+        }
+        if let Some(running) = entry.awake() {
+            running.touch();
+            return Ok(running);
+        }
+        if let Some(why) = entry.failed_lately() {
+            return Err(Asleep::Failed(why));
+        }
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(failed("the server is stopping"));
+        }
+        let Some(me) = self.me.upgrade() else { return Err(failed("the server is stopping")) };
+        let waking = Arc::clone(entry);
+        let waking = tokio::spawn(async move {
+            let _gate = gate;
+            me.open_up(&waking).await
+        });
+        match waking.await {
+            Ok(result) => result,
+            Err(error) => Err(failed(&format!("waking it failed: {error}"))),
+        }
+    }
+
+    /// The caller holds the gate.
+    async fn open_up(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
+        let start = Instant::now();
+        let first = !entry.started.load(Ordering::Acquire);
+        let opening = async {
+            // Before anything has an effect: so that after a crash it is known that there may be work.
+            self.registry.awake(&entry.name).await?;
+            self.host.wake(&entry.name, &entry.settings, first).await
+        };
+        match timeout(WAKING, opening).await.map_err(|_| anyhow!("it did not wake in time")) {
+            Ok(Ok(running)) => {
+                let running = Arc::new(running);
+                entry.started.store(true, Ordering::Release);
+                entry.running.store(Some(Arc::clone(&running)));
+                self.awake.fetch_add(1, Ordering::AcqRel);
+                self.crowded.notify_one();
+                let took = start.elapsed();
+                tracing::debug!(tenant = %entry.name, ?took, "awake");
+                Ok(running)
+            }
+            Ok(Err(error)) | Err(error) => {
+                tracing::error!(tenant = %entry.name, "it does not wake: {error:#}");
+                let why: Arc<str> = format!("{error:#}").into();
+                let mut failed = entry.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                *failed = Some((Instant::now(), Arc::clone(&why)));
+                Err(Asleep::Failed(why))
+            }
+        }
+    }
+
+    /// Ends what a suspended or removed tenant does, within `[http] drain`.
+    async fn stop(&self, entry: &Arc<Entry>) {
+        let _gate = entry.gate.lock().await;
+        let Some(running) = entry.running.swap(None) else { return };
+        self.awake.fetch_sub(1, Ordering::AcqRel);
+        let patience = self.host.plugins.descriptor().http.drain.get();
+        let until = Instant::now() + patience;
+        while !running.is_alone() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Err(error) = self.close(entry, &running, patience).await {
+            tracing::error!(tenant = %entry.name, "it was not closed well: {error:#}");
+        }
+    }
+
+    /// Closes one that was taken out of its entry, and notes when it must wake.
+    pub(super) async fn close(
+        &self,
+        entry: &Entry,
+        running: &Running,
+        patience: Duration,
+    ) -> Result<()> {
+        let due = running.close(patience).await?;
+        self.registry.asleep(&entry.name, due).await
+    }
+
+    /// Puts all to sleep, for good. New ones do not wake.
+    pub(crate) async fn stop_all(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::Release);
+        let stops = self.entries().into_iter().filter_map(|entry| {
+            let me = self.me.upgrade()?;
+            entry.awake()?;
+            Some(tokio::spawn(async move {
+                let _gate = entry.gate.lock().await;
+                let Some(running) = entry.running.swap(None) else { return };
+                me.awake.fetch_sub(1, Ordering::AcqRel);
+                if let Err(error) = me.close(&entry, &running, patience).await {
+                    tracing::error!(tenant = %entry.name, "it was not closed well: {error:#}");
+                }
+            }))
+        });
+        for stop in stops.collect::<Vec<_>>() {
+            if let Err(error) = stop.await {
+                tracing::error!(%error, "a tenant was not closed");
+            }
+        }
+        self.registry.clone().close().await;
+    }
+
+    /// Reads the list anew whenever it changes, until dropped.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        loop {
+            let watch = self.host.bus.watch(super::registry::HOST, &[super::registry::CHANGED]);
+            let Ok(watch) = watch else {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            };
+            if let Err(error) = self.reload().await.context("cannot read the list of tenants") {
+                tracing::error!("{error:#}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            watch.fired().await;
+        }
+    }
+}
+
+fn failed(why: &str) -> Asleep {
+    Asleep::Failed(why.into())
+}
+
+impl From<Asleep> for NoSite {
+    fn from(asleep: Asleep) -> Self {
+        match asleep {
+            Asleep::Unknown => Self::Unknown,
+            Asleep::Suspended => Self::Suspended,
+            Asleep::Failed(why) => Self::Unavailable(why.to_string()),
+        }
+    }
+}
+
+impl Sites for Tenants {
+    fn tenant(&self, host: Option<&str>) -> Option<Arc<str>> {
+        self.index.load().hosts.find(host).map(|entry| Arc::clone(&entry.name))
+    }
+
+    fn find<'a>(&'a self, host: Option<&'a str>) -> BoxFuture<'a, Result<Arc<Site>, NoSite>> {
+        let found = self.index.load().hosts.find(host).cloned();
+        Box::pin(async move {
+            let entry = found.ok_or(NoSite::Unknown)?;
+            Ok(Arc::clone(&self.wake(&entry).await?.site))
+        })
+    }
+
+    fn current<'a>(&'a self, site: &'a Arc<Site>) -> BoxFuture<'a, Result<Arc<Site>, NoSite>> {
+        let found = self.entry(&site.tenant);
+        Box::pin(async move {
+            let entry = found.ok_or(NoSite::Unknown)?;
+            Ok(Arc::clone(&self.wake(&entry).await?.site))
+        })
+    }
+
+    fn lone(&self) -> bool {
+        self.len() == 1
+    }
+}

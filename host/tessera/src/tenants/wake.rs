@@ -1,0 +1,157 @@
+//! How a tenant wakes: its database is opened, its plug-ins are linked, its deliveries begin.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use tessera_bus::{Bus, TenantWake};
+use tessera_engine::{
+    Crypto, Engine, LimitClass, PasswordCost, Plugin, Tenant, TenantParts, api::Dispatch,
+};
+use tessera_http::{FetchClient, Site};
+use tessera_manifest::{Descriptor, Quotas, TenantEntry};
+use tessera_storage::{Database, ExposedView, FullTextIndex, PluginSchema};
+
+use super::{
+    deliveries::Deliveries,
+    running::Running,
+    settled::{Plugins, Settled},
+    stores::Stores,
+};
+
+/// What all tenants of this process share.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) bus: Bus,
+    pub(crate) plugins: Plugins,
+    pub(crate) stores: Stores,
+    pub(crate) fetch: Arc<FetchClient>,
+    limits: BTreeMap<String, LimitClass>,
+}
+
+impl Host {
+    /// Takes together what was made before.
+    pub(crate) fn new(engine: Engine, bus: Bus, plugins: Plugins, stores: Stores) -> Result<Self> {
+        let descriptor = plugins.descriptor();
+        let fetch = Arc::new(FetchClient::new(&descriptor.fetch)?);
+        let limits = limits(descriptor);
+        Ok(Self { engine, bus, plugins, stores, fetch, limits })
+    }
+
+    /// Opens what the tenant has, links its plug-ins and starts its deliveries. `first`: its schemas are brought up to
+    /// date and its plug-ins told to start, which is needed once in a process.
+    pub(crate) async fn wake(
+        &self,
+        name: &str,
+        entry: &TenantEntry,
+        first: bool,
+    ) -> Result<Running> {
+        let settled = self.plugins.settle(entry)?;
+        let wake = Arc::new(TenantWake::new(self.bus.clone(), name));
+        let quotas = self.plugins.quotas(entry);
+        let database = self.stores.database(name, &quotas, wake).await?;
+        match self.start(name, quotas, settled, &database, first).await {
+            Ok(running) => Ok(running),
+            Err(error) => {
+                database.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        name: &str,
+        quotas: Quotas,
+        settled: Settled,
+        database: &Database,
+        first: bool,
+    ) -> Result<Running> {
+        let Settled { plugins, specs, hooks, routes } = settled;
+        if first {
+            for schema in plugins.iter().filter_map(schema) {
+                database.install(schema).await?;
+            }
+        }
+        let descriptor = self.plugins.descriptor();
+        let blobs = self.stores.blobs(name)?;
+        let crypto = Crypto::open(&self.stores.key(name), password_cost(descriptor))?;
+        let tenant = Tenant::new(
+            &self.engine,
+            TenantParts {
+                name: name.to_owned(),
+                database: database.clone(),
+                bus: self.bus.clone(),
+                blobs: blobs.clone(),
+                fetch: Arc::clone(&self.fetch) as _,
+                crypto: Arc::new(crypto),
+                limits: self.limits.clone(),
+                calls: descriptor.engine.calls.get(),
+                hooks,
+            },
+        );
+        tenant.install(specs).context("the plug-ins do not fit together")?;
+        if first {
+            for plugin in &plugins {
+                begin(&tenant, plugin).await?;
+            }
+        }
+        let deliveries =
+            Deliveries::start(&descriptor.bus, &self.bus, &tenant, database, &plugins).await?;
+        let site = Site {
+            tenant: name.into(),
+            dispatch: Arc::clone(&tenant) as _,
+            blobs: blobs.clone(),
+            routes,
+            quotas,
+        };
+        Ok(Running::new(tenant, database.clone(), blobs, deliveries, site))
+    }
+}
+
+/// Calls the plug-in's `start`.
+async fn begin(tenant: &Tenant, plugin: &Plugin) -> Result<()> {
+    let name = plugin.name();
+    match tenant.start(name).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(text)) => bail!(
+            "plug-in `{name}` {} does not start: {text}\n  its settings are in `[plugins.{name}.config]` of the descriptor",
+            plugin.version()
+        ),
+        Err(error) => Err(error).with_context(|| format!("plug-in `{name}` does not start")),
+    }
+}
+
+fn password_cost(descriptor: &Descriptor) -> PasswordCost {
+    let cost = &descriptor.crypto.password_cost;
+    PasswordCost {
+        memory_kib: u32::try_from(cost.memory.get() >> 10).unwrap_or(u32::MAX),
+        passes: cost.passes.get(),
+        lanes: cost.lanes.get(),
+        at_once: cost.at_once.get(),
+    }
+}
+
+/// What a plug-in wants in the database; none for one that stores nothing.
+fn schema(plugin: &Plugin) -> Option<PluginSchema> {
+    let storage = &plugin.manifest.storage;
+    if plugin.migrations.is_empty() && storage.exposes.is_empty() && storage.full_text.is_empty() {
+        return None;
+    }
+    let exposes = storage.exposes.iter().map(|view| ExposedView { name: view.to_string() });
+    let full_text = storage.full_text.iter().map(|index| FullTextIndex { name: index.to_string() });
+    Some(PluginSchema {
+        plugin: plugin.manifest.name.table_prefix(),
+        version: plugin.version().to_string(),
+        migrations: plugin.migrations.clone(),
+        exposes: exposes.collect(),
+        full_text: full_text.collect(),
+    })
+}
+
+fn limits(descriptor: &Descriptor) -> BTreeMap<String, LimitClass> {
+    let class = |class: &tessera_manifest::LimitClass| LimitClass {
+        per_second: class.per_second,
+        burst: class.burst.get(),
+    };
+    descriptor.limits.iter().map(|(name, limit)| (name.to_string(), class(limit))).collect()
+}
