@@ -102,7 +102,7 @@ impl Cluster {
         let inbox = shared.client.subscribe(shared.inbox.subject()).await.map_err(closed)?;
         let beats = format!("{}.node.*", shared.config.prefix);
         let beats = shared.client.subscribe(beats).await.map_err(closed)?;
-        shared.spawn(shared.inbox.run(inbox));
+        shared.spawn(Arc::clone(&shared).take_frames(inbox));
         shared.spawn(Arc::clone(&shared).hear(beats));
         let of = |shared: &Arc<Shared>| Arc::clone(shared);
         let it = of(&shared);
@@ -211,6 +211,16 @@ impl Shared {
         };
         if timeout(FENCE, came_back).await.is_err() {
             tracing::warn!("NATS is slow: a message to ourselves took more than {FENCE:?}");
+        }
+    }
+
+    async fn take_frames(self: Arc<Self>, mut frames: async_nats::Subscriber) {
+        while let Some(message) = frames.next().await {
+            if let Some(port) = self.inbox.deliver(message)
+                && let Err(error) = self.tell(&port, &Frame::Cancel).await
+            {
+                tracing::debug!(error, "a call could not be cancelled");
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use crate::registry::Registry;
 use crate::topic::{Seed, Topic};
 use crate::watch::{Signal, Watch};
 
-/// Slots that remember when topics last fired; a power of two. 128 KiB. Two topics in one slot cost a needless
-/// wake-up of a watch taken with [`Bus::watch_since`].
-const RECENT: usize = 16_384;
+/// Slots that remember when topics last fired; a power of two. 512 KiB. Two topics in one slot cost a needless
+/// wake-up of a watch taken with [`Bus::watch_since`], or a needless look past a cache ([`Bus::has_fired`]).
+const RECENT: usize = 65_536;
 
 /// Caps of the bus.
 #[derive(Clone, Debug)]
@@ -176,11 +176,16 @@ impl Bus {
     }
 
     fn since(&self, mark: Mark, watch: Watch) -> Watch {
-        let fired = watch.hashes().iter().filter_map(|topic| self.slot(*topic));
-        if fired.chain([&self.shared.all]).any(|slot| slot.load(Ordering::SeqCst) > mark.0) {
+        if self.has_fired(mark, watch.hashes()) {
             watch.fire();
         }
         watch
+    }
+
+    /// Whether one of these topics has fired since `mark`, or may have; for what is kept while they do not.
+    pub fn has_fired(&self, mark: Mark, topics: &[Topic]) -> bool {
+        let slots = topics.iter().filter_map(|topic| self.slot(*topic));
+        slots.chain([&self.shared.all]).any(|slot| slot.load(Ordering::SeqCst) > mark.0)
     }
 
     /// Fires these topics: when it returns, every watch of them is fired and every listener has run.

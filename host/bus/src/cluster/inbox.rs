@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{Message, StatusCode};
-use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, Port};
@@ -77,39 +76,31 @@ impl Inbox {
         Some(OpenPort { port, frames, ports: Arc::clone(&self.ports) })
     }
 
-    /// Hands out what comes, until the subscription ends.
-    pub(crate) fn run(
-        &self,
-        mut messages: async_nats::Subscriber,
-    ) -> impl Future<Output = ()> + use<> {
-        let ports = Arc::clone(&self.ports);
-        async move {
-            while let Some(message) = messages.next().await {
-                deliver(&ports, message);
+    /// Hands out what comes. Gives the port to be told where a call was taken that nobody waits for any more.
+    pub(crate) fn deliver(&self, message: Message) -> Option<Port> {
+        let call = message.subject.rsplit('.').next().unwrap_or_default();
+        let call = u64::from_str_radix(call, 16).ok()?;
+        let incoming = if message.status == Some(StatusCode::NO_RESPONDERS) {
+            Incoming::NoResponders
+        } else if let Some(frame) = Frame::decode(message.payload) {
+            Incoming::Frame(frame)
+        } else {
+            tracing::warn!("a node sent what this version does not know");
+            return None;
+        };
+        let sender = lock(&self.ports).get(&call).cloned();
+        match (sender, incoming) {
+            (Some(sender), incoming) => {
+                if sender.try_send(incoming).is_err() {
+                    // Above the window: the call fails by its own time-out.
+                    tracing::debug!(call, "a call's frames are not taken");
+                }
+                None
             }
+            (None, Incoming::Frame(Frame::Accept(port) | Frame::ReplyOpen(_, port))) => Some(port),
+            // The call has ended: deadlines and answers cross.
+            (None, _) => None,
         }
-    }
-}
-
-fn deliver(ports: &Ports, message: Message) {
-    let call = message.subject.rsplit('.').next().unwrap_or_default();
-    let Ok(call) = u64::from_str_radix(call, 16) else { return };
-    // Where nobody is there any more the call has ended: deadlines and answers cross.
-    let Some(sender) = lock(ports).get(&call).cloned() else { return };
-    let incoming = if message.status == Some(StatusCode::NO_RESPONDERS) {
-        Incoming::NoResponders
-    } else {
-        match Frame::decode(message.payload) {
-            Some(frame) => Incoming::Frame(frame),
-            None => {
-                tracing::warn!("a node sent what this version does not know");
-                return;
-            }
-        }
-    };
-    if sender.try_send(incoming).is_err() {
-        // Above the window: the call fails by its own time-out.
-        tracing::debug!(call, "a call's frames are not taken");
     }
 }
 

@@ -142,8 +142,6 @@ async fn a_call_whose_caller_went_away_is_dropped_by_the_server() {
         async move { one.call("gate", Bytes::new(), soon()).await }
     });
     until("it is in hand", || gate.begun() == 1).await;
-    // The server tells after a while that it has the call; before that nobody can tell it anything.
-    tokio::time::sleep(Duration::from_millis(400)).await;
     call.abort();
     gate.dropped.notified().await;
     until("nothing is in hand", || served.in_hand() == 0).await;
