@@ -1,11 +1,13 @@
 //! The HTTP client of tests and loads.
 
 use std::{
-    sync::Once,
+    net::SocketAddr,
+    sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// How long a page may take until it answers 200.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
@@ -16,6 +18,25 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// The client cannot be built (no TLS back end; cannot happen with the features chosen in the workspace).
 pub fn client() -> Result<reqwest::Client> {
     builder().build().context("building the HTTP client")
+}
+
+/// As [`client`], for many hosts on one listener: every name is 127.0.0.1.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_of_hosts() -> Result<reqwest::Client> {
+    builder().dns_resolver(Arc::new(Loopback)).build().context("building the HTTP client")
+}
+
+/// Finds every name at 127.0.0.1.
+#[derive(Debug)]
+struct Loopback;
+
+impl Resolve for Loopback {
+    fn resolve(&self, _name: Name) -> Resolving {
+        let found: Addrs = Box::new(std::iter::once(SocketAddr::from(([127, 0, 0, 1], 0))));
+        Box::pin(std::future::ready(Ok(found)))
+    }
 }
 
 /// What [`client`] is built from.

@@ -31,7 +31,7 @@ pub struct Options {
     pub plugins: Option<PathBuf>,
     /// `--config`.
     pub config: Option<PathBuf>,
-    /// `--server-name`.
+    /// `--server-name`; none is given when empty.
     pub server_name: String,
     /// `--listen`; a free port of 127.0.0.1 when `None`.
     pub listen: Option<SocketAddr>,
@@ -39,6 +39,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The folder of compiled code that servers share (`TESSERA_CACHE`); the server's own choice when `None`.
     pub cache: Option<PathBuf>,
+    /// The Host with which it is asked whether it answers, where no tenant takes any host.
+    pub host: Option<String>,
     /// The node to run: then data, address, server name and plug-ins stand in `config`.
     pub node: Option<String>,
     /// More arguments, behind the others.
@@ -73,6 +75,7 @@ impl Options {
             listen: None,
             data: None,
             cache,
+            host: None,
             node: None,
             more: Vec::new(),
         }
@@ -90,7 +93,9 @@ impl Options {
         }
         arguments.extend(["--data".into(), data.into()]);
         arguments.extend(["--listen".into(), listen.to_string().into()]);
-        arguments.extend(["--server-name".into(), self.server_name.clone().into()]);
+        if !self.server_name.is_empty() {
+            arguments.extend(["--server-name".into(), self.server_name.clone().into()]);
+        }
         if let Some(plugins) = &self.plugins {
             arguments.extend(["--plugins".into(), plugins.into()]);
         }
@@ -281,7 +286,11 @@ impl Server {
         let started = Instant::now();
         let versions = format!("{}/_matrix/client/versions", self.url());
         loop {
-            let answer = client.get(&versions).timeout(Duration::from_secs(5)).send().await;
+            let mut ask = client.get(&versions).timeout(Duration::from_secs(5));
+            if let Some(host) = &self.options.host {
+                ask = ask.header("host", host);
+            }
+            let answer = ask.send().await;
             if answer.is_ok_and(|a| a.status().as_u16() == 200) {
                 self.ready_in = started.elapsed();
                 return Ok(());

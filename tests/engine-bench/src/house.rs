@@ -8,7 +8,7 @@ use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
     Crypto, Engine, EngineConfig, HookSettings, PasswordCost, Plugin, PluginLimits, PluginSpec,
-    Tenant, TenantParts,
+    Tenant, TenantParts, TenantQuotas,
 };
 use tessera_storage::{Database, DatabaseConfig};
 
@@ -54,6 +54,8 @@ impl House {
                 limits: std::collections::BTreeMap::new(),
                 calls: 64,
                 hooks: HookSettings::default(),
+                quotas: TenantQuotas::default(),
+                remote: None,
             },
         );
         let plugins = vec![load(&engine, fixtures, CALLER)?, load(&engine, fixtures, PROVIDER)?];
