@@ -7,6 +7,7 @@
 mod call;
 mod config;
 mod connect;
+mod counts;
 mod frame;
 mod inbox;
 mod nodes;
@@ -22,13 +23,15 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 pub use self::call::{CallFailure, CallHeaders};
 pub use self::config::{ClusterConfig, ClusterError, ClusterTls, Credentials};
 pub use self::connect::Connection;
+pub use self::counts::ClusterStats;
+use self::counts::Counts;
 use self::frame::Frame;
 use self::inbox::Inbox;
 pub use self::nodes::NodeInfo;
@@ -68,6 +71,9 @@ pub(crate) struct Shared {
     document: Mutex<Option<Document>>,
     draining: AtomicBool,
     beat_now: Notify,
+    counts: Counts,
+    /// Payloads in parts that are being put together, in KiB.
+    parts: Semaphore,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -95,6 +101,8 @@ impl Cluster {
             document: Mutex::default(),
             draining: AtomicBool::new(false),
             beat_now: Notify::new(),
+            counts: Counts::default(),
+            parts: Semaphore::new(transfer::TOGETHER_KIB as usize),
             tasks: Mutex::default(),
         });
         shared.first_stream().await?;
@@ -167,6 +175,10 @@ impl Cluster {
     pub async fn close(&self) {
         let shared = &self.shared;
         shared.topics.leaving.send_replace(true);
+        let end = Instant::now() + FENCE;
+        while !(shared.wakes.sent() && shared.hints_sent()) && Instant::now() < end {
+            sleep(WATCH / 20).await;
+        }
         shared.abort_groups();
         for task in lock(&shared.tasks).drain(..) {
             task.abort();

@@ -16,8 +16,8 @@ mod wakeups;
 mod watch;
 
 pub use cluster::{
-    Attached, CallFailure, CallHeaders, Cluster, ClusterConfig, ClusterError, ClusterTls,
-    Connection, Credentials, NodeInfo, Serve, Served, WakeTenant,
+    Attached, CallFailure, CallHeaders, Cluster, ClusterConfig, ClusterError, ClusterStats,
+    ClusterTls, Connection, Credentials, NodeInfo, Serve, Served, WakeTenant,
 };
 pub use delivery::{BoxFuture, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats};
 pub use topic::Topic;

@@ -1,12 +1,14 @@
 //! Calls to services of other nodes: the caller's side.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::Instrument;
 
 use super::frame::{Frame, Port};
 use super::inbox::{Incoming, OpenPort};
@@ -82,15 +84,39 @@ impl Cluster {
         headers: CallHeaders,
         deadline: Instant,
     ) -> Result<Bytes, CallFailure> {
-        let shared = &self.shared;
-        let subject = subject::service(&shared.config.prefix, service)
+        let span = tracing::info_span!(target: "tessera::span", "bus.call", service);
+        let answer = self.shared.call(service, payload, headers, deadline).instrument(span).await;
+        let counts = &self.shared.counts;
+        counts.calls.fetch_add(1, Ordering::Relaxed);
+        match &answer {
+            Ok(_) => {}
+            Err(CallFailure::Unavailable(_)) => {
+                counts.calls_unavailable.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(CallFailure::Unknown(_)) => {
+                counts.calls_unknown.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        answer
+    }
+}
+
+impl Shared {
+    async fn call(
+        self: &Arc<Self>,
+        service: &str,
+        payload: Bytes,
+        headers: CallHeaders,
+        deadline: Instant,
+    ) -> Result<Bytes, CallFailure> {
+        let subject = subject::service(&self.config.prefix, service)
             .map_err(|error| CallFailure::Unavailable(error.to_string()))?;
         if payload.len() > LARGEST {
             let text = format!("a call may have up to {LARGEST} bytes, not {}", payload.len());
             return Err(CallFailure::Unavailable(text));
         }
         for moves in 0..MOVES {
-            match shared.attempt(&subject, &payload, &headers, deadline).await {
+            match self.attempt(&subject, &payload, &headers, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(End::Failure(failure)) => return Err(failure),
                 // The servers forget a node that goes away within a round trip.
@@ -99,9 +125,7 @@ impl Cluster {
         }
         Err(CallFailure::Unavailable(format!("the nodes that serve {service} are going away")))
     }
-}
 
-impl Shared {
     async fn attempt(
         self: &Arc<Self>,
         subject: &str,

@@ -52,7 +52,8 @@ pub(crate) fn set(state: &watch::Sender<Connection>, connected: bool) {
 fn happened(state: &watch::Sender<Connection>, event: &Event) {
     match event {
         Event::Connected => set(state, true),
-        Event::Disconnected | Event::Closed => {
+        Event::Closed => set(state, false),
+        Event::Disconnected => {
             tracing::warn!("the connection to NATS is lost: trying again");
             set(state, false);
         }
@@ -149,6 +150,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A part of a URL as it was meant.
+fn decoded(part: &str) -> String {
+    percent_encoding::percent_decode_str(part).decode_utf8_lossy().into_owned()
+}
+
 async fn options(
     config: &ClusterConfig,
     servers: &[ServerAddr],
@@ -169,9 +175,9 @@ async fn options(
             std::future::ready(())
         });
     if let Some(server) = servers.iter().find(|server| server.username().is_some()) {
-        let user = server.username().unwrap_or_default().to_owned();
+        let user = decoded(server.username().unwrap_or_default());
         options = match server.password() {
-            Some(password) => options.user_and_password(user, password.to_owned()),
+            Some(password) => options.user_and_password(user, decoded(password)),
             None => options.token(user),
         };
     }

@@ -63,6 +63,11 @@ impl Inbox {
         well.then(|| Port { node: node.to_owned(), call })
     }
 
+    /// Ports open now.
+    pub(crate) fn held(&self) -> usize {
+        lock(&self.ports).len()
+    }
+
     /// `None`: too many are open.
     pub(crate) fn open(&self) -> Option<OpenPort> {
         let call = self.next.fetch_add(1, Ordering::Relaxed);

@@ -61,16 +61,26 @@ pub(crate) struct Nodes {
     table: Mutex<HashMap<String, Known>>,
     /// Counts what came, went and changed.
     changes: watch::Sender<u64>,
+    /// Counts nodes that went.
+    losses: watch::Sender<u64>,
 }
 
 impl Nodes {
     pub(crate) fn new(own: &str) -> Self {
-        let (own, changes) = (own.to_owned(), watch::Sender::new(0));
-        Self { own, table: Mutex::default(), changes }
+        let (changes, losses) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { own: own.to_owned(), table: Mutex::default(), changes, losses }
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
+    }
+
+    fn lost(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<String, Known>> {
@@ -81,7 +91,8 @@ impl Nodes {
         let mut table = self.table();
         let known = table.get(&beat.id);
         let news = known.is_none_or(|known| known.beat != beat);
-        if beat.gone {
+        let gone = beat.gone;
+        if gone {
             if table.remove(&beat.id).is_some() {
                 tracing::info!(node = beat.name, "a node has left");
             }
@@ -97,6 +108,9 @@ impl Nodes {
             table.insert(beat.id.clone(), Known { beat, heard, last_seen });
         }
         drop(table);
+        if gone {
+            self.lost();
+        }
         if news {
             self.changes.send_modify(|changes| *changes += 1);
         }
@@ -127,6 +141,7 @@ impl Nodes {
         let gone = table.len() < before;
         drop(table);
         if gone {
+            self.lost();
             self.changes.send_modify(|changes| *changes += 1);
         }
         gone

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
@@ -188,8 +189,12 @@ impl Service {
             let shared = &service.shared;
             let answered = match permit {
                 _ if left => shared.tell(&caller, &Frame::Going).await,
-                Err(_) => shared.tell(&caller, &Frame::Overloaded).await,
+                Err(_) => {
+                    shared.counts.refused.fetch_add(1, Ordering::Relaxed);
+                    shared.tell(&caller, &Frame::Overloaded).await
+                }
                 Ok(permit) => {
+                    shared.counts.served.fetch_add(1, Ordering::Relaxed);
                     let answered = service.handle(message, &caller).await;
                     drop(permit);
                     answered

@@ -83,6 +83,11 @@ impl Topics {
 }
 
 impl Shared {
+    /// Whether all hints have left the queue.
+    pub(crate) fn hints_sent(&self) -> bool {
+        self.topics.outgoing.capacity() == self.topics.outgoing.max_capacity()
+    }
+
     fn group(self: &Arc<Self>, consumer: &str, topic: &str) -> Arc<Group> {
         let mut groups = lock(&self.topics.groups);
         let key = (consumer.to_owned(), topic.to_owned());
@@ -125,8 +130,8 @@ impl Cluster {
 }
 
 impl Attached {
-    /// Sees to it that the tenant's messages reach their consumers, wherever these run. Once per attachment; ends
-    /// with it.
+    /// Sees to it that the tenant's messages reach their consumers, wherever these run. To be said once for each
+    /// attachment, also where no consumer runs on this node; ends with it.
     pub fn relay(&self, database: Database) {
         let relay = Relay::start(&self.shared, &self.attachment, database);
         *lock(&self.attachment.relay) = Some(relay);
@@ -145,6 +150,9 @@ impl Deliverer {
         consumer: Arc<dyn Consumer>,
     ) -> Result<Self, Error> {
         database.register_consumer(&config.topic, &config.consumer).await?;
+        if lock(&attached.attachment.relay).is_none() {
+            attached.relay(database.clone());
+        }
         let work = Work::new(database, config.clone(), consumer);
         let counters = work.counters();
         let (stop, mut stopped) = watch::channel(false);

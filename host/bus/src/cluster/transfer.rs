@@ -14,6 +14,8 @@ use super::inbox::{Incoming, OpenPort};
 
 /// The largest payload of a call.
 pub(crate) const LARGEST: usize = 64 << 20;
+/// Payloads that are being put together at once, in KiB: four of the largest.
+pub(crate) const TOGETHER_KIB: u32 = 4 * ((LARGEST >> 10) as u32 + 1);
 /// The largest part: small enough that others get their turn on the connection.
 const PART: usize = 256 << 10;
 /// Parts under way.
@@ -78,6 +80,9 @@ impl Shared {
         if total > LARGEST {
             return Err(Broken::TooLarge);
         }
+        let kib = u32::try_from(total >> 10).unwrap_or(u32::MAX).saturating_add(1);
+        let room = timeout(STALL, self.parts.acquire_many(kib)).await;
+        let _room = room.map_err(|_| Broken::Full)?.map_err(|_| Broken::Full)?;
         // Not all at once: a number is cheaper to send than what it promises.
         let mut data = BytesMut::with_capacity(total.min(1 << 20));
         let mut next = 0_u32;
@@ -114,6 +119,8 @@ pub(crate) enum Broken {
     Failed(String),
     #[error("a payload may have up to {LARGEST} bytes")]
     TooLarge,
+    #[error("too many large payloads at once")]
+    Full,
     #[error("the other node sent what does not belong here")]
     Odd,
     #[error("the connection to NATS failed: {0}")]

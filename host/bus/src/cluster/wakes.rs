@@ -49,7 +49,7 @@ pub(crate) struct Outgoing {
 /// What the node knows of attached tenants.
 pub(crate) struct Wakes {
     id: u64,
-    attached: Mutex<HashMap<u64, Arc<Attachment>>>,
+    pub(crate) attached: Mutex<HashMap<u64, Arc<Attachment>>>,
     next: AtomicU64,
     outgoing: mpsc::Sender<Outgoing>,
     /// Someone's queue has run over.
@@ -117,8 +117,10 @@ impl Cluster {
             let (shared, attachment) = (Arc::clone(&shared), Arc::clone(&attachment));
             async move {
                 while let Some(message) = messages.next().await {
+                    shared.counts.wakes_received.fetch_add(1, Ordering::Relaxed);
                     if shared.wakes.heard(&attachment, message.payload).is_none() {
-                        tracing::warn!("a node sent a wake-up that this version does not know");
+                        // Of another version: it may stand for anything.
+                        shared.wakes.missed([Arc::clone(&attachment)]);
                     }
                 }
             }
@@ -172,6 +174,7 @@ impl Attachment {
         if shared.wakes.outgoing.try_send(outgoing).is_err()
             && !self.overrun.swap(true, Ordering::AcqRel)
         {
+            shared.counts.wakes_overrun.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(tenant = &*self.tenant, "wake-ups for other nodes come too fast");
             shared.wakes.overrun.notify_one();
         }
@@ -200,6 +203,11 @@ impl Wakes {
             missed_some: Notify::new(),
         };
         (wakes, queue)
+    }
+
+    /// Whether all that was queued has been handed to the connection.
+    pub(crate) fn sent(&self) -> bool {
+        self.outgoing.capacity() == self.outgoing.max_capacity()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Attachment>> {
@@ -331,6 +339,7 @@ impl Shared {
     }
 
     async fn send_wake(&self, attachment: &Attachment, message: BytesMut) {
+        self.counts.wakes_sent.fetch_add(1, Ordering::Relaxed);
         let sent = self.client.publish(attachment.subject.clone(), message.freeze()).await;
         if let Err(error) = sent {
             tracing::warn!(%error, "wake-ups were not sent");

@@ -1,6 +1,7 @@
 //! What this node takes from one topic for one plug-in, of all tenants.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures::StreamExt;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::Instrument;
 
 use super::{Hint, stream};
 use crate::cluster::Shared;
@@ -33,6 +35,8 @@ const INACTIVE: Duration = Duration::from_secs(3_600);
 /// How long one request for hints stands, and how often the server says that it does.
 const EXPIRES: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The first who asks gets hints from so long before.
+const BEFORE_MS: u64 = 10_000;
 
 /// One (plug-in, topic).
 pub(crate) struct Group {
@@ -194,11 +198,14 @@ impl Taker {
     async fn ask(&self) -> Result<pull::Stream, String> {
         let config = &self.shared.config;
         let (consumer, topic) = (readable(&self.consumer), readable(&self.topic));
-        let settings = pull::Config {
-            durable_name: Some(format!("{consumer}_{topic}_{}", self.partition)),
+        let name = format!("{consumer}_{topic}_{}", self.partition);
+        let since = i128::from(now_ms().saturating_sub(BEFORE_MS)) * 1_000_000;
+        let start_time = async_nats::datetime::from_nanos(since).map_err(|e| e.to_string())?;
+        let mut settings = pull::Config {
+            durable_name: Some(name.clone()),
             filter_subject: stream::subject(config, &self.topic, self.partition),
-            // What was before us is sent again if it is not settled.
-            deliver_policy: DeliverPolicy::New,
+            // Hints may be there a moment before who takes them. What is older and unsettled is sent again.
+            deliver_policy: DeliverPolicy::ByStartTime { start_time },
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             // The order of a partition.
@@ -206,8 +213,14 @@ impl Taker {
             inactive_threshold: INACTIVE,
             ..pull::Config::default()
         };
-        let context = &self.shared.topics.context;
-        let consumer = context.create_consumer_on_stream(settings, stream::name(config)).await;
+        let (context, stream) = (&self.shared.topics.context, stream::name(config));
+        let known = context.get_consumer_from_stream::<pull::Config, _, _>(&name, &stream).await;
+        let known = known.ok().map(|known| known.cached_info().config.clone());
+        if let Some(known) = known {
+            // Cannot be changed; the other settings are brought up to date.
+            settings.deliver_policy = known.deliver_policy;
+        }
+        let consumer = context.create_consumer_on_stream(settings, stream).await;
         let consumer = consumer.map_err(|error| chain(&error))?;
         let hints = consumer
             .stream()
@@ -222,8 +235,12 @@ impl Taker {
     async fn handle(&self, message: &Message) {
         match serde_json::from_slice::<Hint>(&message.payload) {
             Ok(hint) => {
+                self.shared.counts.hints_taken.fetch_add(1, Ordering::Relaxed);
                 if hint.consumer.as_ref().is_none_or(|consumer| *consumer == self.consumer) {
-                    self.with_progress(message, self.follow(hint)).await;
+                    let (topic, consumer) = (&*self.topic, &*self.consumer);
+                    let span =
+                        tracing::info_span!(target: "tessera::span", "topic", topic, consumer);
+                    self.with_progress(message, self.follow(hint).instrument(span)).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "a hint that this version does not know"),

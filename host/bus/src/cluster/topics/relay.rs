@@ -4,6 +4,7 @@
 //! sweeps, a lease in the tenant's database leaves them to one node.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const OVERDUE: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(1);
 /// Time between sweeps where nothing was.
 const CALM: Duration = Duration::from_secs(10);
+/// Time between sweeps where there was more than one look brings.
+const FULL: Duration = Duration::from_millis(100);
 /// How long after something happened a node without the lease asks for it often.
 const ACTIVE: Duration = Duration::from_secs(10);
 /// The lease of the sweeps.
@@ -129,7 +132,7 @@ struct Worker {
 impl Worker {
     async fn run(mut self, shared: Arc<Shared>) {
         let mut epoch = shared.topics.epoch.subscribe();
-        let mut nodes = shared.nodes.changes();
+        let mut nodes = shared.nodes.losses();
         drop(shared);
         let mut sweep = Instant::now();
         let mut active = sweep;
@@ -149,14 +152,14 @@ impl Worker {
                 sweep = sweep.min(active + BUSY);
             }
             if all || Instant::now() >= sweep {
-                let busy = match self.sweep(all, active.elapsed() < ACTIVE).await {
-                    Ok(busy) => busy,
+                let pause = match self.sweep(all, active.elapsed() < ACTIVE).await {
+                    Ok(pause) => pause,
                     Err(error) => {
                         tracing::warn!(%error, "the relay waits for the database");
-                        true
+                        BUSY
                     }
                 };
-                sweep = Instant::now() + if busy { BUSY } else { CALM };
+                sweep = Instant::now() + pause;
             }
             let until = next_ms.map_or(sweep, |at| sweep.min(Instant::now() + until_ms(at)));
             tokio::select! {
@@ -191,19 +194,24 @@ impl Worker {
         (std::mem::take(&mut list.topics), due, next_ms, std::mem::take(&mut list.all))
     }
 
-    /// Sends what stays unsettled, if that is this node's part. Gives whether to look again soon.
-    async fn sweep(&mut self, all: bool, active: bool) -> Result<bool, Error> {
+    /// Sends what stays unsettled, if that is this node's part. Gives when to look again.
+    async fn sweep(&mut self, all: bool, active: bool) -> Result<Duration, Error> {
         let ours = self.database.lease(LEASE_NAME, &self.holder, LEASE).await?;
+        let calm = if active { BUSY } else { CALM };
         if !ours && !all {
-            return Ok(active);
+            return Ok(calm);
         }
         let age = if all { Duration::ZERO } else { OVERDUE };
-        let busy = self.heads(None, age).await? > 0 || active;
-        if ours && !busy {
-            // For a node that is busier.
-            self.database.release_lease(LEASE_NAME, &self.holder).await?;
+        match self.heads(None, age).await? {
+            0 if ours && !active => {
+                // For a node that is busier.
+                self.database.release_lease(LEASE_NAME, &self.holder).await?;
+                Ok(CALM)
+            }
+            0 => Ok(calm),
+            found if found >= HEADS as usize => Ok(FULL),
+            _ => Ok(BUSY),
         }
-        Ok(busy)
     }
 
     /// Sends hints for what can be delivered and was not hinted at lately.
@@ -254,6 +262,7 @@ impl Worker {
     fn send(&self, hint: Hint) {
         let Some(shared) = self.shared.upgrade() else { return };
         if shared.topics.outgoing.try_send(hint).is_err() {
+            shared.counts.hints_lost.fetch_add(1, Ordering::Relaxed);
             // A sweep finds it again.
             tracing::debug!(tenant = self.tenant, "hints come too fast");
         }

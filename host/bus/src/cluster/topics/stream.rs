@@ -1,5 +1,6 @@
 //! The stream that carries hints: made where it is missing, filled from a queue.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
@@ -156,6 +157,7 @@ impl Shared {
 
     fn sent(&self, sent: Result<(), (PublishErrorKind, String)>) {
         if let Err((kind, reason)) = sent {
+            self.counts.hints_lost.fetch_add(1, Ordering::Relaxed);
             // Sent again by the relay.
             tracing::debug!(reason, "a hint did not reach JetStream");
             if kind != PublishErrorKind::MaxAckPending {
@@ -175,6 +177,7 @@ impl Shared {
             |error: async_nats::jetstream::context::PublishError| (error.kind(), chain(&error));
         let acknowledged = self.topics.context.send_publish(subject, message).await;
         acknowledged.map_err(failed)?.await.map_err(failed)?;
+        self.counts.hints_sent.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
