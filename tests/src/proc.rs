@@ -27,25 +27,46 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 /// # Errors
 /// There is no such process.
 pub fn rss(pid: u32) -> Result<u64> {
+    Ok(status(pid, "VmRSS:")? * 1024)
+}
+
+/// Threads of a process.
+///
+/// # Errors
+/// There is no such process.
+pub fn threads(pid: u32) -> Result<usize> {
+    Ok(usize::try_from(status(pid, "Threads:")?)?)
+}
+
+/// Files, sockets and the like that a process has open.
+///
+/// # Errors
+/// There is no such process.
+pub fn files(pid: u32) -> Result<usize> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).with_context(|| format!("process {pid}"))?;
+    Ok(open.count())
+}
+
+/// A number in `/proc/PID/status`.
+fn status(pid: u32, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .with_context(|| format!("process {pid}"))?;
-    let line = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .context("no VmRSS in /proc status")?;
-    let kib =
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().context("malformed VmRSS")?;
-    Ok(kib * 1024)
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|line| line.split_whitespace().next()).context("no such field")?;
+    number.parse().with_context(|| format!("malformed {field} {number}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu, rss};
+    use super::{cpu, files, rss, threads};
 
     #[test]
     fn own_process_has_memory_and_cpu() {
         let pid = std::process::id();
         assert!(rss(pid).unwrap() > 100_000);
+        assert!(threads(pid).unwrap() > 0);
+        let (before, _file) = (files(pid).unwrap(), std::fs::File::open("/dev/null").unwrap());
+        assert!(files(pid).unwrap() > before);
         let before = cpu(pid).unwrap();
         let mut x = 1u64;
         while cpu(pid).unwrap() == before {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, EngineConfig, HookSettings, PasswordCost, Plugin, PluginLimits, PluginSpec,
+    Crypto, Engine, EngineConfig, HookSettings, PasswordCost, Passwords, Plugin, PluginLimits, PluginSpec,
     Tenant, TenantParts, TenantQuotas,
 };
 use tessera_storage::{Database, DatabaseConfig};
@@ -50,7 +50,7 @@ impl House {
                 bus: bus.clone(),
                 blobs: blobs.clone(),
                 fetch: Arc::new(fetch),
-                crypto: Arc::new(Crypto::open(&dir.path().join("key"), cost)?),
+                crypto: Arc::new(Crypto::open(&dir.path().join("key"), Passwords::new(cost)?)?),
                 limits: std::collections::BTreeMap::new(),
                 calls: 64,
                 hooks: HookSettings::default(),

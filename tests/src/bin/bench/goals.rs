@@ -58,4 +58,11 @@ static GOALS: &[Goal] = &[
     goal("one room: last answer", Most(1000.0), ""),
     goal("initial: CPU each", Most(12.0), "Tuwunel 30, Synapse ~290 (30 rooms)"),
     goal("initial, lazy: CPU each", Most(12.0), "Tuwunel 30, Synapse ~290 (30 rooms)"),
+    goal("nodes: PostgreSQL against SQLite, CPU", Most(2.0), "Synapse 31-44 ms each"),
+    goal("nodes: two nodes with everything against one process", Least(85.0), ""),
+    goal("tenants, 1000: memory, all awake", Most(1024.0), ""),
+    goal("tenants: memory of one that was never used", Most(64.0), ""),
+    goal("tenants: memory of one that fell asleep", Most(64.0), ""),
+    goal("tenants: first request to a sleeper, p99", Most(50.0), ""),
+    goal("tenants: p99 beside one at full load against alone", Most(2.0), ""),
 ];

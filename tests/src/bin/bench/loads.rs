@@ -4,9 +4,11 @@ mod edge;
 mod engine;
 mod initial;
 mod joins;
+mod nodes;
 mod send;
 mod start;
 mod state;
+mod tenants;
 mod wake;
 
 use std::fmt;
@@ -29,6 +31,8 @@ pub(crate) enum Load {
     Wake,
     OneRoom,
     Initial,
+    Nodes,
+    Tenants,
 }
 
 impl fmt::Display for Load {
@@ -55,6 +59,8 @@ impl Load {
             Self::Wake => "idle syncs, 10 wake per message",
             Self::OneRoom => "idle syncs, all in one room",
             Self::Initial => "first syncs of 20 rooms",
+            Self::Nodes => "one process against several, on PostgreSQL and NATS",
+            Self::Tenants => "many server names in one process",
         }
     }
 
@@ -70,6 +76,8 @@ impl Load {
             Self::Wake => wake::tens(target, options).await,
             Self::OneRoom => wake::one_room(target, options).await,
             Self::Initial => initial::run(target, options).await,
+            Self::Nodes => nodes::run(target, options).await,
+            Self::Tenants => tenants::run(target, options).await,
         }
     }
 }

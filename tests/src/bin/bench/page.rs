@@ -68,7 +68,14 @@ pub(crate) fn render(results: &Results, peers: &[(String, Results)]) -> String {
          - **wake**: all clients hold a long poll; a message wakes the 10 of its room. From the answer of the PUT to the end \
          of each poll's answer; the CPU of the send is counted in. Memory per idle sync includes its connection.\n\
          - **one room**: the same with all clients in one room; until the last has its answer.\n\
-         - **initial**: first sync of a member of 20 rooms with 25 members and 20 messages each.\n",
+         - **initial**: first sync of a member of 20 rooms with 25 members and 20 messages each.\n\
+         - **nodes**: the load of *spread*, each message at the next node, with PostgreSQL (commits synced) and NATS on the same \
+         cores; their CPU stands apart, and the consumers' work after the last event is counted in. *With everything*: each node runs \
+         each plug-in. *With parts*: each plug-in in two of the nodes, so that most requests are answered by another node than the one that \
+         took them. A call: `/_matrix/client/versions`, one after the other, where its plug-in runs and where it does not.\n\
+         - **tenants**: server names in one process, on SQLite. Never used: listed in the descriptor. Awake: a user, a room and a message in each. \
+         Fell asleep: of those that were woken, what the process has grown by. Full load: 32 connections of one tenant send all they can, another \
+         sends one message after the other.\n",
         table(results, peers)
     )
 }

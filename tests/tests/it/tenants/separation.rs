@@ -34,7 +34,7 @@ async fn settle(hosted: &Hosted, tenant: &'static str) -> Side {
     assert_eq!(*alice.user_id, *format!("@alice:{tenant}"));
     let options = json!({"preset": "public_chat", "room_alias_name": "lounge", "name": format!("lounge of {tenant}"), "visibility": "public"});
     let room = alice.create_room(&options).await.unwrap();
-    bob.join(&format!("{room}")).await.unwrap();
+    bob.join(&room).await.unwrap();
     let name = format!("/profile/{}/displayname", alice.user_id);
     alice.put(&name, &json!({"displayname": format!("Alice of {tenant}")})).await.unwrap();
     let data = format!("/user/{}/account_data/org.example.note", alice.user_id);

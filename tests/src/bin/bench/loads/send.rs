@@ -35,6 +35,7 @@ pub(crate) async fn hot(target: &mut Target, options: &Options) -> Result<Vec<Fi
     Ok(figures)
 }
 
+/// The figures of one load.
 async fn load(
     target: &Target,
     options: &Options,
@@ -64,7 +65,8 @@ async fn load(
     Ok(figures)
 }
 
-async fn send(
+/// Sends until `most` events or the time is over; the latency of each.
+pub(crate) async fn send(
     rooms: &Arc<Vec<Room>>,
     tag: &str,
     senders: usize,
