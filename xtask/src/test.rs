@@ -22,6 +22,8 @@ struct Selection {
     plain: Option<Vec<String>>,
     /// Whether the plug-ins and the clients are needed.
     front_door: bool,
+    /// Whether PostgreSQL and NATS are needed.
+    services: bool,
     /// Whether the examples in the documentation run too.
     doc_tests: bool,
 }
@@ -33,25 +35,32 @@ impl Selection {
                 filter: None,
                 plain: Some(vec!["--workspace".into()]),
                 front_door: true,
+                services: true,
                 doc_tests: true,
             },
             Some("unit") => Self {
                 filter: Some(format!("not package({FRONT_DOOR})")),
                 plain: Some(vec!["--workspace".into(), "--exclude".into(), FRONT_DOOR.into()]),
                 front_door: false,
+                services: true,
                 doc_tests: true,
             },
-            Some(name @ ("e2e" | "crash" | "nodes" | "tenants")) => {
-                Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
-            }
+            Some(name @ ("e2e" | "crash" | "nodes" | "tenants")) => Self {
+                services: matches!(name, "nodes" | "tenants"),
+                ..Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
+            },
             Some("http") => {
                 let others: Vec<&str> = NOT_HTTP.iter().flat_map(|name| ["--skip", name]).collect();
                 let names = NOT_HTTP.join("|");
                 Self::front_door(&format!("- test(/(^|::)({names})/)"), &others)
             }
-            Some(other) => {
-                Self { filter: Some(other.into()), plain: None, front_door: true, doc_tests: false }
-            }
+            Some(other) => Self {
+                filter: Some(other.into()),
+                plain: None,
+                front_door: true,
+                services: true,
+                doc_tests: false,
+            },
         }
     }
 
@@ -62,6 +71,7 @@ impl Selection {
             filter: Some(format!("package({FRONT_DOOR}) {filter}")),
             plain: Some(plain.map(|arg| (*arg).to_owned()).collect()),
             front_door: true,
+            services: false,
             doc_tests: false,
         }
     }
@@ -76,7 +86,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let nextest = has_nextest() || install_nextest();
     set_up(&workspace, &selection)?;
     // One of each for the whole run; tests that kill theirs start their own.
-    let services = Services::for_tests()?;
+    let services = if selection.services { Services::for_tests()? } else { None };
     let services = services.as_ref();
 
     let mut sum = Tally::default();
@@ -252,6 +262,7 @@ mod tests {
             "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants)/)"
         );
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
+        assert!(!crash.services && Selection::of(Some("nodes")).services);
     }
 
     #[test]
