@@ -70,7 +70,7 @@ impl Attack {
         // The same name in alpha, so that what is found there can be told apart.
         hosted.user(ALPHA, "alice").await;
         let mut attack = Self { hosted, victim, room, event, blob: String::new() };
-        let later = json!({"key": "note", "note": SECRET, "timer_ms": 3_000});
+        let later = json!({"key": "note", "note": SECRET, "timer_ms": 600_000});
         let kept = attack.ask(BETA, "keep", &later).await;
         kept["got"]["blob"]
             .as_str()
@@ -335,10 +335,12 @@ impl Attack {
     }
 
     async fn timers(&self) {
-        for name in ["note", "note-2", "beta.example/note"] {
+        let soon = json!({"key": "note-3", "note": SECRET, "timer_ms": 1_000});
+        self.ask(BETA, "keep", &soon).await;
+        for name in ["note", "note-2", "note-3", "beta.example/note-3"] {
             self.nothing("timer-cancel", &json!({"name": name})).await;
         }
-        self.attempt(ALPHA, "timer-set", &json!({"name": "note", "payload": "alpha's timer"}))
+        self.attempt(ALPHA, "timer-set", &json!({"name": "note-3", "payload": "alpha's timer"}))
             .await;
         let heard = json!({"sql": "SELECT source, name, payload FROM hostileneighbour_heard WHERE source = 'timer'"});
         self.until(ALPHA, &heard, "alpha's timer").await;
@@ -381,17 +383,21 @@ impl Attack {
             "127.1",
         ] {
             let url = format!("http://{host}:{port}/{path}");
-            let got = self.nothing("fetch", &json!({"url": url, "host": BETA})).await;
-            assert!(got["refused"].is_string(), "{url}: {got}");
+            self.refused("fetch", &json!({"url": url})).await;
+            self.refused("fetch", &json!({"url": url, "host": BETA})).await;
         }
+        // For the reason that matters.
+        let url = format!("http://127.0.0.1:{port}/{path}");
+        let got = self.nothing("fetch", &json!({"url": url})).await;
+        assert!(got["refused"].as_str().is_some_and(|why| why.contains("Refused")), "{got}");
         let around = json!({
-            "url": format!("http://{BETA}/{path}"), "host": BETA, "connect_to": format!("127.0.0.1:{port}"),
+            "url": format!("http://{BETA}/{path}"), "connect_to": format!("127.0.0.1:{port}"),
         });
         self.refused("fetch", &around).await;
         for url in
             ["file:///etc/passwd", "ftp://127.0.0.1/", "http://169.254.169.254/latest/meta-data/"]
         {
-            self.refused("fetch", &json!({"url": url, "host": BETA})).await;
+            self.refused("fetch", &json!({"url": url})).await;
         }
     }
 
@@ -435,7 +441,7 @@ impl Attack {
         assert!(!page.contains("intruder"), "{page}");
         let notes = json!({"sql": "SELECT note FROM hostileneighbour_notes"});
         let notes = self.attempt(BETA, "query", &notes).await;
-        assert_eq!(notes["got"].as_array().map(Vec::len), Some(2), "{notes}");
+        assert_eq!(notes["got"].as_array().map(Vec::len), Some(3), "{notes}");
     }
 
     fn refusals_are_logged(&self) {
