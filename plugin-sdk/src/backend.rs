@@ -46,6 +46,7 @@ pub trait Backend {
     fn timer_cancel(&self, name: &str) -> Result<(), String>;
 
     fn limit_take(&self, class: &str, key: &str, n: u32) -> Result<(), u64>;
+    fn limit_cap(&self, name: &str) -> Option<u64>;
 
     fn log(&self, level: log::Level, message: &str, fields: &[(String, String)]);
     fn log_enabled(&self, level: log::Level) -> bool;

@@ -55,6 +55,31 @@ pub enum CallError {
     /// The plug-in trapped or broke a limit. It may have had effects.
     #[error("trapped: {0}")]
     Trapped(String),
+    /// The node that ran the call was lost, or its answer was. It may have had effects.
+    #[error("lost: {0}")]
+    Lost(String),
+    /// The tenant is over one of its quotas. Nothing was started.
+    #[error("quota of {what} used up, try again in {} ms", .retry_after.as_millis())]
+    Quota {
+        /// When it is worth another try.
+        retry_after: Duration,
+        /// Which quota, as the descriptor names it.
+        what: String,
+    },
+}
+
+impl CallError {
+    /// The value of metrics' label `result`.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Trapped(_) => "trapped",
+            Self::Lost(_) => "lost",
+            Self::Quota { .. } => "quota",
+        }
+    }
 }
 
 /// Calls into the plug-ins of one tenant. Every call may wait for an instance, takes one, and gives it back.

@@ -15,20 +15,23 @@ mod storage;
 mod timers;
 pub(crate) mod wasi;
 
-pub(crate) use self::{cache::Fired, timers::Scheduler};
+pub(crate) use self::timers::Scheduler;
 pub use self::{
-    crypto::{Crypto, CryptoError, PasswordCost},
+    crypto::{Crypto, CryptoError, PasswordCost, Passwords},
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
     limits::{Buckets, LimitClass},
 };
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use tessera_blobs::Blobs;
 use tessera_bus::Bus;
 use tessera_storage::{Database, Session};
 
-use crate::limits::PluginLimits;
+use crate::{limits::PluginLimits, link::Link, metrics::Labels, quota::Account};
 
 /// What all plug-ins of a tenant share.
 pub(crate) struct Shared {
@@ -39,7 +42,9 @@ pub(crate) struct Shared {
     pub(crate) fetch: Arc<dyn Fetch>,
     pub(crate) crypto: Arc<Crypto>,
     pub(crate) buckets: Buckets,
-    pub(crate) fired: Arc<Fired>,
+    pub(crate) account: Arc<Account>,
+    /// Keeps the label values of its metrics; they go with it.
+    pub(crate) labels: Labels,
     pub(crate) scheduler: Scheduler,
 }
 
@@ -58,6 +63,9 @@ pub(crate) struct Capabilities {
     pub(crate) cache: cache::PluginCache,
     pub(crate) log: log::Rate,
     pub(crate) metrics: metrics::PluginMetrics,
+    /// What its imported functions lead to, in the order of [`crate::link::imported`]. Filled in once all
+    /// plug-ins of the set are there.
+    pub(crate) links: OnceLock<Vec<Link>>,
 }
 
 /// What [`Capabilities::new`] is made from.
@@ -81,6 +89,19 @@ impl Capabilities {
         let log = log::Rate::new(granted.limits.log_rate);
         let metrics = metrics::PluginMetrics::new(registry, &shared.tenant, &granted.plugin);
         let Granted { plugin, version, limits, session, emits, config, fetch } = granted;
-        Self { shared, plugin, version, limits, session, emits, config, fetch, cache, log, metrics }
+        Self {
+            shared,
+            plugin,
+            version,
+            limits,
+            session,
+            emits,
+            config,
+            fetch,
+            cache,
+            log,
+            metrics,
+            links: OnceLock::new(),
+        }
     }
 }

@@ -4,18 +4,19 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use wasmtime::{
     Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, component::Linker,
 };
 
 use crate::{
-    bindings::Everything, capabilities::wasi, compile::CodeCache, metrics::Metrics, pool::Pool,
-    state::State,
+    bindings::Everything, capabilities::wasi, compile::CodeCache, fair::Fair, metrics::Metrics,
+    pool::Pool, quota::Account, state::State,
 };
 
 /// Settings of the whole process.
@@ -33,6 +34,9 @@ pub struct EngineConfig {
     pub memory_max: usize,
     /// An instance that nobody used for so long is dropped.
     pub idle: Duration,
+    /// Guests that run at once. The runtime should have a thread more, so that a tenant of which nothing runs need
+    /// not wait for those that flood.
+    pub cpus: u32,
 }
 
 impl EngineConfig {
@@ -46,8 +50,15 @@ impl EngineConfig {
             component_max: 64 << 20,
             memory_max: 512 << 20,
             idle: Duration::from_secs(300),
+            cpus: cpus(),
         }
     }
+}
+
+/// The processors of this machine that the process may use.
+fn cpus() -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    u32::try_from(cpus).unwrap_or(u32::MAX)
 }
 
 /// Why the engine did not start.
@@ -85,6 +96,8 @@ pub struct Inner {
     pub(crate) metrics: Arc<Metrics>,
     /// Host capabilities and WASI; cloned for each plug-in.
     pub(crate) linker: Linker<State>,
+    pub(crate) fair: Fair,
+    pub(crate) room: Arc<Room>,
     ticking: Arc<AtomicBool>,
     /// Those that run; asked to give up idle instances where there is no room for another.
     pools: Mutex<Vec<Weak<Pool>>>,
@@ -132,6 +145,8 @@ impl Engine {
         Ok(Self {
             inner: Arc::new(Inner {
                 wasm,
+                fair: Fair::new(config.cpus),
+                room: Arc::default(),
                 config,
                 cache,
                 metrics,
@@ -143,6 +158,46 @@ impl Engine {
     }
 }
 
+/// Tells calls that wait for an instance that there may be room for one.
+#[derive(Default)]
+pub(crate) struct Room {
+    changed: Notify,
+    waiting: AtomicU32,
+}
+
+impl Room {
+    /// An instance is idle, or gone.
+    pub(crate) fn changed(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Counts who waits; take it before the look.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting { room: self }
+    }
+}
+
+/// See [`Room::wait`].
+pub(crate) struct Waiting<'a> {
+    room: &'a Room,
+}
+
+impl Waiting<'_> {
+    /// The next change after this was called.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.room.changed.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.room.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Inner {
     /// Remembers a pool while it lives.
     pub(crate) fn register(&self, pool: &Arc<Pool>) {
@@ -151,20 +206,28 @@ impl Inner {
         pools.push(Arc::downgrade(pool));
     }
 
-    /// Drops instances that run nothing: those that nobody used for a second, or if there are none, all.
-    pub(crate) fn reclaim(&self) {
-        let pools: Vec<Arc<Pool>> = self
-            .pools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .filter_map(Weak::upgrade)
-            .collect();
-        for idle in [Duration::from_secs(1), Duration::ZERO] {
-            if pools.iter().fold(0, |sum, pool| sum + pool.trim(idle)) > 0 {
-                return;
-            }
-        }
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Drops the idle instances of one tenant.
+    pub(crate) fn reclaim_of(&self, account: &Arc<Account>) -> usize {
+        let now = std::time::Instant::now();
+        let own = |pool: &&Arc<Pool>| Arc::ptr_eq(&pool.caps.shared.account, account);
+        self.pools().iter().filter(own).map(|pool| pool.drop_used_until(now)).sum()
+    }
+
+    /// Drops instances that run nothing, whosever they are: those that were not used for longest, a sixteenth of
+    /// what there may be, and always one if there is one. Gives how many.
+    pub(crate) fn reclaim(&self) -> usize {
+        let pools = self.pools();
+        let mut used: Vec<std::time::Instant> = Vec::new();
+        pools.iter().for_each(|pool| pool.last_used(&mut used));
+        used.sort_unstable();
+        let share = self.config.instances as usize / 16;
+        let Some(until) = used.get(share.min(used.len().saturating_sub(1))) else { return 0 };
+        pools.iter().map(|pool| pool.drop_used_until(*until)).sum()
     }
 }
 

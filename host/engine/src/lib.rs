@@ -7,18 +7,22 @@ mod capabilities;
 mod compile;
 pub mod contract;
 mod engine;
+mod fair;
 mod limits;
 mod link;
 mod metrics;
 mod plugin;
 mod pool;
+mod quota;
+pub mod remote;
 mod state;
 mod tenant;
+pub mod trace;
 
 pub use self::{
     capabilities::{
         Buckets, Crypto, CryptoError, Fetch, FetchBody, FetchError, FetchGrants, FetchRequest,
-        FetchResponse, LimitClass, PasswordCost,
+        FetchResponse, LimitClass, PasswordCost, Passwords,
     },
     engine::{Engine, EngineConfig, EngineError},
     limits::PluginLimits,
@@ -26,5 +30,7 @@ pub use self::{
     metrics::Metrics,
     plugin::{InspectedInterface, Inspection, LoadError, Loaded, Plugin},
     pool::Health,
+    quota::{TenantQuotas, Usage},
+    remote::Remote,
     tenant::{HookSettings, PluginSpec, PluginStatus, Tenant, TenantParts},
 };

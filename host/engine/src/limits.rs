@@ -3,12 +3,18 @@
 use std::{
     cell::Cell,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use prometheus::Counter;
 use wasmtime::ResourceLimiter;
+
+use crate::{
+    fair::{Fair, Turn},
+    quota::Account,
+};
 
 /// Resolved limits of one plug-in: the descriptor's over the manifest's over these defaults.
 #[derive(Debug, Clone)]
@@ -123,17 +129,19 @@ impl Breach {
 }
 
 /// Memory of one instance, summed over all its memories and tables.
-#[derive(Debug)]
 pub(crate) struct Memory {
     cap: usize,
     used: usize,
+    /// Of the tenant; has what is used here, too.
+    account: Arc<Account>,
     /// Growth was refused in this call: says why the guest then trapped.
     pub(crate) refused: bool,
 }
 
 impl Memory {
-    pub(crate) fn new(cap: usize) -> Self {
-        Self { cap, used: 0, refused: false }
+    pub(crate) fn new(cap: usize, account: Arc<Account>) -> Self {
+        account.instance();
+        Self { cap, used: 0, account, refused: false }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -150,8 +158,16 @@ impl Memory {
             self.refused = true;
             return false;
         }
+        self.account.grow(after.saturating_sub(self.used));
         self.used = after;
         true
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.account.shrink(self.used);
+        self.account.instance_gone();
     }
 }
 
@@ -177,23 +193,93 @@ impl ResourceLimiter for Memory {
 }
 
 thread_local! {
-    /// Time that inner meters have measured since the innermost running one began its poll.
-    static INNER: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static POLLING: Polling = const {
+        Polling { inner: Cell::new(Duration::ZERO), guest: Cell::new(false), yielded: Cell::new(false) }
+    };
 }
+
+/// What the meters on this thread's stack share.
+struct Polling {
+    /// Time that inner meters have measured since the innermost running one began its poll.
+    inner: Cell<Duration>,
+    /// A meter is being polled.
+    guest: Cell<bool>,
+    /// A guest used up its tick in this poll.
+    yielded: Cell<bool>,
+}
+
+/// What a guest awaits at each tick. It wakes nobody: the outermost meter sees it and stands in line.
+#[derive(Default)]
+pub(crate) struct TickOver {
+    seen: bool,
+}
+
+impl Future for TickOver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.seen {
+            return Poll::Ready(());
+        }
+        self.seen = true;
+        let metered = POLLING.with(|polling| {
+            polling.yielded.set(polling.guest.get());
+            polling.guest.get()
+        });
+        if !metered {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+/// Longest that a tenant over its CPU quota waits between two ticks: slow, not dead.
+const SLOWED: Duration = Duration::from_millis(50);
 
 /// Counts the time inside polls of a guest's future, without that of guests which it calls, and ends it
 /// when the limit is passed. A guest yields at each epoch, so no poll is much longer than one.
+///
+/// The outermost one waits for its turn before each poll ([`crate::fair`]) and charges its tenant.
 pub(crate) struct Metered<'a, F> {
     future: F,
     used: Duration,
     limit: Duration,
     /// Where the sum goes in the end, in seconds.
     total: &'a Counter,
+    account: &'a Arc<Account>,
+    turn: Turn<'a>,
+    /// The tenant is over its quota of CPU.
+    slowed: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<'a, F> Metered<'a, F> {
-    pub(crate) fn new(future: F, limit: Duration, total: &'a Counter) -> Self {
-        Self { future, used: Duration::ZERO, limit, total }
+    pub(crate) fn new(
+        future: F,
+        limit: Duration,
+        total: &'a Counter,
+        fair: &'a Fair,
+        account: &'a Arc<Account>,
+    ) -> Self {
+        let turn = Turn::new(fair, account);
+        Self { future, used: Duration::ZERO, limit, total, account, turn, slowed: None }
+    }
+}
+
+impl<T, F: Future<Output = wasmtime::Result<T>> + Unpin> Metered<'_, F> {
+    /// One poll of the guest, and how long it took with all that it called.
+    fn measure(&mut self, cx: &mut Context<'_>) -> (Poll<wasmtime::Result<T>>, Duration, Instant) {
+        let outer = POLLING.with(|polling| polling.inner.replace(Duration::ZERO));
+        let start = Instant::now();
+        let polled = Pin::new(&mut self.future).poll(cx);
+        let end = Instant::now();
+        let took = end.saturating_duration_since(start);
+        let inner = POLLING.with(|polling| polling.inner.replace(outer.saturating_add(took)));
+        self.used = self.used.saturating_add(took.saturating_sub(inner));
+        (polled, took, end)
+    }
+
+    fn over(&self) -> bool {
+        self.used > self.limit
     }
 }
 
@@ -201,16 +287,69 @@ impl<T, F: Future<Output = wasmtime::Result<T>> + Unpin> Future for Metered<'_, 
     type Output = wasmtime::Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outer = INNER.replace(Duration::ZERO);
-        let start = Instant::now();
-        let polled = Pin::new(&mut self.future).poll(cx);
-        let took = start.elapsed();
-        let inner = INNER.replace(outer.saturating_add(took));
-        self.used = self.used.saturating_add(took.saturating_sub(inner));
-        if polled.is_pending() && self.used > self.limit {
-            return Poll::Ready(Err(Breach::Cpu(self.limit).into()));
+        let this = &mut *self;
+        if POLLING.with(|polling| polling.guest.get()) {
+            let (polled, ..) = this.measure(cx);
+            if polled.is_pending() && this.over() {
+                return Poll::Ready(Err(Breach::Cpu(this.limit).into()));
+            }
+            return polled;
         }
-        polled
+        if let Some(slowed) = &mut this.slowed {
+            std::task::ready!(slowed.as_mut().poll(cx));
+            this.slowed = None;
+        }
+        std::task::ready!(this.turn.begin(cx));
+        let outermost = Outermost::enter();
+        let (polled, took, end) = this.measure(cx);
+        let yielded = outermost.leave();
+        this.account.charge(took, end);
+        if polled.is_ready() || this.over() {
+            this.turn.end();
+            return match polled {
+                Poll::Ready(output) => Poll::Ready(output),
+                Poll::Pending => Poll::Ready(Err(Breach::Cpu(this.limit).into())),
+            };
+        }
+        let wait = if yielded { this.account.over_cpu() } else { Duration::ZERO };
+        if !wait.is_zero() {
+            this.turn.end();
+            let mut slowed = Box::pin(tokio::time::sleep(wait.min(SLOWED)));
+            if slowed.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            this.slowed = Some(slowed);
+        } else if yielded {
+            this.turn.again(cx);
+        } else {
+            this.turn.end();
+        }
+        Poll::Pending
+    }
+}
+
+/// Marks this thread as polling a guest; also where the poll panics.
+struct Outermost;
+
+impl Outermost {
+    fn enter() -> Self {
+        POLLING.with(|polling| {
+            polling.guest.set(true);
+            polling.yielded.set(false);
+            polling.inner.set(Duration::ZERO);
+        });
+        Self
+    }
+
+    /// Whether a guest used up its tick.
+    fn leave(self) -> bool {
+        POLLING.with(|polling| polling.yielded.get())
+    }
+}
+
+impl Drop for Outermost {
+    fn drop(&mut self) {
+        POLLING.with(|polling| polling.guest.set(false));
     }
 }
 

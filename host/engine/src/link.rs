@@ -7,6 +7,6 @@ mod resolve;
 
 pub use self::resolve::LinkError;
 pub(crate) use self::{
-    call::{Link, Provider, define},
-    resolve::{Binding, resolve},
+    call::{Link, Provider, Target, define},
+    resolve::{Binding, Found, resolve},
 };

@@ -1,5 +1,11 @@
 //! What the engine counts.
 
+mod labels;
+
+pub(crate) use self::labels::Labels;
+
+use std::sync::Arc;
+
 use prometheus::{
     CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
@@ -7,7 +13,7 @@ use prometheus::{
 /// All figures of the engine. Labels: `tenant`, `plugin`, and what is named beside each.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Calls that ended, by `function` and `result` (ok, unavailable, overloaded, timeout, trapped).
+    /// Calls that ended, by `function` and `result` (ok, unavailable, overloaded, timeout, trapped, lost, quota).
     pub calls: IntCounterVec,
     /// CPU time in guests.
     pub cpu: CounterVec,
@@ -27,6 +33,8 @@ pub struct Metrics {
     pub hooks: HistogramVec,
     /// Answers of hook modules, by `hook` and `result` (ok, refused, failed).
     pub hook_results: IntCounterVec,
+    /// Calls of plug-ins on other nodes, by `result` as above.
+    pub remote: IntCounterVec,
     /// Components whose code came from the cache.
     pub compile_hits: IntCounter,
     /// Components that were compiled.
@@ -35,6 +43,7 @@ pub struct Metrics {
     pub compile_rejected: IntCounter,
     /// What plug-ins themselves register goes here.
     pub(crate) registry: Registry,
+    tenants: labels::Tenants,
 }
 
 impl Metrics {
@@ -90,6 +99,11 @@ impl Metrics {
                 "Answers of hook modules",
                 &["tenant", "plugin", "hook", "result"],
             )?,
+            remote: counters(
+                "tessera_remote_calls_total",
+                "Calls of plug-ins on other nodes",
+                &["tenant", "plugin", "result"],
+            )?,
             compile_hits: counter("tessera_compile_cache_hits_total", "Code found in the cache")?,
             compile_misses: counter("tessera_compile_cache_misses_total", "Components compiled")?,
             compile_rejected: counter(
@@ -97,7 +111,13 @@ impl Metrics {
                 "Cache entries that were not believed",
             )?,
             registry: registry.clone(),
+            tenants: labels::Tenants::default(),
         })
+    }
+
+    /// Keeps the figures of a tenant while the answer lives. When the last one is gone, so are they.
+    pub(crate) fn tenant(self: &Arc<Self>, name: &Arc<str>) -> Labels {
+        Labels::new(Arc::clone(self), Arc::clone(name))
     }
 }
 

@@ -5,14 +5,14 @@ mod sections;
 
 pub use self::inspect::{InspectedInterface, Inspection};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use semver::Version;
 use tessera_manifest::PluginManifest;
 use tessera_storage::Migration;
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::{contract::Interface, engine::Engine};
+use crate::{contract::Interface, engine::Engine, pool::Linked};
 
 /// Why a file is not a plug-in that can run here.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,6 @@ pub struct Plugin {
 }
 
 /// What [`Plugin`] points to.
-#[derive(Debug)]
 pub struct Loaded {
     /// `plugin.toml`.
     pub manifest: PluginManifest,
@@ -89,6 +88,8 @@ pub struct Loaded {
     /// Bytes of the file.
     pub size: u64,
     pub(crate) component: Component,
+    /// Made when it is first needed.
+    linked: OnceLock<Result<Linked, String>>,
 }
 
 impl std::ops::Deref for Plugin {
@@ -96,6 +97,16 @@ impl std::ops::Deref for Plugin {
 
     fn deref(&self) -> &Loaded {
         &self.inner
+    }
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, version) = (self.name(), self.version());
+        f.debug_struct("Loaded")
+            .field("name", &name)
+            .field("version", version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,10 +132,27 @@ impl Plugin {
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         let imports = interfaces(engine, &component, true)?;
         let exports = interfaces(engine, &component, false)?;
-        let loaded =
-            Loaded { manifest, migrations: sections.migrations, imports, exports, size, component };
+        let linked = OnceLock::new();
+        let loaded = Loaded {
+            manifest,
+            migrations: sections.migrations,
+            imports,
+            exports,
+            size,
+            component,
+            linked,
+        };
         loaded.check()?;
         Ok(Self { inner: Arc::new(loaded) })
+    }
+
+    /// The component linked to what the host offers and to whatever answers its other imports, for all tenants.
+    pub(crate) fn linked(&self, engine: &Engine) -> Result<&Linked, String> {
+        let link = || {
+            Linked::new(engine, &self.component, &self.imports, &self.exports)
+                .map_err(|error| format!("{error:#}"))
+        };
+        self.inner.linked.get_or_init(link).as_ref().map_err(Clone::clone)
     }
 
     /// What `tessera plugin inspect` shows.

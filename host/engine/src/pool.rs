@@ -12,11 +12,12 @@ mod instance;
 mod work;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use wasmtime::component::InstancePre;
+use tracing::Instrument as _;
+use wasmtime::PoolConcurrencyLimitError;
 
 pub use self::health::Health;
 use self::{
@@ -26,7 +27,7 @@ use self::{
     instance::Warm,
 };
 pub(crate) use self::{
-    instance::{Indices, functions_of},
+    instance::{Linked, functions_of},
     work::{Authenticate, CallFunction, Consume, Fire, Handle, Resume, Start, Work},
 };
 use crate::{
@@ -34,15 +35,15 @@ use crate::{
     capabilities::Capabilities,
     engine::Engine,
     limits::{Breach, Metered},
-    state::{Context, State},
+    state::Context,
+    trace,
 };
 
 /// See the module.
 pub(crate) struct Pool {
     engine: Engine,
     pub(crate) caps: Arc<Capabilities>,
-    pre: InstancePre<State>,
-    indices: Indices,
+    component: Linked,
     idle: Mutex<Vec<Warm>>,
     gate: Gate,
     supervisor: Supervisor,
@@ -53,23 +54,16 @@ impl Pool {
     pub(crate) fn new(
         engine: &Engine,
         caps: Arc<Capabilities>,
-        pre: InstancePre<State>,
-        indices: Indices,
+        component: &Linked,
         edge: Arc<tokio::sync::Semaphore>,
     ) -> Self {
-        let figures = Figures::new(
-            &engine.metrics,
-            &caps.shared.tenant,
-            &caps.plugin,
-            indices.function_names(),
-        );
+        let figures = Figures::new(&engine.metrics, &caps, component.indices.functions());
         Self {
             engine: engine.clone(),
             gate: Gate::new(caps.limits.instances, caps.limits.queue, edge),
             supervisor: Supervisor::new(&caps.shared.tenant, &caps.plugin),
             caps,
-            pre,
-            indices,
+            component: component.clone(),
             idle: Mutex::new(Vec::new()),
             figures,
         }
@@ -82,21 +76,27 @@ impl Pool {
         work: W,
     ) -> Result<W::Output, CallError> {
         let start = Instant::now();
-        let function = self.figures.function(work.function());
-        let result = self.admitted(context, work).await;
-        if let Some(function) = function {
-            function.record(result.as_ref().err(), start.elapsed());
-        }
+        let index = work.function();
+        let name = || self.component.indices.name(index);
+        let span = tracing::info_span!(
+            target: trace::TARGET, "call", tenant = &*self.caps.shared.tenant,
+            plugin = &*self.caps.plugin, function = figures::fixed(index).unwrap_or_else(name)
+        );
+        let result = self.admitted(context, work).instrument(span).await;
+        self.figures.record(&self.caps, index, name, result.as_ref().err(), start.elapsed());
         result
     }
 
     async fn admitted<W: Work>(&self, context: Context, work: W) -> Result<W::Output, CallError> {
         self.supervisor.admit()?;
+        if context.depth == 0 {
+            self.caps.shared.account.admit()?;
+        }
         let deadline = context.deadline;
         let pass = match self.gate.enter(context.depth, deadline).await {
             Ok(pass) => pass,
             Err(error) => {
-                self.figures.limit("slots");
+                self.figures.limit(&self.caps, "slots");
                 return Err(error);
             }
         };
@@ -110,7 +110,7 @@ impl Pool {
             }
             Ok(Err(error)) => Err(self.failed(&error, &lease)),
             Err(_elapsed) => {
-                self.figures.limit("wall");
+                self.figures.limit(&self.caps, "wall");
                 tracing::warn!(tenant = %self.caps.shared.tenant, plugin = %self.caps.plugin, "call timed out");
                 Err(CallError::Timeout)
             }
@@ -119,8 +119,11 @@ impl Pool {
 
     /// What an error of wasmtime's means to the caller.
     fn failed(&self, error: &wasmtime::Error, lease: &Lease<'_>) -> CallError {
-        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            self.figures.limit("slots");
+        if error.is::<MemoryQuota>() {
+            return self.caps.shared.account.refuse("memory", PATIENCE);
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            self.figures.limit(&self.caps, "slots");
             return CallError::Unavailable("no room for another instance".to_owned());
         }
         if let Some(NotOffered(what)) = error.downcast_ref() {
@@ -139,7 +142,7 @@ impl Pool {
             }
         }
         if let Some(limit) = limit {
-            self.figures.limit(limit);
+            self.figures.limit(&self.caps, limit);
         }
         tracing::warn!(
             tenant = %self.caps.shared.tenant, plugin = %self.caps.plugin, version = self.caps.version,
@@ -152,20 +155,77 @@ impl Pool {
 
     /// A new instance; what it runs at its start counts like a call.
     async fn make(&self, context: Context) -> wasmtime::Result<Warm> {
-        let make =
-            Warm::make(&self.engine, &self.caps, &self.pre, &self.indices, &self.figures, context);
-        Metered::new(std::pin::pin!(make), self.caps.limits.cpu, &self.figures.cpu).await
+        let make = Warm::make(&self.engine, &self.caps, &self.component, &self.figures, context);
+        self.metered(std::pin::pin!(make)).await
+    }
+
+    /// Counts CPU time, lets others have their turn, and ends what takes too much.
+    fn metered<F>(&self, guest: F) -> Metered<'_, F> {
+        let account = &self.caps.shared.account;
+        Metered::new(guest, self.caps.limits.cpu, &self.figures.cpu, &self.engine.fair, account)
+    }
+
+    /// A new instance, or one that others give back meanwhile where there is no room for a new one: no slot in the
+    /// process, or the tenant's quota of memory is used up. Nested calls do not wait.
+    async fn another(&self, context: &Context) -> wasmtime::Result<Warm> {
+        let account = &self.caps.shared.account;
+        let waiting = self.engine.room.wait();
+        let patience = Instant::now().checked_add(PATIENCE).unwrap_or(context.deadline);
+        loop {
+            // Before the look, so that nothing that is given back after it is missed.
+            let changed = waiting.changed();
+            if let Some(warm) = self.take_idle() {
+                return Ok(warm);
+            }
+            let full = if account.has_memory() || self.engine.reclaim_of(account) > 0 {
+                match self.make(context.clone()).await {
+                    // Others may hold room that they do not use now.
+                    Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                        if self.engine.reclaim() > 0 {
+                            continue;
+                        }
+                        error
+                    }
+                    made => return made,
+                }
+            } else {
+                wasmtime::Error::from(MemoryQuota)
+            };
+            if context.depth > 0 {
+                return Err(full);
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(patience.into()) => return Err(full),
+            }
+        }
     }
 
     fn take_idle(&self) -> Option<Warm> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.idle().pop()
     }
 
-    /// Drops instances that nobody used for `idle`, and says how many.
-    pub(crate) fn trim(&self, idle: Duration) -> usize {
-        let mut instances = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+    fn idle(&self) -> MutexGuard<'_, Vec<Warm>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops instances that nobody used for `idle`.
+    pub(crate) fn trim(&self, idle: Duration) {
+        if let Some(until) = Instant::now().checked_sub(idle) {
+            self.drop_used_until(until);
+        }
+    }
+
+    /// When its idle instances were last used.
+    pub(crate) fn last_used(&self, into: &mut Vec<Instant>) {
+        into.extend(self.idle().iter().map(|warm| warm.used));
+    }
+
+    /// Drops idle instances that were last used then or before, and says how many.
+    pub(crate) fn drop_used_until(&self, until: Instant) -> usize {
+        let mut instances = self.idle();
         // The last one is the one used last.
-        let stale = instances.iter().take_while(|warm| warm.used.elapsed() >= idle).count();
+        let stale = instances.iter().take_while(|warm| warm.used <= until).count();
         let dropped: Vec<Warm> = instances.drain(..stale).collect();
         drop(instances);
         dropped.len()
@@ -183,7 +243,7 @@ impl Pool {
 
     /// Instances alive and idle.
     pub(crate) fn instances(&self) -> (u64, u64) {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let idle = self.idle().len();
         (u64::try_from(self.figures.instances.get()).unwrap_or(0), idle as u64)
     }
 }
@@ -192,6 +252,14 @@ impl Pool {
 #[derive(Debug, thiserror::Error)]
 #[error("not offered: {0}")]
 pub(crate) struct NotOffered(pub(crate) &'static str);
+
+/// The tenant's instances use all the memory that they may.
+#[derive(Debug, thiserror::Error)]
+#[error("the tenant's instances use all the memory that they may")]
+struct MemoryQuota;
+
+/// How long a call from the edge waits for an instance where no new one can be made.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A place in the pool and the instance that runs there.
 struct Lease<'a> {
@@ -205,21 +273,13 @@ struct Lease<'a> {
 impl Lease<'_> {
     async fn run<W: Work>(&mut self, context: Context, work: W) -> wasmtime::Result<W::Output> {
         let pool = self.pool;
-        let limit = pool.caps.limits.cpu;
         let warm = match pool.take_idle() {
             Some(warm) => warm,
-            None => match pool.make(context.clone()).await {
-                // Others may hold room that they do not use now.
-                Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
-                    pool.engine.reclaim();
-                    pool.make(context.clone()).await?
-                }
-                made => made?,
-            },
+            None => pool.another(&context).await?,
         };
         let warm = self.warm.insert(warm);
         warm.begin(context, &pool.caps);
-        Metered::new(work.run(warm), limit, &pool.figures.cpu).await
+        pool.metered(work.run(warm)).await
     }
 
     /// The call went well: the instance serves again, unless it is worn.
@@ -232,10 +292,12 @@ impl Lease<'_> {
             pool.figures.retired.inc();
             return;
         }
-        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = pool.idle();
         // Nested calls may have made more than the edge alone needs.
         if idle.len() < pool.caps.limits.instances as usize {
             idle.push(warm);
+            drop(idle);
+            pool.engine.room.changed();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tessera_bus::Watch;
+use tessera_bus::{Mark, Watch};
 use tessera_storage::LockGuard;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -30,7 +30,7 @@ pub(crate) struct Call {
     pub(crate) lock: Option<LockGuard>,
     host_calls: u32,
     /// Moment of the bus at the start; what the cache is given counts as read then.
-    pub(crate) since: u64,
+    pub(crate) since: Mark,
 }
 
 /// What a call inherits from whoever makes it.
@@ -47,7 +47,7 @@ pub(crate) struct Context {
 pub(crate) const MAX_DEPTH: u8 = 16;
 
 impl Call {
-    pub(crate) fn new(context: Context, since: u64) -> Self {
+    pub(crate) fn new(context: Context, since: Mark) -> Self {
         Self { context, watches: Vec::new(), next_watch: 1, lock: None, host_calls: 0, since }
     }
 

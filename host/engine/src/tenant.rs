@@ -14,16 +14,19 @@ use std::{
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use tessera_blobs::Blobs;
-use tessera_bus::{Bus, Listening};
+use tessera_bus::Bus;
 use tessera_storage::Database;
 use tokio::sync::Semaphore;
 
-use self::set::PluginSet;
+pub(crate) use self::set::PluginSet;
+use self::set::Ways;
 use crate::{
-    capabilities::{Buckets, Crypto, Fetch, Fired, LimitClass, Scheduler, Shared},
+    capabilities::{Buckets, Crypto, Fetch, LimitClass, Scheduler, Shared},
     engine::Engine,
     link::LinkError,
     pool::Health,
+    quota::{Account, TenantQuotas, Usage},
+    remote::Remote,
 };
 
 /// What a tenant is made of.
@@ -46,6 +49,10 @@ pub struct TenantParts {
     pub calls: u32,
     /// Order and refusals of hooks.
     pub hooks: HookSettings,
+    /// What it may use.
+    pub quotas: TenantQuotas,
+    /// Where calls of plug-ins go that do not run on this node; none: there are no other nodes.
+    pub remote: Option<Arc<dyn Remote>>,
 }
 
 /// The plug-ins of one tenant. The calls are those of [`crate::api::Dispatch`].
@@ -54,9 +61,10 @@ pub struct Tenant {
     shared: Arc<Shared>,
     edge: Arc<Semaphore>,
     hooks: HookSettings,
+    remote: Option<Arc<dyn Remote>>,
     set: ArcSwap<PluginSet>,
-    /// Voids cached values when topics fire.
-    _listening: Listening,
+    /// Closed: false becomes true, once.
+    closed: tokio::sync::watch::Sender<bool>,
 }
 
 /// How one plug-in fares.
@@ -90,18 +98,17 @@ impl Tenant {
     /// A tenant without plug-ins. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(engine: &Engine, parts: TenantParts) -> Arc<Self> {
-        let fired = Arc::new(Fired::new());
-        let firing = Arc::clone(&fired);
-        let listening = parts.bus.subscribe_all(move |topics| firing.fire(topics));
+        let name: Arc<str> = parts.name.into();
         let shared = Arc::new(Shared {
-            tenant: parts.name.into(),
+            labels: engine.metrics.tenant(&name),
+            tenant: name,
             database: parts.database,
             bus: parts.bus,
             blobs: parts.blobs,
             fetch: parts.fetch,
             crypto: parts.crypto,
             buckets: Buckets::new(parts.limits),
-            fired,
+            account: Arc::new(Account::new(parts.quotas)),
             scheduler: Scheduler::default(),
         });
         let tenant = Arc::new(Self {
@@ -109,10 +116,12 @@ impl Tenant {
             shared,
             edge: Arc::new(Semaphore::new(parts.calls.max(1) as usize)),
             hooks: parts.hooks,
+            remote: parts.remote,
             set: ArcSwap::from_pointee(PluginSet::default()),
-            _listening: listening,
+            closed: tokio::sync::watch::Sender::new(false),
         });
-        tokio::spawn(trim(Arc::downgrade(&tenant), engine.config.idle));
+        let closed = tenant.closed.subscribe();
+        tokio::spawn(trim(Arc::downgrade(&tenant), engine.config.idle, closed));
         tenant
     }
 
@@ -131,16 +140,48 @@ impl Tenant {
     ///
     /// See [`LinkError`].
     pub fn install(&self, specs: Vec<PluginSpec>) -> Result<(), LinkError> {
-        let set = PluginSet::link(&self.engine, &self.shared, &self.edge, &self.hooks, specs)?;
+        let ways = Ways { edge: &self.edge, hooks: &self.hooks, remote: self.remote.as_ref() };
+        let set = PluginSet::link(&self.engine, &self.shared, &ways, specs)?;
         self.set.store(Arc::new(set));
+        if *self.closed.borrow() {
+            self.set.store(Arc::default());
+        }
         Ok(())
     }
 
-    /// Fires timers as they come due; runs until dropped. Start it once the plug-ins are started.
+    /// Fires timers of plug-ins that run here as they come due; runs until the tenant is closed. Start it once the
+    /// plug-ins are started.
     pub async fn run_timers(self: Arc<Self>) {
         let scheduler = self.shared.scheduler.clone();
         let database = self.shared.database.clone();
-        scheduler.run(database, self).await;
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            () = scheduler.run(database, self) => {}
+            _ = closed.wait_for(|closed| *closed) => {}
+        }
+    }
+
+    /// Gives everything back: instances that are idle at once, those that run when their calls end, and then the
+    /// tenant's figures. Later calls are unavailable. Nothing else ends it, but dropping does the same.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+        self.set.store(Arc::default());
+    }
+
+    /// What it uses on this node.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.shared.account.usage()
+    }
+
+    /// Other quotas from now on.
+    pub fn set_quotas(&self, quotas: TenantQuotas) {
+        self.shared.account.set(quotas);
+    }
+
+    /// The plug-ins that calls go to now.
+    pub(crate) fn plugins(&self) -> Arc<PluginSet> {
+        self.set.load_full()
     }
 
     /// How each plug-in fares, by name.
@@ -159,10 +200,18 @@ impl Tenant {
     }
 }
 
-async fn trim(tenant: Weak<Tenant>, idle: Duration) {
+async fn trim(
+    tenant: Weak<Tenant>,
+    idle: Duration,
+    mut closed: tokio::sync::watch::Receiver<bool>,
+) {
     let mut ticks = tokio::time::interval(TRIM);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Or dropped.
+            _ = closed.wait_for(|closed| *closed) => return,
+        }
         let Some(tenant) = tenant.upgrade() else { return };
         tenant.set.load().trim(idle);
     }

@@ -94,6 +94,9 @@ impl Wasm {
     pub fn limit_take(&self, class: &str, key: &str, n: u32) -> Result<(), u64> {
         limits::take(class, key, n)
     }
+    pub fn limit_cap(&self, name: &str) -> Option<u64> {
+        limits::cap(name)
+    }
     pub fn log(&self, level: log::Level, message: &str, fields: &[(String, String)]) {
         log::write(level, message, fields);
     }

@@ -207,6 +207,10 @@ impl Backend for Native {
         self.host().shared.memory.take(class, key, n)
     }
 
+    fn limit_cap(&self, name: &str) -> Option<u64> {
+        self.host().shared.memory.cap(name)
+    }
+
     fn log(&self, level: log::Level, message: &str, fields: &[(String, String)]) {
         if matches!(level, log::Level::Error | log::Level::Warn) {
             let fields: Vec<_> = fields.iter().map(|(k, v)| format!(" {k}={v}")).collect();

@@ -110,6 +110,11 @@ impl TestHost {
     pub fn limit(&self, class: &str, n: u32) {
         self.shared.memory.limit(class, n);
     }
+
+    /// Makes `limits::cap` of this name give `n`, or no cap.
+    pub fn cap(&self, name: &str, n: Option<u64>) {
+        self.shared.memory.set_cap(name, n);
+    }
 }
 
 fn message(delivery: Delivery) -> Message {

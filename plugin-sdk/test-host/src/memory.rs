@@ -20,6 +20,7 @@ pub(crate) struct Memory {
     blobs: Mutex<HashMap<String, Vec<u8>>>,
     taken: Mutex<HashMap<(String, String), u32>>,
     capacity: Mutex<HashMap<String, u32>>,
+    caps: Mutex<HashMap<String, u64>>,
 }
 
 impl Memory {
@@ -77,6 +78,16 @@ impl Memory {
     /// Makes a class hold `n` for each key; without this it has no limit.
     pub(crate) fn limit(&self, class: &str, n: u32) {
         self.capacity.lock().unwrap().insert(class.to_owned(), n);
+    }
+
+    pub(crate) fn set_cap(&self, name: &str, n: Option<u64>) {
+        let mut caps = self.caps.lock().unwrap();
+        caps.remove(name);
+        caps.extend(n.map(|n| (name.to_owned(), n)));
+    }
+
+    pub(crate) fn cap(&self, name: &str) -> Option<u64> {
+        self.caps.lock().unwrap().get(name).copied()
     }
 
     pub(crate) fn take(&self, class: &str, key: &str, n: u32) -> Result<(), u64> {

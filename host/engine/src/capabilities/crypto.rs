@@ -58,6 +58,11 @@ pub struct Crypto {
     key: SigningKey,
     key_id: String,
     public: String,
+    shared: Arc<Passwords>,
+}
+
+/// Password hashing, and threads for signatures: once for the process, whatever its tenants are.
+pub struct Passwords {
     argon2: Argon2<'static>,
     permits: Arc<Semaphore>,
     /// Threads that sign and check signatures: passwords have their own.
@@ -72,17 +77,19 @@ impl std::fmt::Debug for Crypto {
     }
 }
 
-impl Crypto {
-    /// Reads the tenant's ed25519 key from `path`, or makes one with mode 0600.
-    ///
-    /// The file has one line: the key's id (such as `ed25519:a_1`), a space, and the seed in unpadded base64.
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Passwords").finish_non_exhaustive()
+    }
+}
+
+impl Passwords {
+    /// Hashes one password, to know the parameters and to have one for checks that must fail.
     ///
     /// # Errors
     ///
-    /// See [`CryptoError`].
-    pub fn open(path: &Path, cost: PasswordCost) -> Result<Self, CryptoError> {
-        let (key_id, key) = load(path)
-            .map_err(|source| CryptoError::Key { path: path.display().to_string(), source })?;
+    /// [`CryptoError::Cost`].
+    pub fn new(cost: PasswordCost) -> Result<Arc<Self>, CryptoError> {
         let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, None)
             .map_err(|error| CryptoError::Cost(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -90,11 +97,10 @@ impl Crypto {
             .hash_password(b"decoy")
             .map_err(|error| CryptoError::Cost(error.to_string()))?
             .to_string();
-        let public = STANDARD_NO_PAD.encode(key.verifying_key().as_bytes());
         let permits = Arc::new(Semaphore::new(cost.at_once.max(1) as usize));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let signing = Arc::new(Semaphore::new(threads));
-        Ok(Self { key, key_id, public, argon2, permits, signing, decoy })
+        Ok(Arc::new(Self { argon2, permits, signing, decoy }))
     }
 
     async fn blocking<T: Send + 'static>(
@@ -108,6 +114,22 @@ impl Crypto {
             work()
         })
         .await?)
+    }
+}
+
+impl Crypto {
+    /// Reads the tenant's ed25519 key from `path`, or makes one with mode 0600.
+    ///
+    /// The file has one line: the key's id (such as `ed25519:a_1`), a space, and the seed in unpadded base64.
+    ///
+    /// # Errors
+    ///
+    /// See [`CryptoError`].
+    pub fn open(path: &Path, shared: Arc<Passwords>) -> Result<Self, CryptoError> {
+        let (key_id, key) = load(path)
+            .map_err(|source| CryptoError::Key { path: path.display().to_string(), source })?;
+        let public = STANDARD_NO_PAD.encode(key.verifying_key().as_bytes());
+        Ok(Self { key, key_id, public, shared })
     }
 }
 
@@ -197,7 +219,7 @@ impl wit::Host for State {
     async fn sign(&mut self, messages: Vec<String>) -> wasmtime::Result<Vec<String>> {
         self.enter()?;
         let crypto = Arc::clone(&self.caps.shared.crypto);
-        let permits = Arc::clone(&crypto.signing);
+        let permits = Arc::clone(&crypto.shared.signing);
         let sign = move |message: &String| {
             STANDARD_NO_PAD.encode(crypto.key.sign(message.as_bytes()).to_bytes())
         };
@@ -206,14 +228,14 @@ impl wit::Host for State {
 
     async fn verify(&mut self, checks: Vec<wit::Check>) -> wasmtime::Result<Vec<bool>> {
         self.enter()?;
-        let permits = Arc::clone(&self.caps.shared.crypto.signing);
+        let permits = Arc::clone(&self.caps.shared.crypto.shared.signing);
         let size = |check: &wit::Check| check.message.len();
         batched(&permits, checks, size, |one| check(one).is_some()).await
     }
 
     async fn hash_password(&mut self, password: String) -> wasmtime::Result<String> {
         self.enter()?;
-        let crypto = &self.caps.shared.crypto;
+        let crypto = &self.caps.shared.crypto.shared;
         let argon2 = crypto.argon2.clone();
         let hashed = crypto
             .blocking(move || {
@@ -225,7 +247,7 @@ impl wit::Host for State {
 
     async fn verify_password(&mut self, password: String, hash: String) -> wasmtime::Result<bool> {
         self.enter()?;
-        let crypto = &self.caps.shared.crypto;
+        let crypto = &self.caps.shared.crypto.shared;
         let argon2 = crypto.argon2.clone();
         let decoy = crypto.decoy.clone();
         crypto

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tessera_blobs::Blobs;
 use tessera_manifest::OriginPattern;
+use tracing::Instrument as _;
 
-use crate::{api::BoxFuture, bindings::tessera::host::fetch as wit, state::State};
+use super::log;
+use crate::{api::BoxFuture, bindings::tessera::host::fetch as wit, state::State, trace};
 
 /// An outbound HTTP client with the address guard.
 pub trait Fetch: Send + Sync + 'static {
@@ -102,9 +104,15 @@ impl wit::Host for State {
         self.enter()?;
         let caps = &self.caps;
         if caps.fetch.origins.is_empty() {
-            return Ok(Err(wit::Error::Refused(
-                "this plug-in has no grant to fetch ([grants] fetch)".to_owned(),
-            )));
+            let reason = "this plug-in has no grant to fetch ([grants] fetch)";
+            log::refused(self, "fetch", reason);
+            return Ok(Err(wit::Error::Refused(reason.to_owned())));
+        }
+        if let Err(wait) = caps.shared.account.fetch() {
+            return Ok(Err(wit::Error::Unreachable(format!(
+                "quota of outbound requests used up, try again in {} s",
+                wait.as_secs().saturating_add(1)
+            ))));
         }
         let limits = &caps.limits;
         let timeout = match request.timeout_ms {
@@ -130,7 +138,13 @@ impl wit::Host for State {
             server_name: request.server_name,
             into_blob: request.into_blob,
         };
-        let answer = caps.shared.fetch.send(request, &caps.fetch, &caps.shared.blobs).await;
+        let host = request.url.split('/').nth(2).unwrap_or_default();
+        let span = tracing::info_span!(target: trace::TARGET, "fetch", host);
+        let sent = caps.shared.fetch.send(request, &caps.fetch, &caps.shared.blobs);
+        let answer = sent.instrument(span).await;
+        if let Err(FetchError::Refused(reason)) = &answer {
+            log::refused(self, "fetch", reason);
+        }
         Ok(match answer {
             Ok(response) => Ok(wit::Response {
                 status: response.status,

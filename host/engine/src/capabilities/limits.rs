@@ -97,4 +97,9 @@ impl wit::Host for State {
         self.enter()?;
         Ok(self.caps.shared.buckets.take(&self.caps.plugin, &class, &key, n, Instant::now()))
     }
+
+    fn cap(&mut self, name: String) -> wasmtime::Result<Option<u64>> {
+        self.enter()?;
+        Ok(self.caps.shared.account.cap(&name))
+    }
 }

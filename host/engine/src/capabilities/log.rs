@@ -54,6 +54,16 @@ impl Rate {
     }
 }
 
+/// Says that the plug-in tried what it is not granted, as long as its log rate allows: who tries once may try on.
+pub(crate) fn refused(state: &State, what: &str, reason: &str) {
+    let caps = &state.caps;
+    if let Verdict::Write(_) = caps.log.take() {
+        let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
+        let request_id = &*state.call.context.request_id;
+        tracing::warn!(tenant, plugin, what, reason = cut(reason), request_id, "refused");
+    }
+}
+
 /// One line, from the guest's `write` or its standard output.
 pub(crate) fn line(
     caps: &Capabilities,

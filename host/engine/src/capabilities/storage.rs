@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tessera_storage as db;
 
+use super::log;
 use crate::{bindings::tessera::host::storage as wit, state::State};
 
 /// Longest that `lock` may wait, so that a call's time is not spent on what only spares retries.
@@ -15,7 +16,8 @@ impl wit::Host for State {
         select: wit::Select,
     ) -> wasmtime::Result<Result<wit::Rows, wit::Error>> {
         self.enter()?;
-        Ok(self.caps.session.query(select.into()).await.map(Into::into).map_err(Into::into))
+        let rows = self.caps.session.query(select.into()).await;
+        Ok(rows.map(Into::into).map_err(|error| told(self, error)))
     }
 
     async fn snapshot(
@@ -33,7 +35,7 @@ impl wit::Host for State {
                 horizon: snapshot.horizon,
                 results: snapshot.results.into_iter().map(Into::into).collect(),
             })
-            .map_err(Into::into))
+            .map_err(|error| told(self, error)))
     }
 
     async fn commit(
@@ -43,10 +45,10 @@ impl wit::Host for State {
         self.enter()?;
         for message in &batch.messages {
             if !self.caps.emits.contains(&message.topic) {
-                return Ok(Err(wit::Error::Refused(format!(
-                    "topic `{}` is not among those that the manifest emits",
-                    message.topic
-                ))));
+                let reason =
+                    format!("topic `{}` is not among those that the manifest emits", message.topic);
+                log::refused(self, "topic", &reason);
+                return Ok(Err(wit::Error::Refused(reason)));
             }
         }
         Ok(self
@@ -60,7 +62,7 @@ impl wit::Host for State {
                 returned: committed.returned.into_iter().map(Into::into).collect(),
                 duplicate: committed.duplicate,
             })
-            .map_err(Into::into))
+            .map_err(|error| told(self, error)))
     }
 
     async fn search(
@@ -82,7 +84,7 @@ impl wit::Host for State {
                     .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
                     .collect()
             })
-            .map_err(Into::into))
+            .map_err(|error| told(self, error)))
     }
 
     async fn lock(&mut self, keys: Vec<String>, wait_ms: u32) -> wasmtime::Result<bool> {
@@ -109,6 +111,14 @@ impl wit::Host for State {
         self.call.lock = None;
         Ok(())
     }
+}
+
+/// An error for the guest; the operator is told of what was refused.
+fn told(state: &State, error: db::Error) -> wit::Error {
+    if let db::Error::Refused(reason) = &error {
+        log::refused(state, "storage", reason);
+    }
+    error.into()
 }
 
 impl From<wit::Value> for db::Value {

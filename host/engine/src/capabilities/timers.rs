@@ -22,6 +22,8 @@ const AT_ONCE: usize = 256;
 const EACH: usize = 32;
 /// Looks again after this time even if nothing was set here (another process may have).
 const LOOK: Duration = Duration::from_secs(60);
+/// A timer that was taken is not another node's for so long. Where this one dies with it, another fires it then.
+const CLAIM: Duration = Duration::from_secs(4);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Timers whose failures are counted; of more the count begins anew.
@@ -78,7 +80,7 @@ impl Scheduler {
             let now = now_ms();
             // Twice as many, because those that fly are still in the table.
             let (limit, each) = (2 * AT_ONCE as u32, 2 * EACH as u32);
-            let due = match database.timers_due_fairly(now, limit, each).await {
+            let due = match database.timers_claim(now, limit, each, CLAIM).await {
                 Ok(due) => due,
                 Err(error) => {
                     tracing::warn!(%error, "cannot read timers");

@@ -1,6 +1,9 @@
 //! Calls from one plug-in to another, on values.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
 
 use tessera_manifest::OnError;
 use wasmtime::{
@@ -11,17 +14,18 @@ use wasmtime::{
 use super::hook::{self, Round};
 use crate::{
     api::CallError,
-    contract::Interface,
-    metrics::Metrics,
+    contract::{Function, Interface},
+    metrics::{Labels, Metrics},
     pool::{CallFunction, Pool},
+    remote::AwayFunction,
     state::{Context, MAX_DEPTH, State},
 };
 
 /// One imported function, and who answers it.
 pub(crate) struct Link {
     pub(crate) kind: Kind,
-    /// Filled in once the pools of all plug-ins are there.
-    pub(crate) providers: OnceLock<Vec<Provider>>,
+    /// The one provider of a service, or the modules of a hook in order.
+    pub(crate) providers: Vec<Provider>,
 }
 
 pub(crate) enum Kind {
@@ -31,64 +35,96 @@ pub(crate) enum Kind {
 
 /// A plug-in that answers.
 pub(crate) struct Provider {
-    pub(crate) pool: Weak<Pool>,
-    /// Among the functions that it offers.
-    pub(crate) function: usize,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) version: String,
+    pub(crate) target: Target,
     pub(crate) on_error: OnError,
+    /// Longest call, and longest answer to a hook.
+    pub(crate) wall: Duration,
+    pub(crate) hook: Duration,
+}
+
+/// Where it runs.
+pub(crate) enum Target {
+    /// In this process; the function's place among those that it offers.
+    Here(Weak<Pool>, usize),
+    Away(AwayFunction),
 }
 
 impl Link {
-    pub(crate) fn service() -> Self {
-        Self { kind: Kind::Service, providers: OnceLock::new() }
-    }
-
-    pub(crate) fn hook(round: Round) -> Self {
-        Self { kind: Kind::Hook(round), providers: OnceLock::new() }
-    }
-
     /// What a link between `import`'s function and whoever answers it is.
     pub(crate) fn of(
         import: &Interface,
         function: &str,
         refusals: &std::collections::BTreeMap<String, serde_json::Value>,
         metrics: &Arc<Metrics>,
+        providers: Vec<Provider>,
     ) -> Result<Self, String> {
         if !import.is_hook() {
-            return Ok(Self::service());
+            return Ok(Self { kind: Kind::Service, providers });
         }
         let ty = import.functions.get(function).ok_or("no such function")?;
-        Ok(Self::hook(Round::new(import, function, ty, refusals.get(&import.base), metrics)?))
+        let round = Round::new(import, function, ty, refusals.get(&import.base), metrics)?;
+        Ok(Self { kind: Kind::Hook(round), providers })
     }
 }
 
-/// Defines an imported function in a caller's linker.
-pub(crate) fn define(
-    linker: &mut Linker<State>,
-    interface: &str,
-    function: &str,
-    link: Arc<Link>,
-) -> wasmtime::Result<()> {
-    linker.instance(interface)?.func_new_async(function, move |store, _type, params, results| {
-        let link = Arc::clone(&link);
-        Box::new(async move { call(store, &link, params, results).await })
+impl Link {
+    /// Has its figures forgotten with the tenant.
+    pub(crate) fn note(&self, labels: &Labels) {
+        if let Kind::Hook(round) = &self.kind {
+            for provider in &self.providers {
+                labels.hook(&provider.plugin, round.name());
+            }
+        }
+    }
+}
+
+/// The functions that a plug-in imports from others, in the order in which its links are kept.
+fn imported(imports: &[Interface]) -> impl Iterator<Item = (&Interface, &str, &Function)> {
+    imports.iter().filter(|import| import.is_between_plugins()).flat_map(|import| {
+        import.functions.iter().map(move |(name, ty)| (import, name.as_str(), ty))
     })
+}
+
+/// Defines all of [`imported`] in a linker. Where a function leads is found in the store: so a component is linked
+/// once, whatever its tenants and their providers are.
+pub(crate) fn define(linker: &mut Linker<State>, imports: &[Interface]) -> wasmtime::Result<()> {
+    for (index, (import, function, _)) in imported(imports).enumerate() {
+        linker.instance(&import.name)?.func_new_async(
+            function,
+            move |store, _type, params, results| {
+                Box::new(async move { call(store, index, params, results).await })
+            },
+        )?;
+    }
+    Ok(())
 }
 
 async fn call(
     mut store: StoreContextMut<'_, State>,
-    link: &Link,
+    index: usize,
     params: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
     let state = store.data_mut();
     state.enter()?;
     let context = state.call.context.clone();
-    let providers = link.providers.get().map_or(&[][..], Vec::as_slice);
+    let caps = Arc::clone(&state.caps);
+    let link = caps
+        .links
+        .get()
+        .and_then(|links| links.get(index))
+        .ok_or_else(|| wasmtime::format_err!("the plug-ins are not linked yet"))?;
     match &link.kind {
-        Kind::Hook(round) => hook::ask(round, providers, &context, params, results).await?,
+        Kind::Hook(round) => {
+            hook::ask(round, &link.providers, &caps, &context, params, results).await?;
+        }
         Kind::Service => {
-            let answered = match providers.first() {
-                Some(provider) => provider.call(&context, None, params, results).await,
+            let answered = match link.providers.first() {
+                Some(provider) => {
+                    provider.call(&caps.plugin, &context, provider.wall, params, results).await
+                }
                 None => Err(CallError::Unavailable("no provider".to_owned())),
             };
             if let (Err(error), Some(result)) = (answered, results.first_mut()) {
@@ -104,8 +140,10 @@ async fn call(
 /// The two cases that every service's error has.
 fn host_error(error: &CallError) -> Val {
     let case = match error {
-        CallError::Unavailable(_) | CallError::Overloaded => "unavailable",
-        CallError::Timeout | CallError::Trapped(_) => "unknown",
+        CallError::Unavailable(_) | CallError::Overloaded | CallError::Quota { .. } => {
+            "unavailable"
+        }
+        CallError::Timeout | CallError::Trapped(_) | CallError::Lost(_) => "unknown",
     };
     Val::Variant(case.to_owned(), Some(Box::new(Val::String(error.to_string()))))
 }
@@ -114,31 +152,37 @@ impl Provider {
     /// Calls, one level deeper, until the caller's deadline or `budget`, whatever is earlier.
     pub(super) async fn call(
         &self,
+        caller: &str,
         context: &Context,
-        budget: Option<std::time::Duration>,
+        budget: Duration,
         params: &[Val],
         results: &mut [Val],
     ) -> Result<(), CallError> {
-        let pool = self
-            .pool
-            .upgrade()
-            .ok_or_else(|| CallError::Unavailable("the provider was unloaded".to_owned()))?;
         if context.depth >= MAX_DEPTH {
             return Err(CallError::Unavailable(format!(
                 "calls are nested deeper than {MAX_DEPTH}"
             )));
         }
-        let wall = budget.unwrap_or(pool.caps.limits.wall);
-        let deadline = std::time::Instant::now()
-            .checked_add(wall)
+        let deadline = Instant::now()
+            .checked_add(budget)
             .map_or(context.deadline, |own| own.min(context.deadline));
         let context = Context {
             request_id: Arc::clone(&context.request_id),
             deadline,
             depth: context.depth.saturating_add(1),
         };
-        // Boxed: a call may call on, so the future would contain itself.
-        let work = CallFunction { index: self.function, params, results };
-        Box::pin(pool.run(context, work)).await
+        match &self.target {
+            Target::Here(pool, index) => {
+                let pool = pool.upgrade().ok_or_else(|| {
+                    CallError::Unavailable("the provider was unloaded".to_owned())
+                })?;
+                // Boxed: a call may call on, so the future would contain itself.
+                let work = CallFunction { index: *index, params, results };
+                Box::pin(pool.run(context, work)).await
+            }
+            Target::Away(function) => {
+                Box::pin(function.call(caller, &context, params, results)).await
+            }
+        }
     }
 }

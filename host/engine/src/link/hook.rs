@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Instant};
 
 use tessera_manifest::OnError;
+use tracing::Instrument as _;
 use wasmtime::component::Val;
 
 use super::{call::Provider, refusal};
 use crate::{
+    capabilities::Capabilities,
     contract::{Combine, Function, Interface, Shape},
     metrics::Metrics,
     state::Context,
+    trace,
 };
 
 /// How one function of a hook is asked.
@@ -43,6 +46,11 @@ impl Round {
         Ok(Self { name, combine, refusal, metrics: Arc::clone(metrics) })
     }
 
+    /// `interface.function`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The answer where nobody is asked.
     fn neutral(&self) -> Option<Val> {
         match self.combine {
@@ -59,6 +67,7 @@ impl Round {
 pub(super) async fn ask(
     round: &Round,
     providers: &[Provider],
+    caller: &Capabilities,
     context: &Context,
     params: &[Val],
     results: &mut [Val],
@@ -69,7 +78,7 @@ pub(super) async fn ask(
     for provider in providers {
         let mut answer: Vec<Val> = sum.iter().map(|_| Val::Bool(false)).collect();
         let params = changed.as_deref().unwrap_or(params);
-        let answered = one(round, provider, context, params, &mut answer).await;
+        let answered = one(round, provider, caller, context, params, &mut answer).await;
         if !answered {
             if provider.on_error == OnError::Deny
                 && let Some(refusal) = &round.refusal
@@ -117,20 +126,18 @@ pub(super) async fn ask(
 async fn one(
     round: &Round,
     provider: &Provider,
+    caller: &Capabilities,
     context: &Context,
     params: &[Val],
     answer: &mut [Val],
 ) -> bool {
     let start = Instant::now();
-    let pool = provider.pool.upgrade();
-    let budget = pool.as_ref().map(|pool| pool.caps.limits.hook);
-    let result = provider.call(context, budget, params, answer).await;
-    let Some(pool) = pool else {
-        tracing::warn!(hook = round.name, "a module of this hook was unloaded");
-        return false;
-    };
-    let caps = &pool.caps;
-    let labels = [&*caps.shared.tenant, &*caps.plugin, round.name.as_str()];
+    let span = tracing::info_span!(
+        target: trace::TARGET, "hook", hook = round.name, module = &*provider.plugin
+    );
+    let call = provider.call(&caller.plugin, context, provider.hook, params, answer);
+    let result = call.instrument(span).await;
+    let labels = [&*caller.shared.tenant, &*provider.plugin, round.name.as_str()];
     round.metrics.hooks.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
     let [tenant, module, hook] = labels;
     let count = |result| {
@@ -141,7 +148,7 @@ async fn one(
             if let Some(Val::Result(Err(reason))) = answer.first() {
                 count("refused");
                 tracing::info!(
-                    tenant, module, version = caps.version, hook, request_id = %context.request_id,
+                    tenant, module, version = provider.version, hook, request_id = %context.request_id,
                     reason = refusal::text(reason.as_deref()), "refused by a module"
                 );
             } else {
@@ -152,7 +159,7 @@ async fn one(
         Err(error) => {
             count("failed");
             tracing::warn!(
-                tenant, module, version = caps.version, hook, request_id = %context.request_id, %error,
+                tenant, module, version = provider.version, hook, request_id = %context.request_id, %error,
                 denied = provider.on_error == OnError::Deny && round.refusal.is_some(),
                 "a module did not answer"
             );

@@ -87,8 +87,19 @@ pub(crate) struct Binding<'a> {
     /// The caller's interface.
     pub(crate) import: &'a Interface,
     pub(crate) function: &'a str,
-    /// Index of the plug-in in the list given, and of the function among those that it offers.
-    pub(crate) providers: Vec<(usize, usize)>,
+    /// Who answers.
+    pub(crate) providers: Vec<Found<'a>>,
+}
+
+/// A function that answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'a> {
+    /// Index of the plug-in in the list given.
+    pub(crate) plugin: usize,
+    /// Index of the function among those that it offers.
+    pub(crate) function: usize,
+    /// The interface as the provider has it.
+    pub(crate) export: &'a Interface,
 }
 
 /// Order in which modules answer a hook; those not named follow, by name.
@@ -103,6 +114,7 @@ pub(crate) fn resolve<'a>(
     let Some(spec) = specs.get(caller) else { return Ok(Vec::new()) };
     let name = spec.plugin.name();
     let mut bindings = Vec::new();
+    // In the order of `imported`.
     for import in &spec.plugin.imports {
         if !import.is_between_plugins() || import.functions.is_empty() {
             continue;
@@ -140,7 +152,7 @@ pub(crate) fn resolve<'a>(
                 let position = functions_of(exports)
                     .position(|(interface, name)| interface.name == export.name && name == function)
                     .ok_or_else(|| differs("it cannot be called".to_owned()))?;
-                found.push((*index, position));
+                found.push(Found { plugin: *index, function: position, export });
             }
             bindings.push(Binding { import, function, providers: found });
         }

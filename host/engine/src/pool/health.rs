@@ -32,6 +32,8 @@ pub enum Health {
         /// The last trap.
         reason: String,
     },
+    /// It runs on other nodes.
+    Elsewhere,
     /// It takes no calls until an operator acts or another version is installed.
     Quarantined {
         /// The last trap.
@@ -76,7 +78,7 @@ impl Supervisor {
             return Ok(());
         }
         match self.health() {
-            Health::Running => Ok(()),
+            Health::Running | Health::Elsewhere => Ok(()),
             Health::Paused { reason, .. } => {
                 Err(CallError::Unavailable(format!("paused after traps: {reason}")))
             }

@@ -4,21 +4,45 @@ use std::{sync::Arc, time::Instant};
 
 use prometheus::IntGauge;
 use wasmtime::{
-    Store,
-    component::{ComponentExportIndex, Func, InstancePre},
+    Store, UpdateDeadline,
+    component::{Component, ComponentExportIndex, Func, InstancePre},
 };
 
-use super::figures::Figures;
+use super::figures::{self, Figures};
 use crate::{
     bindings::exports::tessera::plugin::{authenticator, consumer, http, lifecycle, timer},
     capabilities::{Capabilities, wasi},
     contract::Interface,
-    engine::Engine,
-    limits::{Memory, PluginLimits},
+    engine::{Engine, Room},
+    limits::{Memory, PluginLimits, TickOver},
+    link::define,
     state::{Call, Context, State},
 };
 
-/// Where a component's exports are; found once for each component.
+/// A component, linked to the host, and where its exports are. Made once for each component and shared by all
+/// tenants: what is a tenant's own is found in the store.
+#[derive(Clone)]
+pub(crate) struct Linked {
+    pub(super) pre: InstancePre<State>,
+    pub(super) indices: Arc<Indices>,
+}
+
+impl Linked {
+    pub(crate) fn new(
+        engine: &Engine,
+        component: &Component,
+        imports: &[Interface],
+        exports: &[Interface],
+    ) -> wasmtime::Result<Self> {
+        let mut linker = engine.linker.clone();
+        define(&mut linker, imports)?;
+        let pre = linker.instantiate_pre(component)?;
+        let indices = Arc::new(Indices::of(&pre, exports)?);
+        Ok(Self { pre, indices })
+    }
+}
+
+/// Where a component's exports are.
 pub(crate) struct Indices {
     http: Option<http::GuestIndices>,
     authenticator: Option<authenticator::GuestIndices>,
@@ -59,8 +83,15 @@ impl Indices {
         })
     }
 
-    pub(super) fn function_names(&self) -> impl Iterator<Item = &str> {
-        self.functions.iter().map(|(name, _)| name.as_str())
+    /// How many functions of services and hooks there are.
+    pub(super) fn functions(&self) -> usize {
+        self.functions.len()
+    }
+
+    /// The name of such a function, by its index in figures.
+    pub(super) fn name(&self, index: usize) -> &str {
+        let function = index.checked_sub(figures::FIRST).and_then(|at| self.functions.get(at));
+        function.map_or("", |(name, _)| name.as_str())
     }
 }
 
@@ -92,6 +123,7 @@ pub(crate) struct Warm {
 
 /// Counts an instance and its memory while it lives.
 struct Alive {
+    room: Arc<Room>,
     instances: IntGauge,
     memory: IntGauge,
     bytes: i64,
@@ -101,6 +133,8 @@ impl Drop for Alive {
     fn drop(&mut self) {
         self.instances.dec();
         self.memory.sub(self.bytes);
+        // The store is gone by now: it stands before this in its instance.
+        self.room.changed();
     }
 }
 
@@ -108,16 +142,16 @@ impl Warm {
     pub(super) async fn make(
         engine: &Engine,
         caps: &Arc<Capabilities>,
-        pre: &InstancePre<State>,
-        indices: &Indices,
+        component: &Linked,
         figures: &Figures,
         context: Context,
     ) -> wasmtime::Result<Self> {
+        let Linked { pre, indices } = component;
         let (wasi, table) = wasi::context(caps);
         let state = State {
             caps: Arc::clone(caps),
-            call: Call::new(context, caps.shared.fired.now()),
-            memory: Memory::new(caps.limits.memory),
+            call: Call::new(context, caps.shared.bus.mark()),
+            memory: Memory::new(caps.limits.memory, Arc::clone(&caps.shared.account)),
             wasi,
             table,
         };
@@ -125,7 +159,9 @@ impl Warm {
         store.limiter(|state| &mut state.memory);
         // At each epoch a guest yields to the others; `Metered` counts and ends it.
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(|_| {
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(TickOver::default())))
+        });
         // What one call may hand over to the host.
         store.set_hostcall_fuel(caps.limits.result);
         let instance = pre.instantiate_async(&mut store).await?;
@@ -154,6 +190,7 @@ impl Warm {
         };
         figures.instances.inc();
         let alive = Alive {
+            room: Arc::clone(&engine.room),
             instances: figures.instances.clone(),
             memory: figures.memory.clone(),
             bytes: 0,
@@ -167,7 +204,7 @@ impl Warm {
         self.store.set_epoch_deadline(1);
         let state = self.store.data_mut();
         state.memory.refused = false;
-        state.call = Call::new(context, caps.shared.fired.now());
+        state.call = Call::new(context, caps.shared.bus.mark());
     }
 
     /// Takes everything of the call away: locks, subscriptions.

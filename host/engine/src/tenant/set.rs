@@ -15,9 +15,10 @@ use crate::{
     capabilities::{Capabilities, FetchGrants, Granted, Shared},
     engine::Engine,
     limits::PluginLimits,
-    link::{Binding, Link, LinkError, Provider, define, resolve},
+    link::{Binding, Found, Link, LinkError, Provider, Target, resolve},
     plugin::Plugin,
-    pool::{Indices, Pool},
+    pool::{Health, Pool},
+    remote::{Away, AwayFunction, Remote, call_service},
 };
 
 /// A plug-in and what it is allowed.
@@ -25,6 +26,8 @@ use crate::{
 pub struct PluginSpec {
     /// The loaded file.
     pub plugin: Plugin,
+    /// Whether it runs on this node. One that does not is linked like the others, but its calls go to other nodes.
+    pub local: bool,
     /// Resolved.
     pub limits: PluginLimits,
     /// Services and hooks that it may call, without version.
@@ -51,6 +54,7 @@ impl PluginSpec {
             fetch: manifest.grants.fetch.clone(),
             on_error: OnError::default(),
             config: manifest.config.default.clone(),
+            local: true,
             plugin,
         }
     }
@@ -95,9 +99,23 @@ pub struct HookSettings {
 
 struct Slot {
     plugin: Plugin,
-    pool: Arc<Pool>,
-    /// Time-outs of routes that have their own.
-    timeouts: HashMap<String, Duration>,
+    runs: Runs,
+    /// Routes, with the time-outs of those that have their own.
+    routes: HashMap<String, Option<Duration>>,
+}
+
+/// Where a plug-in runs.
+#[derive(Clone)]
+pub(crate) enum Runs {
+    Here(Arc<Pool>),
+    Away(Arc<Away>),
+}
+
+/// What calls of other nodes go through, with what they need to know of the tenant.
+pub(super) struct Ways<'a> {
+    pub(super) edge: &'a Arc<Semaphore>,
+    pub(super) hooks: &'a HookSettings,
+    pub(super) remote: Option<&'a Arc<dyn Remote>>,
 }
 
 /// See the module.
@@ -110,8 +128,7 @@ impl PluginSet {
     pub(super) fn link(
         engine: &Engine,
         shared: &Arc<Shared>,
-        edge: &Arc<Semaphore>,
-        hooks: &HookSettings,
+        ways: &Ways<'_>,
         specs: Vec<PluginSpec>,
     ) -> Result<Self, LinkError> {
         for (index, spec) in specs.iter().enumerate() {
@@ -119,83 +136,158 @@ impl PluginSet {
                 return Err(LinkError::Twice(spec.plugin.name().to_owned()));
             }
         }
-        let mut pools: Vec<Arc<Pool>> = Vec::with_capacity(specs.len());
-        let mut links: Vec<(Arc<Link>, Binding<'_>)> = Vec::new();
+        // All is checked before anything is made: what runs is not disturbed by a set that does not fit. Those
+        // that run elsewhere are checked, too.
+        let mut bindings = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
+            let name = spec.plugin.name();
+            let wrong = |reason: String| LinkError::Wasm { plugin: name.to_owned(), reason };
+            let found = resolve(&specs, index, &ways.hooks.order)?;
+            let component = spec.plugin.linked(engine).map_err(wrong)?;
+            bindings.push((found, component));
+        }
+        let runs: Vec<Runs> = specs
+            .iter()
+            .zip(&bindings)
+            .map(|(spec, (_, component))| {
+                if !spec.local {
+                    return Runs::Away(Arc::new(away(engine, shared, ways, spec)));
+                }
+                let caps = Arc::new(capabilities(engine, shared, spec));
+                let pool = Arc::new(Pool::new(engine, caps, component, Arc::clone(ways.edge)));
+                engine.register(&pool);
+                Runs::Here(pool)
+            })
+            .collect();
+        for ((spec, runs_caller), (bound, _)) in specs.iter().zip(&runs).zip(&bindings) {
             let wrong =
                 |reason: String| LinkError::Wasm { plugin: spec.plugin.name().to_owned(), reason };
-            let wasm = |error: wasmtime::Error| wrong(format!("{error:#}"));
-            let mut linker = engine.linker.clone();
-            for binding in resolve(&specs, index, &hooks.order)? {
+            let mut links = Vec::with_capacity(bound.len());
+            for binding in bound {
+                let provider = |found: &Found<'_>| {
+                    provider(specs.get(found.plugin)?, runs.get(found.plugin)?, found, binding)
+                };
+                let providers: Vec<Provider> =
+                    binding.providers.iter().filter_map(provider).collect();
                 let (import, function) = (binding.import, binding.function);
-                let link = Link::of(import, function, &hooks.refusals, &engine.metrics)
-                    .map_err(|text| wrong(format!("{}: {text}", import.name)))?;
-                let link = Arc::new(link);
-                define(&mut linker, &import.name, function, Arc::clone(&link)).map_err(wasm)?;
-                links.push((link, binding));
+                let link =
+                    Link::of(import, function, &ways.hooks.refusals, &engine.metrics, providers)
+                        .map_err(|text| wrong(format!("{}: {text}", import.name)))?;
+                link.note(&shared.labels);
+                links.push(link);
             }
-            let pre = linker.instantiate_pre(&spec.plugin.component).map_err(wasm)?;
-            let indices = Indices::of(&pre, &spec.plugin.exports).map_err(wasm)?;
-            let caps = Arc::new(capabilities(engine, shared, spec));
-            let pool = Arc::new(Pool::new(engine, caps, pre, indices, Arc::clone(edge)));
-            engine.register(&pool);
-            pools.push(pool);
+            if let Runs::Here(pool) = runs_caller {
+                // Filled once: the pool was made above.
+                drop(pool.caps.links.set(links));
+            }
         }
-        for (link, binding) in &links {
-            let provider = |(index, function): &(usize, usize)| {
-                Some(Provider {
-                    pool: Arc::downgrade(pools.get(*index)?),
-                    function: *function,
-                    on_error: specs.get(*index)?.on_error,
-                })
-            };
-            let providers = binding.providers.iter().filter_map(provider).collect();
-            // Filled once: the link was made above.
-            drop(link.providers.set(providers));
-        }
-        drop(links);
-        let slot = |(spec, pool): (PluginSpec, Arc<Pool>)| {
-            let timeouts = spec
-                .plugin
-                .manifest
-                .http
-                .routes
+        drop(bindings);
+        let slot = |(spec, runs): (PluginSpec, Runs)| {
+            let routes = &spec.plugin.manifest.http.routes;
+            let routes = routes
                 .iter()
-                .filter_map(|route| Some((route.id.to_string(), route.timeout?.get())))
+                .map(|route| (route.id.to_string(), route.timeout.map(|timeout| timeout.get())))
                 .collect();
-            (spec.plugin.name().to_owned(), Slot { plugin: spec.plugin, pool, timeouts })
+            (spec.plugin.name().to_owned(), Slot { plugin: spec.plugin, runs, routes })
         };
-        Ok(Self { slots: specs.into_iter().zip(pools).map(slot).collect() })
+        Ok(Self { slots: specs.into_iter().zip(runs).map(slot).collect() })
     }
 
-    pub(super) fn pool(&self, plugin: &str) -> Option<&Arc<Pool>> {
-        self.slots.get(plugin).map(|slot| &slot.pool)
+    /// Where a plug-in runs.
+    pub(super) fn runs(&self, plugin: &str) -> Option<&Runs> {
+        self.slots.get(plugin).map(|slot| &slot.runs)
+    }
+
+    /// The instances of a plug-in that runs here.
+    pub(crate) fn pool(&self, plugin: &str) -> Option<&Arc<Pool>> {
+        match self.runs(plugin)? {
+            Runs::Here(pool) => Some(pool),
+            Runs::Away(_) => None,
+        }
+    }
+
+    /// The file of a plug-in.
+    pub(crate) fn plugin(&self, plugin: &str) -> Option<&Plugin> {
+        self.slots.get(plugin).map(|slot| &slot.plugin)
+    }
+
+    /// Whether the plug-in has such a route.
+    pub(crate) fn has_route(&self, plugin: &str, route: &str) -> bool {
+        self.slots.get(plugin).is_some_and(|slot| slot.routes.contains_key(route))
     }
 
     /// Wall time of a call on a route.
-    pub(super) fn timeout(&self, plugin: &str, route: &str) -> Option<Duration> {
-        self.slots.get(plugin)?.timeouts.get(route).copied()
+    pub(crate) fn timeout(&self, plugin: &str, route: &str) -> Option<Duration> {
+        self.slots.get(plugin)?.routes.get(route).copied()?
     }
 
     pub(super) fn trim(&self, idle: Duration) {
         for slot in self.slots.values() {
-            slot.pool.trim(idle);
+            if let Runs::Here(pool) = &slot.runs {
+                pool.trim(idle);
+            }
         }
     }
 
     pub(super) fn status(&self) -> Vec<PluginStatus> {
         let status = |(name, slot): (&String, &Slot)| {
-            let (instances, idle) = slot.pool.instances();
+            let (health, (instances, idle)) = match &slot.runs {
+                Runs::Here(pool) => (pool.health(), pool.instances()),
+                Runs::Away(_) => (Health::Elsewhere, (0, 0)),
+            };
             PluginStatus {
                 name: name.clone(),
                 version: slot.plugin.version().to_string(),
-                health: slot.pool.health(),
+                health,
                 instances,
                 idle,
                 size: slot.plugin.size,
             }
         };
         self.slots.iter().map(status).collect()
+    }
+}
+
+/// The one who answers a binding, as its caller needs to know it.
+fn provider(
+    spec: &PluginSpec,
+    runs: &Runs,
+    found: &Found<'_>,
+    binding: &Binding<'_>,
+) -> Option<Provider> {
+    let target = match runs {
+        Runs::Here(pool) => Target::Here(Arc::downgrade(pool), found.function),
+        Runs::Away(away) => {
+            let ty = found.export.functions.get(binding.function)?;
+            Target::Away(AwayFunction {
+                away: Arc::clone(away),
+                service: call_service(spec.plugin.name(), found.export, binding.function, ty),
+                interface: found.export.name.clone(),
+                function: binding.function.to_owned(),
+                ty: ty.clone(),
+            })
+        }
+    };
+    Some(Provider {
+        plugin: spec.plugin.name().into(),
+        version: spec.plugin.version().to_string(),
+        target,
+        on_error: spec.on_error,
+        wall: spec.limits.wall,
+        hook: spec.limits.hook,
+    })
+}
+
+fn away(engine: &Engine, shared: &Shared, ways: &Ways<'_>, spec: &PluginSpec) -> Away {
+    let plugin: Arc<str> = spec.plugin.name().into();
+    shared.labels.plugin(&plugin);
+    Away {
+        tenant: Arc::clone(&shared.tenant),
+        plugin,
+        wall: spec.limits.wall,
+        bus: shared.bus.clone(),
+        remote: ways.remote.cloned(),
+        calls: engine.metrics.remote.clone(),
     }
 }
 

@@ -10,7 +10,8 @@ use tessera_blobs::{BlobConfig, BlobStore};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
     Crypto, Engine, EngineConfig, Fetch, FetchError, FetchGrants, FetchRequest, FetchResponse,
-    HookSettings, LimitClass, LinkError, PasswordCost, Plugin, PluginSpec, Tenant, TenantParts,
+    HookSettings, LimitClass, LinkError, PasswordCost, Passwords, Plugin, PluginSpec, Tenant,
+    TenantParts, TenantQuotas,
     api::{BoxFuture, CallError, Dispatch},
 };
 use tessera_storage::{Database, DatabaseConfig};
@@ -192,10 +193,14 @@ impl House {
                 bus: bus.clone(),
                 blobs: blobs.tenant("t").unwrap(),
                 fetch: Arc::new(NoFetch),
-                crypto: Arc::new(Crypto::open(&dir.path().join("key"), cost).unwrap()),
+                crypto: Arc::new(
+                    Crypto::open(&dir.path().join("key"), Passwords::new(cost).unwrap()).unwrap(),
+                ),
                 limits: [("login".to_owned(), LimitClass { per_second: 0.001, burst: 2 })].into(),
                 calls: 32,
                 hooks,
+                quotas: TenantQuotas::default(),
+                remote: None,
             },
         );
         Self { dir, engine, registry, bus, tenant, database }

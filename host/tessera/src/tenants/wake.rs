@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context, Result, bail};
 use tessera_bus::{Bus, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, LimitClass, PasswordCost, Plugin, Tenant, TenantParts, api::Dispatch,
+    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, Tenant, TenantParts,
+    api::Dispatch,
 };
 use tessera_http::{FetchClient, Site};
 use tessera_manifest::{Descriptor, Quotas, TenantEntry};
@@ -74,7 +75,7 @@ impl Host {
         }
         let descriptor = self.plugins.descriptor();
         let blobs = self.stores.blobs(name)?;
-        let crypto = Crypto::open(&self.stores.key(name), password_cost(descriptor))?;
+        let crypto = Crypto::open(&self.stores.key(name), Passwords::new(password_cost(descriptor))?)?;
         let tenant = Tenant::new(
             &self.engine,
             TenantParts {
@@ -87,6 +88,8 @@ impl Host {
                 limits: self.limits.clone(),
                 calls: descriptor.engine.calls.get(),
                 hooks,
+                quotas: (&quotas).into(),
+                remote: None,
             },
         );
         tenant.install(specs).context("the plug-ins do not fit together")?;

@@ -81,6 +81,9 @@ fn clock_cache_limits_and_passwords_work() {
     host.limit("class", 1);
     assert!(limits::take("class", "a", 1).is_ok());
     assert!(limits::take("class", "a", 1).is_err());
+    assert_eq!(limits::cap("users"), None);
+    host.cap("users", Some(3));
+    assert_eq!(limits::cap("users"), Some(3));
     let hash = crypto::hash_password("secret");
     assert!(crypto::verify_password("secret", &hash) && !crypto::verify_password("x", &hash));
     assert_ne!(random::token(), random::token());
