@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use reqwest::Method;
 use serde_json::json;
+use tessera_test_services::{TestDatabase, process};
 use tessera_tests::{
     api::{self, Session},
     binary,
@@ -81,22 +82,34 @@ async fn start(layout: Layout) -> Result<Cluster> {
 }
 
 /// Where a load goes and whose CPU it costs.
-struct Servers {
+struct Servers<'a> {
     urls: Vec<String>,
     pids: Vec<u32>,
     postgres: Option<u32>,
     nats: Option<u32>,
+    database: Option<&'a TestDatabase>,
 }
 
-impl Servers {
-    fn of(cluster: &Cluster) -> Result<Self> {
+impl<'a> Servers<'a> {
+    fn of(cluster: &'a Cluster) -> Result<Self> {
         let pids = cluster.nodes.iter().map(|node| node.pid().context("a node has ended"));
         Ok(Self {
             urls: cluster.urls(),
             pids: pids.collect::<Result<_>>()?,
             postgres: cluster.services.postgres.as_ref().and_then(|server| server.pid()),
             nats: cluster.services.nats.as_ref().and_then(|server| server.pid()),
+            database: Some(&cluster.services.database),
         })
+    }
+
+    /// Bytes that PostgreSQL keeps, and connections to it; zero without it.
+    fn stored(&self) -> Result<(f64, f64)> {
+        let Some(database) = self.database else { return Ok((0.0, 0.0)) };
+        let sql = "SELECT pg_database_size(current_database()), \
+                   (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) - 1";
+        let said = database.sql(sql).map_err(|failure| anyhow!(failure))?;
+        let (bytes, connections) = said.trim().split_once('|').context("no two columns")?;
+        Ok((bytes.parse()?, connections.parse()?))
     }
 
     fn cpu(&self) -> Result<Cpu> {
@@ -104,9 +117,7 @@ impl Servers {
         for pid in &self.pids {
             server += proc::cpu(*pid)?;
         }
-        let family = |pid: Option<u32>| {
-            pid.map_or(Duration::ZERO, tessera_test_services::process::cpu_of_family)
-        };
+        let family = |pid: Option<u32>| pid.map_or(Duration::ZERO, process::cpu_of_family);
         Ok(Cpu { server, postgres: family(self.postgres), nats: family(self.nats) })
     }
 }
@@ -126,6 +137,9 @@ struct Spent {
     latencies: Vec<Duration>,
     postgres: bool,
     nats: bool,
+    /// Bytes that each event added to PostgreSQL, its share of the consumers' work included.
+    bytes_each: f64,
+    connections: f64,
 }
 
 impl Spent {
@@ -145,6 +159,7 @@ impl Spent {
     fn figures(&self, name: &str) -> Vec<Figure> {
         let each = |cpu: Duration| millis(cpu) / as_f64(self.count);
         let mut latencies = self.latencies.clone();
+        let label = format!("nodes, {name}");
         let mut figures = vec![
             figure(format!("nodes, {name}: events"), self.rate(), "/s"),
             figure(format!("nodes, {name}: p50"), millis(percentile(&mut latencies, 0.5)), "ms"),
@@ -154,6 +169,16 @@ impl Spent {
         if self.postgres {
             let name = format!("nodes, {name}: CPU per event, PostgreSQL");
             figures.push(figure(name, each(self.cpu.postgres), "ms"));
+            figures.push(figure(
+                format!("{label}: stored per event"),
+                self.bytes_each / 1024.0,
+                "KiB",
+            ));
+            figures.push(figure(
+                format!("{label}: connections to PostgreSQL"),
+                self.connections,
+                "",
+            ));
         }
         if self.nats {
             let name = format!("nodes, {name}: CPU per event, NATS");
@@ -189,12 +214,13 @@ async fn one_process(services: Option<Services>, options: &Options) -> Result<Sp
         pids: vec![server.pid().context("no process")?],
         postgres: services.as_ref().and_then(|services| services.postgres.as_ref()?.pid()),
         nats: None,
+        database: services.as_ref().map(|services| &services.database),
     };
     spread(&servers, options).await
 }
 
 /// 30 rooms of 10 members, 16 senders, each message at the next server.
-async fn spread(servers: &Servers, options: &Options) -> Result<Spent> {
+async fn spread(servers: &Servers<'_>, options: &Options) -> Result<Spent> {
     let base: Arc<str> = servers.urls.first().context("no server")?.as_str().into();
     let mut people = People::new(http::client()?, base);
     let users = people.users(60).await?;
@@ -204,12 +230,14 @@ async fn spread(servers: &Servers, options: &Options) -> Result<Spent> {
     send::send(&rooms, "warm", SENDERS, WARM_UP, Duration::from_secs(30)).await?;
     // What setting up has left to the consumers of topics is not counted.
     tokio::time::sleep(SETTLE).await;
+    let (stored, _) = servers.stored()?;
     let (before, started) = (servers.cpu()?, Instant::now());
     let latencies = send::send(&rooms, "spread", SENDERS, MOST, options.patience()).await?;
     let wall = started.elapsed();
     // What the events leave to them is.
     tokio::time::sleep(SETTLE).await;
     let after = servers.cpu()?;
+    let (bytes, connections) = servers.stored()?;
     Ok(Spent {
         count: latencies.len(),
         wall,
@@ -218,14 +246,16 @@ async fn spread(servers: &Servers, options: &Options) -> Result<Spent> {
             postgres: after.postgres.saturating_sub(before.postgres),
             nats: after.nats.saturating_sub(before.nats),
         },
-        latencies,
         postgres: servers.postgres.is_some(),
         nats: servers.nats.is_some(),
+        bytes_each: (bytes - stored) / as_f64(latencies.len()),
+        connections,
+        latencies,
     })
 }
 
 /// The members of a room, each at every server in turn.
-fn anywhere(room: Room, servers: &Servers) -> Room {
+fn anywhere(room: Room, servers: &Servers<'_>) -> Room {
     let members =
         room.members.iter().flat_map(|member| servers.urls.iter().map(|url| member.at(url)));
     Room { members: members.collect(), id: room.id }
