@@ -2,6 +2,7 @@
 
 mod clients;
 mod kills;
+mod mistakes;
 mod rolling;
 mod spread;
 mod versions;

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Write the figures of this run as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Only print: leave `docs/benchmarks.md` as it is.
+    #[arg(long)]
+    dry: bool,
     /// Show another server's figures beside these: `NAME=FILE`, as `--json` wrote them.
     #[arg(long, value_parser = figure::parse_peer)]
     peer: Vec<(String, PathBuf)>,
@@ -95,7 +98,7 @@ async fn main() -> Result<()> {
     if let Some(path) = &options.json {
         results.write(path)?;
     }
-    if options.url.is_none() {
+    if options.url.is_none() && !options.dry {
         let kept = binary::workspace().join("target/bench.json");
         let all = Results::read(&kept).unwrap_or_default().with(&results);
         all.write(&kept)?;
