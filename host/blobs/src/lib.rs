@@ -8,7 +8,6 @@
 //! DIR/TENANT/held/ab/cdef…    deleted while all are being copied
 //! DIR/TENANT/ab/cdef…         the blob abcdef…
 //! DIR/TENANT/usage            bytes of all, when they were last closed
-//! DIR/.new-TENANT/…           a tenant in the making
 //! ```
 
 mod error;
@@ -23,5 +22,5 @@ pub use error::BlobError;
 pub use hold::Hold;
 pub use id::BlobId;
 pub use reader::{BlobReader, Range};
-pub use store::{BlobConfig, BlobStore, Blobs, Staged};
+pub use store::{BlobConfig, BlobStore, Blobs};
 pub use writer::BlobWriter;

@@ -167,31 +167,6 @@ impl BlobStore {
         tenants.get(name).map(|known| known.usage.used.load(Ordering::Relaxed))
     }
 
-    /// A tenant in the making: its blobs are nobody's until [`Staged::keep`]. Blocks for a moment.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
-    pub fn stage(&self, name: &str) -> io::Result<Staged> {
-        // No folder of a tenant begins with a dot.
-        let folder = format!(".new-{}", files::folder_name(name));
-        files::gone(self.shared.root.remove_dir_all(&folder))?;
-        let staged = self.clone();
-        let name = name.to_owned();
-        let dir = files::folder(&self.shared.root, &folder)?;
-        let tmp = files::clear_tmp(&dir, false)?;
-        let inner = Arc::new(Tenant {
-            dir,
-            tmp,
-            blob_max: u64::MAX,
-            quota: None,
-            usage: Arc::default(),
-            holds: Mutex::new(0),
-            tag: self.shared.tag.clone(),
-            next: AtomicU64::new(0),
-        });
-        Ok(Staged { store: staged, name, folder, blobs: Blobs { inner }, kept: false })
-    }
-
     /// Removes all blobs of a tenant, which nobody has open. Blocks as long as that takes.
     ///
     /// # Errors
@@ -204,44 +179,6 @@ impl BlobStore {
     /// Whether a tenant has a folder of blobs.
     pub fn has(&self, name: &str) -> bool {
         self.shared.root.is_dir(files::folder_name(name))
-    }
-}
-
-/// Blobs of a tenant in the making ([`BlobStore::stage`]). Dropped without [`Staged::keep`] they are removed.
-pub struct Staged {
-    store: BlobStore,
-    name: String,
-    folder: String,
-    blobs: Blobs,
-    kept: bool,
-}
-
-impl Staged {
-    /// Where to put them.
-    pub fn blobs(&self) -> &Blobs {
-        &self.blobs
-    }
-
-    /// Makes them the tenant's. Blocks for a moment.
-    ///
-    /// # Errors
-    /// The tenant has a folder of blobs already that is not empty, or the disk fails.
-    pub fn keep(mut self) -> io::Result<()> {
-        let root = &self.store.shared.root;
-        let folder = files::folder_name(&self.name);
-        root.rename(&self.folder, root, &folder)?;
-        self.kept = true;
-        files::sync_folder(root)
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = self.store.shared.root.remove_dir_all(&self.folder)
-        {
-            tracing::warn!(%error, folder = self.folder, "half a tenant's blobs not removed");
-        }
     }
 }
 

@@ -191,24 +191,16 @@ async fn what_is_deleted_while_all_is_copied_can_still_be_copied() {
 }
 
 #[tokio::test]
-async fn a_tenant_in_the_making_is_nobodys_until_it_is_kept() {
+async fn a_tenant_that_is_removed_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
-    let staged = store.stage("a").unwrap();
-    let id = staged.blobs().put(Bytes::from_static(b"x")).await.unwrap();
+    store.tenant("a").unwrap().put(Bytes::from_static(b"x")).await.unwrap();
+    assert!(store.has("a"));
+    store.remove("a").unwrap();
+    store.remove("a").unwrap();
     assert!(!store.has("a"));
-    drop(staged);
-    assert!(files(dir.path()).is_empty());
-
-    let staged = store.stage("a").unwrap();
-    staged.blobs().put(Bytes::from_static(b"x")).await.unwrap();
-    staged.keep().unwrap();
-    assert_eq!(store.tenant("a").unwrap().size(id).await.unwrap(), 1);
-    store.stage("a").unwrap().keep().unwrap_err();
-    assert_eq!(store.tenant("a").unwrap().size(id).await.unwrap(), 1);
-    store.remove("a").unwrap();
-    store.remove("a").unwrap();
-    assert!(files(dir.path()).is_empty());
+    assert_eq!(store.used("a"), None);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
