@@ -149,7 +149,7 @@ impl Database {
     /// Takes a lease, or renews one that `holder` has. False: another has it. It ends `ttl` after
     /// the last call, by the database's clock.
     pub async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<bool, Error> {
-        on!(self, engine => engine.lease(name, holder, millis(ttl)).await)
+        on!(self, engine => engine.lease_taken(name, holder, millis(ttl)).await)
     }
 
     /// Gives a lease back, if `holder` has it.

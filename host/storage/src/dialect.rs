@@ -39,14 +39,52 @@ const MAX_NESTING: usize = 48;
 pub(crate) trait Flavor: Sync {
     /// Parameter `n`, from 1.
     fn param(&self, out: &mut String, n: usize);
-    /// What stands behind `IN` for list parameter `n`, parentheses included.
-    fn list(&self, out: &mut String, n: usize);
-    /// A column or cast type.
+    /// What stands behind an expression that is compared with list parameter `n`.
+    fn in_list(&self, out: &mut String, negated: bool, n: usize);
+    /// A table or view.
+    fn relation(&self, out: &mut String, name: &str);
+    /// A whole number without a sign.
+    fn integer(&self, out: &mut String, digits: &str);
+    /// Any other number without a sign.
+    fn double(&self, out: &mut String, number: &str);
+    /// Text without quotes and backslashes.
+    fn text(&self, out: &mut String, text: &str);
+    /// A column's type.
     fn column_type(&self, kind: Kind) -> &'static str;
+    /// The type in a CAST.
+    fn cast_type(&self, kind: Kind) -> &'static str;
     /// The type of a `bigint` that is a table's whole primary key.
     fn key_type(&self) -> &'static str;
     /// Checks that keep a column to its type, where the engine does not by itself.
     fn type_check(&self, out: &mut String, column: &str, kind: Kind);
+    /// How a function is called.
+    fn call(&self, name: &str) -> Call;
+    /// What stands around the second argument of `lag` and `lead`.
+    fn offset_argument(&self) -> (&'static str, &'static str);
+    /// What stands around a member of a UNION that has members itself.
+    fn member(&self) -> (&'static str, &'static str);
+    /// Whether the SELECT of an upsert must be told from its ON CONFLICT.
+    fn upsert_from_subquery(&self) -> bool;
+    /// Whether NULL is the smallest value by default.
+    fn null_is_smallest(&self) -> bool;
+    /// Whether keys of tables are unique indexes of their own, in the dialect's order of NULL, so
+    /// that ORDER BY can use them.
+    fn keys_are_indexes(&self) -> bool;
+    /// Whether a table can be its own key's tree.
+    fn has_without_rowid(&self) -> bool;
+}
+
+/// The text around a function's call and its arguments.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Call {
+    /// Before and behind all of it, FILTER and OVER included.
+    pub(crate) around: (&'static str, &'static str),
+    /// Its name, where it is not the dialect's.
+    pub(crate) name: Option<&'static str>,
+    /// Before and behind the first argument.
+    pub(crate) first: (&'static str, &'static str),
+    /// Before and behind the others.
+    pub(crate) others: (&'static str, &'static str),
 }
 
 /// The dialect's types.
@@ -176,6 +214,8 @@ struct Emit<'a> {
     depth: usize,
     /// Whether parameters may occur: not in migrations.
     allow_params: bool,
+    /// Statements that follow: unique indexes of a table.
+    after: Vec<String>,
     /// Whether WITH may occur: not in views, where the authorizer could take its names for views.
     allow_with: bool,
 }
@@ -191,6 +231,7 @@ impl<'a> Emit<'a> {
             truths: Vec::new(),
             depth: 0,
             allow_params: true,
+            after: Vec::new(),
             allow_with: true,
         }
     }
@@ -203,6 +244,13 @@ impl<'a> Emit<'a> {
     fn ident(&mut self, ident: &ast::Ident) -> Result<String, Refusal> {
         let name = names::plain(ident)?;
         let _ = write!(self.out, "\"{name}\"");
+        Ok(name)
+    }
+
+    /// A table or view.
+    fn relation(&mut self, ident: &ast::Ident) -> Result<String, Refusal> {
+        let name = names::plain(ident)?;
+        self.flavor.relation(&mut self.out, &name);
         Ok(name)
     }
 
@@ -235,7 +283,7 @@ impl<'a> Emit<'a> {
         result
     }
 
-    fn param(&mut self, name: &str, how: ParamUse) -> Result<(), Refusal> {
+    fn param(&mut self, name: &str, how: ParamUse) -> Result<usize, Refusal> {
         if !self.allow_params {
             return Err("a migration has no parameters".to_owned());
         }
@@ -254,10 +302,11 @@ impl<'a> Emit<'a> {
             *slot = how;
         }
         match how {
-            ParamUse::List => self.flavor.list(&mut self.out, n),
+            // Printed by who knows what it is compared with.
+            ParamUse::List => {}
             _ => self.flavor.param(&mut self.out, n),
         }
-        Ok(())
+        Ok(n)
     }
 }
 

@@ -1,18 +1,44 @@
-//! The PostgreSQL engine: schemas in one cluster's database behind [`crate::Database`].
+//! The PostgreSQL engine: schemas in one database behind [`crate::Database`].
 
-use std::sync::Arc;
+mod access;
+mod code;
+mod commit;
+mod flavor;
+mod fulltext;
+mod horizon;
+mod install;
+mod meta;
+mod names;
+mod open;
+mod ops;
+mod pool;
+mod script;
+mod session;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::{
-    Batch, Committed, Consumer, Database, DatabaseConfig, DeadLetter, Delivery, Error, Head, Hit,
-    InstallError, OpenError, OutboxQuery, PluginSchema, Query, Rows, SessionGrant, Snapshot, Stats,
-    Timer, Usage, Wake,
-};
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::catalog::Catalog;
+use crate::counts::Counts;
+use crate::dialect::Flavor;
+use crate::fence::{Fences, gone};
+use crate::{Database, DatabaseConfig, Error, OpenError, Stats, Wake};
+
+use horizon::Horizon;
+use pool::{Leased, Pool};
+
+pub(crate) use session::EngineSession;
 
 /// How to reach a PostgreSQL database, and how much of it to use.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresConfig {
-    /// `postgres://user:password@host:port/database?sslmode=…`. The user needs CREATEROLE and CREATE
+    /// `postgres://user:password@host:port/database?sslmode=…`. The user needs CREATEROLE, and CREATE
     /// on the database; it need not be a superuser.
     pub url: String,
     /// Connections at one time, for all tenants together.
@@ -23,6 +49,15 @@ pub struct PostgresConfig {
     pub connect_timeout: Duration,
     /// Prepared statements kept per connection; each costs the server some 20 KiB.
     pub statements: usize,
+}
+
+impl std::fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the address: it holds a password.
+        f.debug_struct("PostgresConfig")
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PostgresConfig {
@@ -57,229 +92,183 @@ pub struct PostgresStats {
 
 /// One process' connections to a PostgreSQL database, shared by all tenants in it. Cheap to clone.
 #[derive(Clone)]
-pub struct Postgres {}
+pub struct Postgres {
+    pool: Arc<Pool>,
+}
 
 impl std::fmt::Debug for Postgres {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Postgres").finish_non_exhaustive()
+        f.debug_struct("Postgres").field("stats", &self.stats()).finish()
     }
 }
 
 impl Postgres {
-    /// Connects, and looks whether the server can be used.
-    pub async fn connect(_config: PostgresConfig) -> Result<Self, OpenError> {
-        Err(OpenError::Engine { path: "postgres".to_owned(), message: "not built yet".to_owned() })
+    /// Connects, looks whether the server can be used, and makes what all tenants share. The
+    /// server must be PostgreSQL 15 or newer, the database's encoding UTF8.
+    pub async fn connect(config: PostgresConfig) -> Result<Self, OpenError> {
+        let pool = Arc::new(Pool::new(config)?);
+        open::prepare_database(&pool).await?;
+        Ok(Self { pool })
     }
 
-    /// Opens or creates a tenant's schema.
+    /// Opens or creates a tenant's schema. Several processes may have it open.
     pub async fn open(
         &self,
-        _tenant: &str,
-        _config: DatabaseConfig,
-        _wake: Arc<dyn Wake>,
+        tenant: &str,
+        config: DatabaseConfig,
+        wake: Arc<dyn Wake>,
     ) -> Result<Database, OpenError> {
-        let _ = Database::on_postgres;
-        Err(OpenError::Engine { path: "postgres".to_owned(), message: "not built yet".to_owned() })
+        let locks = config.locks;
+        let engine = open::open(&self.pool, tenant, config, wake).await?;
+        Ok(Database::on_postgres(engine, locks))
     }
 
-    /// Removes a tenant with all it has. False: there was none.
-    pub async fn drop_tenant(&self, _tenant: &str) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
+    /// Removes a tenant with all it has. No process may have it open. False: there was none.
+    pub async fn drop_tenant(&self, tenant: &str) -> Result<bool, Error> {
+        open::drop_tenant(&self.pool, tenant).await
     }
 
     /// Counters for metrics.
     pub fn stats(&self) -> PostgresStats {
-        PostgresStats::default()
+        self.pool.stats()
     }
 }
 
 /// A tenant's schema.
-pub(crate) struct Engine {}
+pub(crate) struct Engine {
+    pool: Arc<Pool>,
+    config: DatabaseConfig,
+    tenant: String,
+    /// The key of its advisory locks.
+    number: i32,
+    /// The schema's name, as it is; it needs no quotes.
+    schema: String,
+    /// The name of the database, part of the names of roles.
+    database: String,
+    flavor: Arc<dyn Flavor + Send>,
+    fences: Fences,
+    catalog: ArcSwap<Catalog>,
+    /// Changes with the schema.
+    generation: AtomicU64,
+    horizon: Arc<Horizon>,
+    wake: Arc<dyn Wake>,
+    stats: Counts,
+    metas: Cache<u64, Arc<meta::Meta>>,
+    /// Roles that are there, with the views that they may read.
+    roles: Mutex<HashMap<String, HashSet<String>>>,
+    /// The server's start up to which positions are known to be safe.
+    epoch: Mutex<Arc<str>>,
+    reading: Gate,
+    writing: Gate,
+    closed: AtomicBool,
+    active: AtomicUsize,
+    idle: Notify,
+    /// Consumers that have settled something since they moved on: topic and consumer.
+    settled: Mutex<HashSet<(String, String)>>,
+    advancing: AtomicBool,
+    outbox_full: AtomicBool,
+    emitting: AtomicU64,
+    quota: access::Quota,
+}
+
+/// A tenant's share of the connections: one tenant must not take them all.
+struct Gate {
+    permits: Semaphore,
+    waiting: AtomicUsize,
+    queue: usize,
+}
+
+impl Gate {
+    fn new(permits: usize, queue: usize) -> Self {
+        Self { permits: Semaphore::new(permits.max(1)), waiting: AtomicUsize::new(0), queue }
+    }
+
+    async fn enter(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit);
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(Error::Busy);
+        }
+        let permit = self.permits.acquire().await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        permit.map_err(|_| gone())
+    }
+}
+
+/// Counts work that `close` waits for.
+struct Active(Arc<Engine>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
 
 impl Engine {
-    pub(crate) async fn close(&self) {}
+    /// Waits until everything accepted is done; later work is refused.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.active.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
 
     pub(crate) fn horizon(&self) -> u64 {
-        0
+        self.horizon.known()
     }
 
-    pub(crate) fn horizon_seen(&self, _horizon: u64) {}
+    pub(crate) fn horizon_seen(&self, horizon: u64) {
+        self.horizon.reached(horizon, &*self.wake);
+    }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats::default()
+        let waiting = |gate: &Gate| gate.waiting.load(Ordering::Relaxed) as u64;
+        self.stats.snapshot(waiting(&self.writing), waiting(&self.reading))
     }
 
-    pub(crate) async fn install(&self, _schema: PluginSchema) -> Result<(), InstallError> {
-        Err(InstallError::Name { plugin: _schema.plugin, reason: "not built yet".to_owned() })
+    fn begin_work(self: &Arc<Self>) -> Result<Active, Error> {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        let active = Active(self.clone());
+        if self.closed.load(Ordering::Acquire) { Err(gone()) } else { Ok(active) }
     }
 
-    pub(crate) async fn register(&self, _topic: &str, _consumer: &str) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
+    /// Runs work on a task of its own: a caller that goes away leaves no connection half used and
+    /// undoes no commit.
+    async fn detached<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let active = self.begin_work()?;
+        let task = tokio::spawn(async move {
+            let result = work.await;
+            drop(active);
+            result
+        });
+        task.await.map_err(|_| Error::Unavailable("a database task panicked".to_owned()))?
     }
 
-    pub(crate) async fn unregister(&self, _topic: &str, _consumer: &str) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
+    /// A connection that may touch this tenant's positions.
+    async fn lease(&self) -> Result<Leased, Error> {
+        let mut leased = self.pool.lease().await?;
+        let epoch = leased.epoch();
+        if *self.epoch() != epoch {
+            open::after_restart(&mut leased, &self.schema, self.number, &epoch).await?;
+            *self.epoch() = epoch;
+        }
+        Ok(leased)
     }
 
-    pub(crate) async fn consumers(&self) -> Result<Vec<Consumer>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn outbox(&self, _query: OutboxQuery) -> Result<Vec<Delivery>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn next_try(
-        &self,
-        _topic: &str,
-        _consumer: &str,
-    ) -> Result<Option<u64>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn ack(&self, _consumer: &str, _message: u64) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn fail(
-        &self,
-        _consumer: &str,
-        _message: u64,
-        _error: &str,
-        _next_ms: Option<u64>,
-    ) -> Result<u32, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn dead_letters(
-        &self,
-        _consumer: Option<&str>,
-        _after: u64,
-        _limit: u32,
-    ) -> Result<Vec<DeadLetter>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn dead_retry(&self, _consumer: &str, _message: u64) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn dead_drop(&self, _consumer: &str, _message: u64) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_set(
-        &self,
-        _plugin: &str,
-        _name: &str,
-        _due_ms: u64,
-        _payload: &str,
-    ) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_cancel(&self, _plugin: &str, _name: &str) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timers_due(
-        &self,
-        _now_ms: u64,
-        _limit: u32,
-        _each: u32,
-    ) -> Result<Vec<Timer>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timers_claim(
-        &self,
-        _now_ms: u64,
-        _limit: u32,
-        _each: u32,
-        _ttl_ms: u64,
-    ) -> Result<Vec<Timer>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn lease(
-        &self,
-        _name: &str,
-        _holder: &str,
-        _ttl_ms: u64,
-    ) -> Result<bool, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn release_lease(&self, _name: &str, _holder: &str) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn heads(
-        &self,
-        _topic: Option<&str>,
-        _now_ms: u64,
-        _older_than_ms: u64,
-        _limit: u32,
-    ) -> Result<Vec<Head>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn usage(&self) -> Result<Usage, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_after(&self, _now_ms: u64) -> Result<Option<u64>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_postpone(&self, _timer: &Timer, _due_ms: u64) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_next(&self) -> Result<Option<u64>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn timer_finish(&self, _timer: &Timer) -> Result<(), Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-}
-
-/// A plug-in's access.
-#[derive(Clone)]
-pub(crate) struct EngineSession {
-    plugin: String,
-}
-
-impl EngineSession {
-    pub(crate) fn new(_engine: Arc<Engine>, grant: SessionGrant) -> Self {
-        Self { plugin: grant.plugin }
-    }
-
-    pub(crate) fn plugin(&self) -> &str {
-        &self.plugin
-    }
-
-    pub(crate) async fn query(&self, _query: Query) -> Result<Rows, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn snapshot(&self, _queries: Vec<Query>) -> Result<Snapshot, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn commit(&self, _batch: Batch) -> Result<Committed, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
-    }
-
-    pub(crate) async fn search(
-        &self,
-        _index: &str,
-        _query: &str,
-        _groups: Option<Vec<String>>,
-        _limit: u32,
-        _offset: u32,
-    ) -> Result<Vec<Hit>, Error> {
-        Err(Error::Unavailable("not built yet".to_owned()))
+    fn epoch(&self) -> std::sync::MutexGuard<'_, Arc<str>> {
+        self.epoch.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

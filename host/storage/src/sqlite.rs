@@ -277,7 +277,12 @@ impl Engine {
         self.write(move |w| timers::claim(w, now_ms, limit, each, ttl_ms)).await
     }
 
-    pub(crate) async fn lease(&self, name: &str, holder: &str, ttl_ms: u64) -> Result<bool, Error> {
+    pub(crate) async fn lease_taken(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl_ms: u64,
+    ) -> Result<bool, Error> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.write(move |w| leases::take(w, &name, &holder, ttl_ms)).await
     }

@@ -23,6 +23,10 @@ pub(crate) fn migration(
             let mut emit = Emit::new(rules, flavor);
             emit.allow_params = false;
             emit.ddl(statement).map_err(|reason| format!("{reason} (in: {})", head(statement)))?;
+            for after in std::mem::take(&mut emit.after) {
+                emit.push("; ");
+                emit.push(&after);
+            }
             Ok(emit.out)
         })
         .collect()
@@ -93,7 +97,42 @@ impl Emit<'_> {
         if !self.rules.owns(&text) {
             return Err(format!("{text} does not begin with the plug-in's name and _"));
         }
-        self.ident(ident)
+        self.relation(ident)
+    }
+
+    /// The name of an index to be made: it lives where its table does.
+    fn own_index(&mut self, name: &ObjectName) -> Result<(), Refusal> {
+        let ident = names::single(name)?;
+        let text = names::plain(ident)?;
+        if !self.rules.owns(&text) {
+            return Err(format!("{text} does not begin with the plug-in's name and _"));
+        }
+        self.ident(ident).map(|_| ())
+    }
+
+    /// A unique index that stands for a key of `table`, made after it.
+    fn key_index(&mut self, table: &str, columns: &[IndexColumn]) -> Result<(), Refusal> {
+        let outer = std::mem::take(&mut self.out);
+        let result = self.key(columns);
+        let columns = std::mem::replace(&mut self.out, outer);
+        result?;
+        self.key_index_on(table, &columns);
+        Ok(())
+    }
+
+    fn key_index_on(&mut self, table: &str, columns: &str) {
+        // FNV-1a: the same in every version of the program.
+        let hash = table
+            .bytes()
+            .chain([0])
+            .chain(columns.bytes())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let mut text = format!("CREATE UNIQUE INDEX IF NOT EXISTS \"tessera_u_{hash:016x}\" ON ");
+        self.flavor.relation(&mut text, table);
+        text.push_str(&format!(" ({columns})"));
+        self.after.push(text);
     }
 
     fn create_table(&mut self, table: &CreateTable) -> Result<(), Refusal> {
@@ -118,7 +157,7 @@ impl Emit<'_> {
         if table.if_not_exists {
             self.push("IF NOT EXISTS ");
         }
-        self.own(&table.name)?;
+        let name = self.own(&table.name)?;
         let mut keys = HashSet::new();
         let mut single_key = None;
         for constraint in &table.constraints {
@@ -132,11 +171,21 @@ impl Emit<'_> {
         }
         self.push(" (");
         self.list(&table.columns, |this, column| {
-            let name = names::plain(&column.name)?;
-            this.column(column, keys.contains(&name), single_key.as_ref() == Some(&name))
+            let of = names::plain(&column.name)?;
+            this.column(&name, column, keys.contains(&of), single_key.as_ref() == Some(&of))
         })?;
         for constraint in &table.constraints {
             match constraint {
+                TableConstraint::PrimaryKey(key) if self.flavor.keys_are_indexes() => {
+                    check_primary(key)?;
+                    self.key_index(&name, &key.columns)?;
+                    continue;
+                }
+                TableConstraint::Unique(unique) if self.flavor.keys_are_indexes() => {
+                    check_unique(unique)?;
+                    self.key_index(&name, &unique.columns)?;
+                    continue;
+                }
                 TableConstraint::PrimaryKey(key) => {
                     check_primary(key)?;
                     self.push(", PRIMARY KEY (");
@@ -156,7 +205,7 @@ impl Emit<'_> {
             self.push(")");
         }
         self.push(")");
-        if table.without_rowid {
+        if table.without_rowid && self.flavor.has_without_rowid() {
             self.push(" WITHOUT ROWID");
         }
         Ok(())
@@ -172,7 +221,13 @@ impl Emit<'_> {
     }
 
     /// `in_key`: part of the table's primary key; `sole_key`: all of it.
-    fn column(&mut self, def: &ColumnDef, in_key: bool, sole_key: bool) -> Result<(), Refusal> {
+    fn column(
+        &mut self,
+        table: &str,
+        def: &ColumnDef,
+        in_key: bool,
+        sole_key: bool,
+    ) -> Result<(), Refusal> {
         let name = self.ident(&def.name)?;
         let of = kind(&def.data_type)?;
         let own_key = def.options.iter().any(|o| matches!(o.option, ColumnOption::PrimaryKey(_)));
@@ -192,6 +247,11 @@ impl Emit<'_> {
                     self.push("(");
                     self.expr(value)?;
                     self.push(")");
+                }
+                ColumnOption::PrimaryKey(_) | ColumnOption::Unique(_)
+                    if self.flavor.keys_are_indexes() =>
+                {
+                    self.key_index_on(table, &format!("\"{name}\" ASC NULLS FIRST"));
                 }
                 ColumnOption::PrimaryKey(_) => self.push(" PRIMARY KEY"),
                 ColumnOption::Unique(_) => self.push(" UNIQUE"),
@@ -226,7 +286,7 @@ impl Emit<'_> {
         if index.if_not_exists {
             self.push("IF NOT EXISTS ");
         }
-        self.own(name)?;
+        self.own_index(name)?;
         self.push(" ON ");
         self.own(&index.table_name)?;
         self.push(" (");
@@ -274,11 +334,11 @@ impl Emit<'_> {
             return Err("form of ALTER TABLE not in the dialect".to_owned());
         }
         self.push("ALTER TABLE ");
-        self.own(&alter.name)?;
+        let table = self.own(&alter.name)?;
         match alter.operations.as_slice() {
             [AlterTableOperation::AddColumn { column_def, column_position: None, .. }] => {
                 self.push(" ADD COLUMN ");
-                self.column(column_def, false, false)
+                self.column(&table, column_def, false, false)
             }
             [AlterTableOperation::DropColumn { column_names, drop_behavior: None, .. }] => {
                 match column_names.as_slice() {

@@ -6,7 +6,7 @@ use sqlparser::ast::{
     WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
-use super::{Emit, Kind, ParamUse, Refusal, functions, head, names};
+use super::{Call, Emit, Kind, ParamUse, Refusal, functions, head, names};
 
 /// Whether an expression is a truth value by its form.
 pub(super) fn is_truth(expr: &Expr) -> bool {
@@ -134,6 +134,10 @@ impl Emit<'_> {
                 Some(op) => self.infix(left, op, right)?,
                 None => return Err(format!("operator {op}: not in the dialect")),
             },
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(expr.as_ref(), Expr::Value(v) if matches!(v.value, Value::Number(..))) =>
+            {
+                self.number(expr, "-")?;
+            }
             Expr::UnaryOp { op, expr } => {
                 self.push(match op {
                     UnaryOperator::Not => "(NOT ",
@@ -147,15 +151,20 @@ impl Emit<'_> {
             Expr::InList { expr, list, negated } => {
                 self.push("(");
                 self.expr(expr)?;
-                self.push(if *negated { " NOT IN " } else { " IN " });
-                match list.as_slice() {
-                    [Expr::Value(v)] if matches!(v.value, Value::Placeholder(_)) => {
-                        if let Value::Placeholder(name) = &v.value {
-                            self.param(name, ParamUse::List)?;
-                        }
+                let sole = match list.as_slice() {
+                    [Expr::Value(v)] => match &v.value {
+                        Value::Placeholder(name) => Some(name),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                match sole {
+                    Some(name) => {
+                        let n = self.param(name, ParamUse::List)?;
+                        self.flavor.in_list(&mut self.out, *negated, n);
                     }
-                    _ => {
-                        self.push("(");
+                    None => {
+                        self.push(if *negated { " NOT IN (" } else { " IN (" });
                         self.list(list, |this, e| this.expr(e))?;
                         self.push(")");
                     }
@@ -219,17 +228,18 @@ impl Emit<'_> {
                 self.push("CAST(");
                 self.expr(expr)?;
                 self.push(" AS ");
-                self.push(self.flavor.column_type(to));
+                self.push(self.flavor.cast_type(to));
                 self.push(")");
             }
             Expr::Substring { expr, substring_from: Some(from), substring_for, .. } => {
+                let Call { others: (before, behind), .. } = self.flavor.call("substr");
                 self.push("substr(");
                 self.expr(expr)?;
-                self.push(", ");
-                self.expr(from)?;
-                if let Some(length) = substring_for {
+                for number in [Some(from), substring_for.as_ref()].into_iter().flatten() {
                     self.push(", ");
-                    self.expr(length)?;
+                    self.push(before);
+                    self.expr(number)?;
+                    self.push(behind);
                 }
                 self.push(")");
             }
@@ -244,24 +254,55 @@ impl Emit<'_> {
             Value::Null => self.push("NULL"),
             Value::Boolean(true) => self.push("TRUE"),
             Value::Boolean(false) => self.push("FALSE"),
-            Value::Number(text, false)
-                if text.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c)) =>
-            {
-                self.push(text);
-            }
+            Value::Number(text, false) => self.literal(text, "")?,
             // Escapes are where parsers differ: such text travels as a parameter.
             Value::SingleQuotedString(text) if !text.contains(['\'', '\\', '\0']) => {
-                self.push("'");
-                self.push(text);
-                self.push("'");
+                self.flavor.text(&mut self.out, text);
             }
             Value::SingleQuotedString(_) => {
                 return Err("a literal with a quote or backslash: use a parameter".to_owned());
             }
-            Value::Placeholder(name) => self.param(name, ParamUse::Scalar)?,
+            Value::Placeholder(name) => {
+                self.param(name, ParamUse::Scalar)?;
+            }
             other => return Err(format!("literal not in the dialect: {}", head(other))),
         }
         Ok(())
+    }
+
+    /// A number with a sign, which belongs to it: the smallest has no positive.
+    fn number(&mut self, expr: &Expr, sign: &str) -> Result<(), Refusal> {
+        match expr {
+            Expr::Value(v) => match &v.value {
+                Value::Number(text, false) => self.literal(text, sign),
+                other => Err(format!("literal not in the dialect: {}", head(other))),
+            },
+            other => Err(format!("literal not in the dialect: {}", head(other))),
+        }
+    }
+
+    fn literal(&mut self, text: &str, sign: &str) -> Result<(), Refusal> {
+        let number = format!("{sign}{text}");
+        if text.chars().all(|c| c.is_ascii_digit()) {
+            self.flavor.integer(&mut self.out, &number);
+        } else if text.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c)) {
+            self.flavor.double(&mut self.out, &number);
+        } else {
+            return Err(format!("literal not in the dialect: {text}"));
+        }
+        Ok(())
+    }
+
+    /// An expression where a whole number would be the number of a result's column.
+    pub(super) fn expr_or_column_number(&mut self, expr: &Expr) -> Result<(), Refusal> {
+        if let Expr::Value(v) = expr
+            && let Value::Number(text, false) = &v.value
+            && text.chars().all(|c| c.is_ascii_digit())
+        {
+            self.push(text);
+            return Ok(());
+        }
+        self.expr(expr)
     }
 
     fn function(&mut self, call: &Function) -> Result<(), Refusal> {
@@ -287,10 +328,22 @@ impl Emit<'_> {
         if args.args.len() < known.least || args.args.len() > known.most {
             return Err(format!("call of {name}: takes {} to {}", known.least, known.most));
         }
-        self.push(&name);
+        let form = self.flavor.call(&name);
+        self.push(form.around.0);
+        self.push(form.name.unwrap_or(&name));
         self.push(if distinct { "(DISTINCT " } else { "(" });
+        let offset = matches!(name.as_str(), "lag" | "lead");
+        let offset = if offset { self.flavor.offset_argument() } else { form.others };
+        // The last is for all others.
+        let mut arounds = vec![form.others, offset, form.first];
         self.list(&args.args, |this, arg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => this.expr(e),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => {
+                let (before, behind) = arounds.pop().unwrap_or(form.others);
+                this.push(before);
+                this.expr(e)?;
+                this.push(behind);
+                Ok(())
+            }
             FunctionArg::Unnamed(FunctionArgExpr::Wildcard) if name == "count" && !distinct => {
                 this.push("*");
                 Ok(())
@@ -304,10 +357,14 @@ impl Emit<'_> {
             self.push(")");
         }
         match &call.over {
-            None => Ok(()),
-            Some(WindowType::WindowSpec(spec)) => self.window(spec),
-            Some(WindowType::NamedWindow(_)) => Err("named window: not in the dialect".to_owned()),
+            None => {}
+            Some(WindowType::WindowSpec(spec)) => self.window(spec)?,
+            Some(WindowType::NamedWindow(_)) => {
+                return Err("named window: not in the dialect".to_owned());
+            }
         }
+        self.push(form.around.1);
+        Ok(())
     }
 
     fn window(&mut self, spec: &WindowSpec) -> Result<(), Refusal> {

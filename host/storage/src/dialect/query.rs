@@ -130,10 +130,10 @@ impl Emit<'_> {
             SetExpr::Select(select) => this.select(select),
             SetExpr::Values(values) => this.values(values),
             SetExpr::Query(query) => {
-                // SQLite takes no parentheses around a member of a UNION.
-                this.push("SELECT * FROM (");
+                let (before, behind) = this.flavor.member();
+                this.push(before);
                 this.query(query)?;
-                this.push(")");
+                this.push(behind);
                 Ok(())
             }
             SetExpr::SetOperation { op, set_quantifier, left, right } => {
@@ -142,7 +142,17 @@ impl Emit<'_> {
                     SetQuantifier::None => false,
                     other => return Err(format!("{other}: not in the dialect")),
                 };
-                this.set_expr(left)?;
+                // INTERSECT binds more tightly on PostgreSQL: keep the parser's tree there too.
+                if matches!(left.as_ref(), SetExpr::SetOperation { .. })
+                    && matches!(op, SetOperator::Intersect)
+                {
+                    let (before, behind) = this.flavor.member();
+                    this.push(before);
+                    this.set_expr(left)?;
+                    this.push(behind);
+                } else {
+                    this.set_expr(left)?;
+                }
                 this.push(match (op, all) {
                     (SetOperator::Union, true) => " UNION ALL ",
                     (SetOperator::Union, false) => " UNION ",
@@ -152,9 +162,10 @@ impl Emit<'_> {
                 });
                 // SQLite binds set operators from left to right: keep the parser's tree.
                 if matches!(right.as_ref(), SetExpr::SetOperation { .. }) {
-                    this.push("SELECT * FROM (");
+                    let (before, behind) = this.flavor.member();
+                    this.push(before);
                     this.set_expr(right)?;
-                    this.push(")");
+                    this.push(behind);
                     Ok(())
                 } else {
                     this.set_expr(right)
@@ -214,7 +225,7 @@ impl Emit<'_> {
             GroupByExpr::Expressions(items, modifiers) if modifiers.is_empty() => {
                 if !items.is_empty() {
                     self.push(" GROUP BY ");
-                    self.list(items, |this, e| this.expr(e))?;
+                    self.list(items, |this, e| this.expr_or_column_number(e))?;
                 }
             }
             other => return Err(format!("not in the dialect: {other}")),
@@ -315,7 +326,11 @@ impl Emit<'_> {
                 if !known {
                     return Err(format!("table or view {table}: not of this plug-in, not granted"));
                 }
-                self.ident(ident)?;
+                if self.ctes.contains(&table) {
+                    self.ident(ident)?;
+                } else {
+                    self.relation(ident)?;
+                }
                 self.alias(alias.as_ref())
             }
             TableFactor::Derived { lateral: false, subquery, alias, sample: None } => {
@@ -361,7 +376,7 @@ impl Emit<'_> {
         if item.with_fill.is_some() {
             return Err("WITH FILL: not in the dialect".to_owned());
         }
-        self.expr(&item.expr)?;
+        self.expr_or_column_number(&item.expr)?;
         let descending = match &item.options.sort {
             None | Some(OrderBySort::Asc) => false,
             Some(OrderBySort::Desc) => true,
@@ -370,7 +385,7 @@ impl Emit<'_> {
         self.push(if descending { " DESC" } else { " ASC" });
         // The dialect's default, which is SQLite's: NULL is the smallest value.
         let first = item.options.nulls_first.unwrap_or(!descending);
-        if first == descending {
+        if first == descending || !self.flavor.null_is_smallest() {
             self.push(if first { " NULLS FIRST" } else { " NULLS LAST" });
         }
         Ok(())

@@ -16,7 +16,7 @@ impl Emit<'_> {
         if !self.rules.owns(&table) {
             return Err(format!("table {table}: only a plug-in's own tables are written"));
         }
-        self.ident(ident).map(|_| ())
+        self.relation(ident).map(|_| ())
     }
 
     fn target_factor(&mut self, table: &TableWithJoins) -> Result<(), Refusal> {
@@ -75,12 +75,12 @@ impl Emit<'_> {
                 self.values(values)?;
             }
             // SQLite reads the ON of ON CONFLICT as a join's unless a WHERE stands before.
-            (_, true) => {
+            (_, true) if self.flavor.upsert_from_subquery() => {
                 self.push("SELECT * FROM (");
                 self.query(source)?;
                 self.push(") WHERE TRUE");
             }
-            (_, false) => self.query(source)?,
+            _ => self.query(source)?,
         }
         match &insert.on {
             None => {}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::dialect::{Flavor, Kind};
+use crate::dialect::{Call, Flavor, Kind};
 
 /// SQLite.
 pub(crate) struct Sqlite;
@@ -13,8 +13,58 @@ impl Flavor for Sqlite {
         let _ = write!(out, "?{n}");
     }
 
-    fn list(&self, out: &mut String, n: usize) {
-        let _ = write!(out, "(SELECT value FROM json_each(?{n}))");
+    fn in_list(&self, out: &mut String, negated: bool, n: usize) {
+        let not = if negated { "NOT " } else { "" };
+        let _ = write!(out, " {not}IN (SELECT value FROM json_each(?{n}))");
+    }
+
+    fn relation(&self, out: &mut String, name: &str) {
+        let _ = write!(out, "\"{name}\"");
+    }
+
+    fn integer(&self, out: &mut String, digits: &str) {
+        out.push_str(digits);
+    }
+
+    fn double(&self, out: &mut String, number: &str) {
+        out.push_str(number);
+    }
+
+    fn text(&self, out: &mut String, text: &str) {
+        let _ = write!(out, "'{text}'");
+    }
+
+    fn cast_type(&self, kind: Kind) -> &'static str {
+        self.column_type(kind)
+    }
+
+    fn call(&self, _name: &str) -> Call {
+        Call::default()
+    }
+
+    fn offset_argument(&self) -> (&'static str, &'static str) {
+        ("", "")
+    }
+
+    fn member(&self) -> (&'static str, &'static str) {
+        // No parentheses around a member of a UNION here.
+        ("SELECT * FROM (", ")")
+    }
+
+    fn upsert_from_subquery(&self) -> bool {
+        true
+    }
+
+    fn null_is_smallest(&self) -> bool {
+        true
+    }
+
+    fn keys_are_indexes(&self) -> bool {
+        false
+    }
+
+    fn has_without_rowid(&self) -> bool {
+        true
     }
 
     fn column_type(&self, kind: Kind) -> &'static str {

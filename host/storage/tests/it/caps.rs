@@ -4,7 +4,9 @@ use tessera_storage::{
     Batch, DatabaseConfig, Error, Limits, Message, Session, SessionGrant, Statement, Value,
 };
 
-use crate::support::{Fixture, count, event, query, statement, text};
+use crate::support::{count, event, query, statement, text};
+
+use super::Fixture;
 
 const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                        SELECT count(*) FROM n";

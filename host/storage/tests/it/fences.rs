@@ -1,6 +1,8 @@
 use tessera_storage::{Batch, Error, SessionGrant, Value};
 
-use crate::support::{Fixture, event, query, statement, text};
+use crate::support::{event, query, statement, text};
+
+use super::Fixture;
 
 /// Reads that a plug-in must not get through, whatever the reason for the refusal.
 const HOSTILE_READS: &[&str] = &[

@@ -1,6 +1,7 @@
 use tessera_storage::{Batch, Error, FullTextEntry};
 
-use crate::support::Fixture;
+
+use super::Fixture;
 
 fn entry(key: &str, group: &str, text: Option<&str>) -> FullTextEntry {
     FullTextEntry {

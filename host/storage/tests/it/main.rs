@@ -9,13 +9,41 @@
     reason = "tests"
 )]
 
-mod caps;
-mod commit;
-mod crash;
-mod fences;
-mod fulltext;
-mod migrations;
-mod outbox;
+/// Runs the same tests on an engine.
+macro_rules! behaviour {
+    ($kind:ident) => {
+        type Fixture = crate::support::Fixture<crate::support::$kind>;
+
+        #[path = "../caps.rs"]
+        mod caps;
+        #[path = "../commit.rs"]
+        mod commit;
+        #[path = "../fences.rs"]
+        mod fences;
+        #[path = "../fulltext.rs"]
+        mod fulltext;
+        #[path = "../migrations.rs"]
+        mod migrations;
+        #[path = "../outbox.rs"]
+        mod outbox;
+        #[path = "../timers.rs"]
+        mod timers;
+        #[path = "../types.rs"]
+        mod types;
+    };
+}
+
+mod sqlite {
+    behaviour!(OnSqlite);
+
+    mod crash;
+    mod file;
+}
+
+mod postgres {
+    behaviour!(OnPostgres);
+
+    mod horizon;
+}
+
 mod support;
-mod timers;
-mod types;

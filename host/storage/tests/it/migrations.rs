@@ -1,11 +1,12 @@
-use std::sync::Arc;
 
 use tessera_storage::{
-    Database, DatabaseConfig, ExposedView, FullTextIndex, InstallError, Migration, OpenError,
+    DatabaseConfig, ExposedView, FullTextIndex, InstallError, Migration,
     PluginSchema, Value,
 };
 
-use crate::support::{Fixture, Woken, event, query, rooms, text};
+use crate::support::{event, query, rooms, text};
+
+use super::Fixture;
 
 fn notes(migrations: &[(&str, &str)]) -> PluginSchema {
     let migrations = migrations
@@ -133,44 +134,10 @@ async fn names_are_checked() {
 }
 
 #[tokio::test]
-async fn a_newer_database_and_one_in_use_are_refused() {
-    let f = Fixture::new().await;
-    let wake = Arc::new(Woken::default());
-    let second = Database::open(&f.path(), DatabaseConfig::default(), wake.clone()).await;
-    assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
-    let path = f.path();
-    f.db.close().await;
-    let url = format!("sqlite://{}", path.display());
-    let mut raw = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-    sqlx::query("UPDATE tessera_meta SET value = '99' WHERE key = 'schema'")
-        .execute(&mut raw)
-        .await
-        .unwrap();
-    sqlx::Connection::close(raw).await.unwrap();
-    match Database::open(&path, DatabaseConfig::default(), wake).await {
-        Err(e @ OpenError::Newer { found: 99, .. }) => {
-            assert!(e.to_string().contains("version 99"), "{e}");
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.sqlite");
-    std::fs::write(&path, "this is no database at all".repeat(100)).unwrap();
-    let opened = Database::open(&path, DatabaseConfig::default(), Arc::new(Woken::default())).await;
-    assert!(matches!(opened, Err(OpenError::Engine { .. })), "{opened:?}");
-}
-
-#[tokio::test]
 async fn reinstalling_after_a_restart_changes_nothing() {
     let f = Fixture::new().await;
     f.rooms().commit(event("$a", "!r")).await.unwrap();
-    let path = f.path();
-    f.db.close().await;
-    let db = Database::open(&path, DatabaseConfig::default(), f.wake.clone()).await.unwrap();
+    let db = f.reopen(DatabaseConfig::default()).await;
     db.install(rooms()).await.unwrap();
     let grant = tessera_storage::SessionGrant {
         plugin: "sync".into(),

@@ -2,7 +2,9 @@ use tessera_storage::{
     Batch, Database, DatabaseConfig, Error, Message, OutboxQuery, SessionGrant, Value,
 };
 
-use crate::support::{Fixture, event, statement, text};
+use crate::support::{event, statement, text};
+
+use super::Fixture;
 
 fn emit(messages: &[(&str, &str)]) -> Batch {
     let messages = messages
@@ -162,9 +164,7 @@ async fn progress_outlives_a_restart() {
     f.rooms().commit(emit(&[("a", "1"), ("a", "2")])).await.unwrap();
     let id = f.db.outbox(at("sync", 0)).await.unwrap()[0].id;
     f.db.ack("sync", id).await.unwrap();
-    let path = f.path();
-    f.db.close().await;
-    let db = Database::open(&path, DatabaseConfig::default(), f.wake.clone()).await.unwrap();
+    let db = f.reopen(DatabaseConfig::default()).await;
     db.register_consumer("events", "sync").await.unwrap();
     assert_eq!(payloads(&db, at("sync", 0)).await, ["2"]);
 }

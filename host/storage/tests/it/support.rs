@@ -1,10 +1,12 @@
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tessera_storage::{
-    Batch, Database, DatabaseConfig, ExposedView, FullTextIndex, Migration, PluginSchema, Query,
-    Session, SessionGrant, Statement, Value, Wake,
+    Batch, Database, DatabaseConfig, ExposedView, FullTextIndex, Migration, PluginSchema, Postgres,
+    PostgresConfig, Query, Session, SessionGrant, Statement, Value, Wake,
 };
+use tessera_test_services::TestDatabase;
 
 #[derive(Default)]
 pub struct Woken {
@@ -22,10 +24,58 @@ impl Wake for Woken {
     }
 }
 
-pub struct Fixture {
-    pub dir: tempfile::TempDir,
+/// Which engine a test runs on.
+pub trait Kind {
+    const POSTGRES: bool;
+}
+
+pub struct OnSqlite;
+pub struct OnPostgres;
+
+impl Kind for OnSqlite {
+    const POSTGRES: bool = false;
+}
+
+impl Kind for OnPostgres {
+    const POSTGRES: bool = true;
+}
+
+/// A database of its own, with two plug-ins in it.
+pub struct Fixture<K: Kind> {
     pub db: Database,
     pub wake: Arc<Woken>,
+    pub home: Home,
+    kind: PhantomData<K>,
+}
+
+/// Where a database lives.
+pub enum Home {
+    Folder(tempfile::TempDir),
+    Server(Postgres, TestDatabase),
+}
+
+impl Home {
+    pub async fn open(&self, config: DatabaseConfig, wake: Arc<Woken>) -> Database {
+        match self {
+            Self::Folder(dir) => Database::open(&path(dir), config, wake).await.unwrap(),
+            Self::Server(postgres, _) => postgres.open("hs1", config, wake).await.unwrap(),
+        }
+    }
+
+    pub fn postgres(&self) -> (&Postgres, &TestDatabase) {
+        match self {
+            Self::Server(postgres, database) => (postgres, database),
+            Self::Folder(_) => panic!("not on PostgreSQL"),
+        }
+    }
+}
+
+/// A new database on PostgreSQL. Without a server the tests of that engine fail: leave them out with
+/// `-E 'not test(postgres::)'`.
+pub async fn server() -> (Postgres, TestDatabase) {
+    let database = TestDatabase::new().expect("PostgreSQL (leave out: -E 'not test(postgres::)')");
+    let config = PostgresConfig { connections: 8, ..PostgresConfig::new(database.url()) };
+    (Postgres::connect(config).await.unwrap(), database)
 }
 
 pub const ROOMS: &str = "
@@ -68,22 +118,38 @@ pub fn sync() -> PluginSchema {
     }
 }
 
-impl Fixture {
+impl<K: Kind> Fixture<K> {
+    pub const POSTGRES: bool = K::POSTGRES;
+
     pub async fn new() -> Self {
         Self::with(DatabaseConfig::default()).await
     }
 
     pub async fn with(config: DatabaseConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let home = if K::POSTGRES {
+            let (postgres, database) = server().await;
+            Home::Server(postgres, database)
+        } else {
+            Home::Folder(tempfile::tempdir().unwrap())
+        };
         let wake = Arc::new(Woken::default());
-        let db = Database::open(&path(&dir), config, wake.clone()).await.unwrap();
+        let db = home.open(config, wake.clone()).await;
         db.install(rooms()).await.unwrap();
         db.install(sync()).await.unwrap();
-        Self { dir, db, wake }
+        Self { db, wake, home, kind: PhantomData }
+    }
+
+    /// Closes the database and opens it again.
+    pub async fn reopen(&self, config: DatabaseConfig) -> Database {
+        self.db.clone().close().await;
+        self.home.open(config, self.wake.clone()).await
     }
 
     pub fn path(&self) -> PathBuf {
-        path(&self.dir)
+        match &self.home {
+            Home::Folder(dir) => path(dir),
+            Home::Server(..) => panic!("not on SQLite"),
+        }
     }
 
     pub fn rooms(&self) -> Session {

@@ -1,6 +1,7 @@
-use tessera_storage::{Database, DatabaseConfig, Error};
+use tessera_storage::{DatabaseConfig, Error};
 
-use crate::support::Fixture;
+
+use super::Fixture;
 
 #[tokio::test]
 async fn timers_come_due_in_order_and_outlive_a_restart() {
@@ -8,9 +9,7 @@ async fn timers_come_due_in_order_and_outlive_a_restart() {
     f.db.timer_set("rooms", "later", 300, "c").await.unwrap();
     f.db.timer_set("rooms", "soon", 100, "a").await.unwrap();
     f.db.timer_set("sync", "soon", 200, "b").await.unwrap();
-    let path = f.path();
-    f.db.close().await;
-    let db = Database::open(&path, DatabaseConfig::default(), f.wake.clone()).await.unwrap();
+    let db = f.reopen(DatabaseConfig::default()).await;
     assert_eq!(db.timer_next().await.unwrap(), Some(100));
     let due = db.timers_due(250, 10).await.unwrap();
     let payloads: Vec<_> = due.iter().map(|t| t.payload.as_str()).collect();

@@ -1,6 +1,8 @@
 use tessera_storage::{Batch, Error, Statement, Value};
 
-use crate::support::{Fixture, event, query, statement, text};
+use crate::support::{event, query, statement, text};
+
+use super::Fixture;
 
 #[tokio::test]
 async fn every_type_comes_back_as_it_went() {

@@ -49,7 +49,7 @@ async fn acknowledged_commits_survive_kill_nine() {
     let mut acknowledged: HashSet<(String, i64)> = HashSet::new();
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::child", "--exact", "--nocapture"])
+            .args(["sqlite::crash::child", "--exact", "--nocapture"])
             .env(CHILD, &path)
             .stdout(Stdio::piped())
             .spawn()

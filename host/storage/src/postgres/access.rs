@@ -1,0 +1,177 @@
+//! Roles, the catalog and quotas of a tenant.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::fence::Fence;
+use crate::{Error, Usage};
+
+use super::Engine;
+use super::names;
+use super::ops::{ask_on, text};
+use super::pool::Leased;
+use super::script::{Script, Step, quoted};
+
+/// How often a tenant's usage is looked at, if it commits.
+const USAGE_EVERY: Duration = Duration::from_secs(10);
+
+/// What the last look at the usage said.
+#[derive(Default)]
+pub(super) struct Quota {
+    state: Mutex<State>,
+    looks: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    looked: Option<Instant>,
+    over: Option<String>,
+}
+
+impl Quota {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rows of plug-ins' tables and bytes of all.
+pub(super) fn usage_sql(schema: &str) -> String {
+    format!(
+        "SELECT coalesce(sum(greatest(s.n_live_tup, 0)) FILTER (WHERE c.relname NOT LIKE 'tessera\\_%'), 0), \
+         coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class AS c \
+         LEFT JOIN pg_stat_user_tables AS s ON s.relid = c.oid \
+         WHERE c.relkind = 'r' AND c.relnamespace = '{schema}'::regnamespace"
+    )
+}
+
+impl Engine {
+    /// Whether a commit that adds may go on. Looks anew from time to time, and before it refuses.
+    pub(super) async fn within_quota(self: &Arc<Self>) -> Result<(), Error> {
+        let (rows, bytes) = (self.config.max_rows, self.config.max_bytes);
+        if rows.is_none() && bytes.is_none() {
+            return Ok(());
+        }
+        let due = {
+            let mut state = self.quota.lock();
+            let due =
+                state.over.is_some() || state.looked.is_none_or(|at| at.elapsed() > USAGE_EVERY);
+            if due {
+                state.looked = Some(Instant::now());
+            }
+            due
+        };
+        if due {
+            self.quota.looks.fetch_add(1, Ordering::Relaxed);
+            let Usage { rows: has_rows, bytes: has_bytes } = self.usage().await?;
+            let over = match (rows, bytes) {
+                (Some(cap), _) if has_rows > cap => Some(format!("{has_rows} rows of {cap}")),
+                (_, Some(cap)) if has_bytes > cap => Some(format!("{has_bytes} bytes of {cap}")),
+                _ => None,
+            };
+            self.quota.lock().over = over;
+        }
+        self.quota.lock().over.clone().map_or(Ok(()), |what| Err(Error::Quota(what)))
+    }
+
+    fn roles(&self) -> std::sync::MutexGuard<'_, HashMap<String, HashSet<String>>> {
+        self.roles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants may have gone with a view that was made anew.
+    pub(super) fn forget_roles(&self) {
+        self.roles().clear();
+    }
+
+    pub(super) fn role(&self, plugin: &str) -> String {
+        names::role(&self.database, &self.tenant, plugin)
+    }
+
+    /// Makes sure that a plug-in's role is there and may read the granted views that exist. Gives
+    /// its name.
+    pub(super) async fn ready_role(
+        &self,
+        leased: &mut Leased,
+        fence: &Fence,
+    ) -> Result<String, Error> {
+        let role = self.role(&fence.plugin);
+        let catalog = self.catalog.load();
+        let views = || fence.reads.iter().filter(|view| catalog.views.contains_key(*view));
+        let ready =
+            self.roles().get(&role).is_some_and(|has| views().all(|view| has.contains(view)));
+        if ready {
+            return Ok(role);
+        }
+        let mut script = self.locked();
+        self.make_role(&mut script, &role);
+        for view in views() {
+            let (schema, view) = (quoted(&self.schema), quoted(view));
+            let grant = format!("SELECT tessera.grant_view({schema}, {view}, '{role}')");
+            script.push(Step::Quiet, &grant);
+        }
+        script.push(Step::Commit, "COMMIT");
+        leased.in_transaction = true;
+        leased.run(&script, |_, _| Ok(())).await?;
+        leased.in_transaction = false;
+        self.roles().entry(role.clone()).or_default().extend(views().cloned());
+        Ok(role)
+    }
+
+    /// Begins a transaction that nobody else changes this tenant's schema in.
+    pub(super) fn locked(&self) -> Script {
+        let mut script = Script::default();
+        script.push(Step::Quiet, "BEGIN");
+        let lock = format!("SELECT pg_advisory_xact_lock(-{}, 1)", self.number);
+        script.push(Step::Quiet, &lock);
+        script
+    }
+
+    pub(super) fn make_role(&self, script: &mut Script, role: &str) {
+        let schema = quoted(&self.schema);
+        let number = self.number;
+        script
+            .push(Step::Quiet, &format!("SELECT tessera.make_role({number}, {schema}, '{role}')"));
+    }
+
+    /// Reads what tables and views there are, and lets statements be compiled anew.
+    pub(super) async fn load_catalog(&self) -> Result<(), Error> {
+        let mut leased = self.pool.lease().await?;
+        let space = format!("'{}'::regnamespace", self.schema);
+        let relations = format!(
+            "SELECT relname, relkind FROM pg_class WHERE relnamespace = {space} \
+             AND relkind IN ('r', 'v')"
+        );
+        let lines = ask_on(&mut leased, Step::Host, &relations).await?;
+        let mut known = HashSet::new();
+        let mut views: HashMap<String, HashSet<String>> = HashMap::new();
+        for i in 0..lines.len() {
+            let name = text(&lines, i, 0).to_owned();
+            if text(&lines, i, 1) == "v" {
+                views.insert(name.clone(), HashSet::new());
+            }
+            known.insert(name);
+        }
+        let reads = format!(
+            "SELECT DISTINCT v.relname, t.relname FROM pg_depend AS d \
+             JOIN pg_rewrite AS r ON r.oid = d.objid JOIN pg_class AS v ON v.oid = r.ev_class \
+             JOIN pg_class AS t ON t.oid = d.refobjid WHERE d.classid = 'pg_rewrite'::regclass \
+             AND d.refclassid = 'pg_class'::regclass AND v.relnamespace = {space} \
+             AND t.oid <> v.oid"
+        );
+        let lines = ask_on(&mut leased, Step::Host, &reads).await?;
+        for i in 0..lines.len() {
+            let parts = views.entry(text(&lines, i, 0).to_owned()).or_default();
+            parts.insert(text(&lines, i, 1).to_owned());
+        }
+        let indexes = format!("SELECT plugin, name FROM {}.tessera_fulltext_indexes", self.schema);
+        let lines = ask_on(&mut leased, Step::Host, &indexes).await?;
+        let pair = |i| (text(&lines, i, 0).to_owned(), text(&lines, i, 1).to_owned());
+        let full_text = (0..lines.len()).map(pair).collect();
+        self.catalog.store(Arc::new(Catalog { known: Arc::new(known), views, full_text }));
+        self.generation.fetch_add(1, Ordering::Release);
+        self.forget_roles();
+        Ok(())
+    }
+}

@@ -1,0 +1,428 @@
+//! The connections of one process, shared by all tenants.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{ConnectOptions, Either, Executor, Row, ValueRef};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{Error, OpenError};
+
+use super::code::SqlError;
+use super::script::{Script, Step};
+use super::{PostgresConfig, PostgresStats};
+
+/// A connection that lay idle so long is tried before it is used.
+const STALE: Duration = Duration::from_secs(10);
+
+/// How long nobody tries to connect after that failed; doubled with each failure.
+const BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+
+/// A connection and what it has prepared.
+pub(super) struct Conn {
+    pg: PgConnection,
+    /// Statements by id, and when each was last used, as a count of uses.
+    prepared: HashMap<u64, u64>,
+    uses: u64,
+    /// When the server was started, as it says: another one after a crash.
+    pub(super) epoch: Arc<str>,
+    idle_since: Instant,
+}
+
+#[derive(Default)]
+struct Counters {
+    connections: AtomicUsize,
+    waiting: AtomicUsize,
+    connected: AtomicU64,
+    failed: AtomicU64,
+    round_trips: AtomicU64,
+}
+
+/// When connecting may be tried again.
+struct Backoff {
+    until: Option<Instant>,
+    next: Duration,
+}
+
+/// The connections.
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    pub(super) config: PostgresConfig,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Conn>>,
+    backoff: Mutex<Backoff>,
+    counters: Counters,
+}
+
+/// A connection in use. What was not carried to its end closes it.
+pub(super) struct Leased {
+    conn: Option<Conn>,
+    pool: Arc<Pool>,
+    clean: bool,
+    /// Inside a transaction that was begun by hand: who drops it here gives it up.
+    pub(super) in_transaction: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A row of a result.
+pub(super) struct Line<'a>(&'a PgRow);
+
+impl Line<'_> {
+    /// The text of a column; `None` for NULL.
+    pub(super) fn bytes(&self, column: usize) -> Result<Option<&[u8]>, Error> {
+        let raw = self.0.try_get_raw(column).map_err(|e| Error::Invalid(e.to_string()))?;
+        if raw.is_null() {
+            return Ok(None);
+        }
+        raw.as_bytes().map(Some).map_err(|e| Error::Invalid(e.to_string()))
+    }
+
+    /// How many columns there are.
+    pub(super) fn width(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Why a script ended early, and at which of its steps.
+pub(super) struct Stop {
+    pub(super) step: usize,
+    pub(super) why: Why,
+}
+
+/// The server's reason or ours.
+pub(super) enum Why {
+    Sql(SqlError),
+    Ours(Error),
+}
+
+impl From<Stop> for Error {
+    fn from(stop: Stop) -> Self {
+        match stop.why {
+            Why::Sql(error) => error.into(),
+            Why::Ours(error) => error,
+        }
+    }
+}
+
+impl Stop {
+    pub(super) fn sql(&self) -> Option<&SqlError> {
+        match &self.why {
+            Why::Sql(error) => Some(error),
+            Why::Ours(_) => None,
+        }
+    }
+
+    /// The connection was lost, rather than the statement refused.
+    pub(super) fn lost(&self) -> bool {
+        self.sql().is_some_and(|e| e.broken)
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    pub(super) fn new(config: PostgresConfig) -> Result<Self, OpenError> {
+        let engine = |message: String| OpenError::Engine { path: "PostgreSQL".to_owned(), message };
+        let options = PgConnectOptions::from_str(&config.url)
+            .map_err(|e| engine(format!("the address: {e}")))?
+            .application_name("tessera")
+            // Ours are prepared by name; these are only what columns and parameters are looked up with.
+            .statement_cache_capacity(16)
+            .options([
+                ("search_path", "pg_catalog"),
+                ("standard_conforming_strings", "on"),
+                ("default_transaction_isolation", "read committed"),
+                ("client_min_messages", "error"),
+                ("jit", "off"),
+                // The host's own statements; those of plug-ins say their own.
+                ("statement_timeout", "60s"),
+                // A process that stops amid a commit must not hold up the others.
+                ("idle_in_transaction_session_timeout", "5s"),
+                // A process that is gone must not leave a long statement behind.
+                ("client_connection_check_interval", "2s"),
+            ])
+            .disable_statement_logging();
+        let permits = Arc::new(Semaphore::new(config.connections.max(2)));
+        let backoff = Mutex::new(Backoff { until: None, next: BACKOFF });
+        let (idle, counters) = (Mutex::default(), Counters::default());
+        Ok(Self { options, config, permits, idle, backoff, counters })
+    }
+
+    pub(super) fn database(&self) -> String {
+        let host = self.options.get_host();
+        let name = self.options.get_database().unwrap_or_else(|| self.options.get_username());
+        format!("{host}:{}/{name}", self.options.get_port())
+    }
+
+    pub(super) fn stats(&self) -> PostgresStats {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PostgresStats {
+            connections: self.counters.connections.load(Ordering::Relaxed) as u64,
+            idle: idle as u64,
+            waiting: self.counters.waiting.load(Ordering::Relaxed) as u64,
+            connected: get(&self.counters.connected),
+            failed: get(&self.counters.failed),
+            round_trips: get(&self.counters.round_trips),
+        }
+    }
+
+    fn pop(&self) -> Option<Conn> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Forgets all idle connections: the server went away, and they with it.
+    fn forget_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        self.counters.connections.fetch_sub(idle.len(), Ordering::Relaxed);
+    }
+
+    /// Waits for a connection: the one that was used last, or a new one.
+    pub(super) async fn lease(self: &Arc<Self>) -> Result<Leased, Error> {
+        let waiting = self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let guard = Waiting(&self.counters.waiting);
+        if waiting >= self.config.queue {
+            return Err(Error::Busy);
+        }
+        let wait = tokio::time::timeout(
+            self.config.connect_timeout,
+            Arc::clone(&self.permits).acquire_owned(),
+        );
+        let permit = match wait.await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(crate::fence::gone()),
+            Err(_) => return Err(Error::Busy),
+        };
+        let mut leased = Leased {
+            conn: None,
+            pool: self.clone(),
+            clean: true,
+            in_transaction: false,
+            _permit: permit,
+        };
+        while let Some(conn) = self.pop() {
+            let stale = conn.idle_since.elapsed() > STALE;
+            leased.conn = Some(conn);
+            if !stale {
+                drop(guard);
+                return Ok(leased);
+            }
+            let mut script = Script::default();
+            script.push(Step::Quiet, "SELECT 1");
+            if leased.run(&script, |_, _| Ok(())).await.is_ok() {
+                drop(guard);
+                return Ok(leased);
+            }
+            leased.discard();
+            leased.clean = true;
+        }
+        leased.conn = Some(self.connect().await?);
+        drop(guard);
+        Ok(leased)
+    }
+
+    async fn connect(&self) -> Result<Conn, Error> {
+        let until = self.backoff.lock().unwrap_or_else(PoisonError::into_inner).until;
+        if let Some(until) = until
+            && Instant::now() < until
+        {
+            return Err(Error::Unavailable("PostgreSQL cannot be reached".to_owned()));
+        }
+        let connected = tokio::time::timeout(self.config.connect_timeout, self.connect_now()).await;
+        let connected = connected.unwrap_or_else(|_| {
+            Err(Error::Unavailable("PostgreSQL: no answer in time".to_owned()))
+        });
+        let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
+        match connected {
+            Ok(conn) => {
+                *backoff = Backoff { until: None, next: BACKOFF };
+                self.counters.connected.fetch_add(1, Ordering::Relaxed);
+                self.counters.connections.fetch_add(1, Ordering::Relaxed);
+                Ok(conn)
+            }
+            Err(error) => {
+                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                let next = (backoff.next * 2).min(MAX_BACKOFF);
+                *backoff = Backoff { until: Some(Instant::now() + backoff.next), next };
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect_now(&self) -> Result<Conn, Error> {
+        let failed = |e: sqlx::Error| match SqlError::from(e) {
+            // The database, the user or the password is wrong: no use to wait.
+            e if e.code.starts_with("28") || e.code == "3D000" => Error::Unavailable(e.message),
+            e => e.into(),
+        };
+        let mut pg = self.options.connect().await.map_err(failed)?;
+        let epoch: String = sqlx::query_scalar("SELECT pg_postmaster_start_time()::text")
+            .fetch_one(&mut pg)
+            .await
+            .map_err(failed)?;
+        let (prepared, idle_since) = (HashMap::new(), Instant::now());
+        Ok(Conn { pg, prepared, uses: 0, epoch: epoch.into(), idle_since })
+    }
+}
+
+impl Leased {
+    /// Closes the connection.
+    pub(super) fn discard(&mut self) {
+        if self.conn.take().is_some() {
+            self.pool.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a transaction that has failed, or the connection.
+    pub(super) async fn rollback(&mut self) {
+        if self.conn.is_some() && self.clean {
+            let mut script = Script::default();
+            script.push(Step::Quiet, "ROLLBACK");
+            if self.run(&script, |_, _| Ok(())).await.is_ok() {
+                self.in_transaction = false;
+                return;
+            }
+        }
+        self.discard();
+    }
+
+    /// When the server was started.
+    pub(super) fn epoch(&self) -> Arc<str> {
+        self.conn.as_ref().map(|conn| conn.epoch.clone()).unwrap_or_default()
+    }
+
+    /// Whether the connection knows a statement; marks it as used.
+    pub(super) fn knows(&mut self, id: u64) -> bool {
+        let Some(conn) = &mut self.conn else { return false };
+        conn.uses += 1;
+        let uses = conn.uses;
+        match conn.prepared.get_mut(&id) {
+            Some(used) => {
+                *used = uses;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Makes room for `more` statements: those used longest ago are forgotten.
+    pub(super) fn make_room(&mut self, script: &mut Script, more: usize, keep: &[u64]) {
+        let cap = self.pool.config.statements.max(64);
+        let Some(conn) = &mut self.conn else { return };
+        if conn.prepared.len() + more <= cap {
+            return;
+        }
+        let others = conn.prepared.iter().filter(|(id, _)| !keep.contains(id));
+        let mut uses: Vec<(u64, u64)> = others.map(|(id, used)| (*used, *id)).collect();
+        uses.sort_unstable();
+        // Some at once, or each new statement would come with a removal.
+        for (_, id) in uses.into_iter().take(more + cap / 8) {
+            conn.prepared.remove(&id);
+            script.push(Step::Quiet, &format!("DEALLOCATE t{id}"));
+        }
+    }
+
+    /// What the server thinks of a statement: its parameters and columns.
+    pub(super) async fn describe(&mut self, sql: &str) -> Result<super::meta::Meta, SqlError> {
+        self.clean = false;
+        let Some(conn) = &mut self.conn else {
+            return Err(SqlError::broken("no connection".to_owned()));
+        };
+        self.pool.counters.round_trips.fetch_add(1, Ordering::Relaxed);
+        let text = sqlx::AssertSqlSafe(sql.to_owned());
+        let prepared = (&mut conn.pg).prepare(sqlx::SqlSafeStr::into_sql_str(text)).await;
+        match prepared {
+            Ok(statement) => {
+                self.clean = true;
+                Ok(super::meta::Meta::of(&statement))
+            }
+            Err(error) => {
+                let error = SqlError::from(error);
+                self.clean = !error.broken;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a script and reads all answers. `each` gets the number of a step and a row of its
+    /// result; an error of its own closes the connection. Gives the rows touched by each step.
+    pub(super) async fn run(
+        &mut self,
+        script: &Script,
+        mut each: impl FnMut(usize, Line<'_>) -> Result<(), Error>,
+    ) -> Result<Vec<u64>, Stop> {
+        self.clean = false;
+        let mut counts = Vec::with_capacity(script.steps.len());
+        let result = self.run_steps(script, &mut counts, &mut each).await;
+        let step = counts.len();
+        if let Some(conn) = &mut self.conn {
+            for done in script.steps.iter().take(step) {
+                if let Step::Prepare(id) = done {
+                    conn.prepared.insert(*id, conn.uses);
+                }
+            }
+        }
+        match result {
+            Ok(()) => {
+                self.clean = true;
+                Ok(counts)
+            }
+            Err(why) => {
+                self.clean = matches!(&why, Why::Sql(error) if !error.broken);
+                if matches!(&why, Why::Sql(error) if error.broken) {
+                    self.pool.forget_idle();
+                }
+                if !self.clean {
+                    self.discard();
+                }
+                Err(Stop { step, why })
+            }
+        }
+    }
+
+    async fn run_steps(
+        &mut self,
+        script: &Script,
+        counts: &mut Vec<u64>,
+        each: &mut impl FnMut(usize, Line<'_>) -> Result<(), Error>,
+    ) -> Result<(), Why> {
+        let Some(conn) = &mut self.conn else {
+            return Err(Why::Sql(SqlError::broken("no connection".to_owned())));
+        };
+        self.pool.counters.round_trips.fetch_add(1, Ordering::Relaxed);
+        let text = sqlx::raw_sql(sqlx::AssertSqlSafe(script.sql.clone()));
+        let mut stream = text.fetch_many(&mut conn.pg);
+        let sql = |e: sqlx::Error| Why::Sql(SqlError::from(e));
+        while let Some(answer) = stream.try_next().await.map_err(sql)? {
+            match answer {
+                Either::Left(done) => counts.push(done.rows_affected()),
+                Either::Right(row) => each(counts.len(), Line(&row)).map_err(Why::Ours)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        if !self.clean || self.in_transaction {
+            self.discard();
+        }
+        if let Some(mut conn) = self.conn.take() {
+            conn.idle_since = Instant::now();
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+    }
+}

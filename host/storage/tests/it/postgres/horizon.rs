@@ -1,0 +1,1 @@
+//! The horizon with several writers.
