@@ -107,16 +107,19 @@ pub(crate) async fn connect(
             }
             Err(error) => error,
         };
+        let reason = chain(&error);
+        // A failed handshake comes as one of the socket.
+        let kind = if reason.contains("certificate") || reason.contains("alert") {
+            ConnectErrorKind::Tls
+        } else {
+            error.kind()
+        };
         let later = matches!(
-            error.kind(),
+            kind,
             ConnectErrorKind::Io | ConnectErrorKind::TimedOut | ConnectErrorKind::Dns
         );
         if !later || Instant::now() + wait >= until {
-            return Err(ClusterError::Connect {
-                servers: shown(config),
-                reason: chain(&error),
-                hint: hint(error.kind()),
-            });
+            return Err(ClusterError::Connect { servers: shown(config), reason, hint: hint(kind) });
         }
         sleep(wait).await;
         wait = (wait * 2).min(RECONNECT);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod joining;
+mod secure;
 mod support;
 mod topics;
 mod wakes;

@@ -26,6 +26,8 @@ const BUSY: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(10);
 /// Time between sweeps where there was more than one look brings.
 const FULL: Duration = Duration::from_millis(100);
+/// After a look for new messages the relay rests so many times as long as that took.
+const REST: u32 = 4;
 /// How long after something happened a node without the lease asks for it often.
 const ACTIVE: Duration = Duration::from_secs(10);
 /// The lease of the sweeps.
@@ -136,13 +138,14 @@ impl Worker {
         drop(shared);
         let mut sweep = Instant::now();
         let mut active = sweep;
+        let mut rest = sweep;
         loop {
-            let (topics, due, next_ms, all) = self.wanted();
+            let (topics, due, next_ms, all) = self.wanted(Instant::now() >= rest);
             for hint in due {
                 self.send(hint);
             }
+            let began = Instant::now();
             for topic in &topics {
-                // At most once for each message: a double costs its consumers a look each.
                 if let Err(error) = self.heads(Some(topic), Duration::ZERO).await {
                     tracing::warn!(%error, topic, "the relay waits for the database");
                 }
@@ -150,6 +153,8 @@ impl Worker {
             if !topics.is_empty() {
                 active = Instant::now();
                 sweep = sweep.min(active + BUSY);
+                // Where many commits emit, looks are left out rather than kept up with.
+                rest = active + (active - began).saturating_mul(REST).min(BUSY);
             }
             if all || Instant::now() >= sweep {
                 let pause = match self.sweep(all, active.elapsed() < ACTIVE).await {
@@ -161,7 +166,10 @@ impl Worker {
                 };
                 sweep = Instant::now() + pause;
             }
-            let until = next_ms.map_or(sweep, |at| sweep.min(Instant::now() + until_ms(at)));
+            let mut until = next_ms.map_or(sweep, |at| sweep.min(Instant::now() + until_ms(at)));
+            if Instant::now() < rest {
+                until = until.min(rest);
+            }
             tokio::select! {
                 () = self.wants.some.notified() => {}
                 () = sleep_until(until) => {}
@@ -186,12 +194,13 @@ impl Worker {
         }
     }
 
-    fn wanted(&self) -> (BTreeSet<String>, Vec<Hint>, Option<u64>, bool) {
+    fn wanted(&self, look: bool) -> (BTreeSet<String>, Vec<Hint>, Option<u64>, bool) {
         let mut list = lock(&self.wants.list);
         let later = list.due.split_off(&(now_ms().saturating_add(1), 0));
         let due = std::mem::replace(&mut list.due, later).into_values().collect();
         let next_ms = list.due.first_key_value().map(|((at, _), _)| *at);
-        (std::mem::take(&mut list.topics), due, next_ms, std::mem::take(&mut list.all))
+        let topics = if look { std::mem::take(&mut list.topics) } else { BTreeSet::new() };
+        (topics, due, next_ms, std::mem::take(&mut list.all))
     }
 
     /// Sends what stays unsettled, if that is this node's part. Gives when to look again.
