@@ -73,7 +73,11 @@ impl From<SqlError> for Error {
                 "{}: give parameters a type with CAST($n AS type)",
                 e.message
             )),
-            ("54000", _) | ("22001", _) => Self::TooLarge(e.message),
+            ("54000" | "22001", _) => Self::TooLarge(e.message),
+            // A value of more than 1 GiB.
+            ("XX000", _) if e.message.contains("memory alloc request size") => {
+                Self::TooLarge(e.message)
+            }
             // The server's own limits of memory: one statement's doing, or everybody's.
             ("53400" | "53200", _) => Self::Unavailable(e.message),
             ("57P01" | "57P02" | "57P03" | "25P03", _) | (_, "53" | "58" | "08" | "XX") => {

@@ -335,13 +335,18 @@ impl Leased {
     }
 
     /// What the server thinks of a statement: its parameters and columns.
-    pub(super) async fn describe(&mut self, sql: &str) -> Result<super::meta::Meta, SqlError> {
+    pub(super) async fn describe(
+        &mut self,
+        id: u64,
+        sql: &str,
+    ) -> Result<super::meta::Meta, SqlError> {
         self.clean = false;
         let Some(conn) = &mut self.conn else {
             return Err(SqlError::broken("no connection".to_owned()));
         };
         self.pool.counters.round_trips.fetch_add(1, Ordering::Relaxed);
-        let text = sqlx::AssertSqlSafe(sql.to_owned());
+        // Told apart from the same text before the schema changed: sqlx remembers by text.
+        let text = sqlx::AssertSqlSafe(format!("{sql} -- t{id}"));
         let prepared = (&mut conn.pg).prepare(sqlx::SqlSafeStr::into_sql_str(text)).await;
         match prepared {
             Ok(statement) => {

@@ -285,7 +285,7 @@ impl Engine {
                 Some(meta) => meta,
                 None => {
                     let meta = leased
-                        .describe(&compiled.sql)
+                        .describe(compiled.id, &compiled.sql)
                         .await
                         .map_err(|error| Stop { step: i, why: super::pool::Why::Sql(error) })?;
                     let meta = Arc::new(meta);

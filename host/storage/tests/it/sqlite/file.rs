@@ -1,8 +1,11 @@
 //! What holds of SQLite's files and its one writer only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tessera_storage::{Batch, Database, DatabaseConfig, Error, OpenError, Value};
+use tessera_storage::{
+    Batch, Database, DatabaseConfig, Error, Limits, OpenError, SessionGrant, Value,
+};
 
 use crate::support::{Woken, count, event, query, statement, text};
 
@@ -157,4 +160,20 @@ async fn a_file_that_is_no_database_is_refused() {
     std::fs::write(&path, "this is no database at all".repeat(100)).unwrap();
     let opened = Database::open(&path, DatabaseConfig::default(), Arc::new(Woken::default())).await;
     assert!(matches!(opened, Err(OpenError::Engine { .. })), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_statement_that_gathers_gigabytes_fails_and_others_go_on() {
+    let f = Fixture::new().await;
+    let limits = Limits { time: Duration::from_secs(60), ..Limits::default() };
+    let grant = SessionGrant { plugin: "rooms".into(), limits, ..SessionGrant::default() };
+    let rooms = f.db.session(grant);
+    let bomb = query(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) \
+         SELECT count(*) FROM (SELECT DISTINCT ($1 || i) AS t FROM n) AS d",
+        vec![text(&"x".repeat(1 << 20))],
+    );
+    assert!(matches!(rooms.query(bomb).await, Err(Error::Unavailable(_))));
+    rooms.commit(event("$a", "!r")).await.unwrap();
+    assert_eq!(count(&rooms, "rooms_events").await, 1);
 }
