@@ -69,7 +69,9 @@ impl Backend for Native {
         let session = &host.installed().session;
         let queries = queries.iter().map(convert::query).collect();
         let snapshot = self.host().block_on(session.snapshot(queries));
-        snapshot.map(convert::moment).map_err(convert::error)
+        let mut moment = snapshot.map(convert::moment).map_err(convert::error)?;
+        moment.horizon = moment.horizon.min(host.held_horizon());
+        Ok(moment)
     }
 
     fn commit(&self, batch: &storage::Batch) -> Result<storage::Committed, storage::Error> {

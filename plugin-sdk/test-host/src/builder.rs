@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use tessera_manifest::PluginManifest;
 use tessera_storage::{
-    Database, DatabaseConfig, ExposedView, FullTextIndex, Migration, PluginSchema, SessionGrant,
-    Wake,
+    Database, DatabaseConfig, ExposedView, FullTextIndex, Migration, PluginSchema, Postgres,
+    PostgresConfig, SessionGrant, Wake,
 };
+use tessera_test_services::TestDatabase;
 
-use crate::host::{Installed, Shared, TestHost};
+use crate::host::{Home, Installed, Shared, TestHost};
 use crate::memory::Memory;
 use crate::services::Services;
 use crate::wakes::Wakes;
@@ -93,15 +94,9 @@ impl Builder {
             .enable_all()
             .build()
             .expect("a runtime");
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let memory = Arc::new(Memory::default());
         let wakes = Arc::new(Wakes::new(memory.clone()));
-        let path = folder.path().join("tenant.db");
-        let config = DatabaseConfig::default();
-        let wake: Arc<dyn Wake> = wakes.clone();
-        let database = runtime
-            .block_on(Database::open(&path, config, wake))
-            .unwrap_or_else(|error| panic!("cannot open the test database: {error}"));
+        let (database, home) = runtime.block_on(open(&self.tenant, wakes.clone()));
         let mut plugins = HashMap::new();
         let first = self.plugins.first().map(|plugin| plugin.name).unwrap_or_default();
         for plugin in &self.plugins {
@@ -111,12 +106,13 @@ impl Builder {
         let host = TestHost::new(Arc::new(Shared {
             database: Some(database),
             runtime: Some(runtime),
-            _folder: folder,
+            _home: home,
             plugins,
             tenant: self.tenant,
             now_ms: AtomicU64::new(self.now_ms),
             random: AtomicU64::new(self.seed),
             calls: AtomicUsize::new(0),
+            horizon: AtomicU64::new(u64::MAX),
             messages: Mutex::default(),
             logs: Mutex::default(),
             services: Mutex::new(Services::default()),
@@ -128,6 +124,34 @@ impl Builder {
         host.act_as(first);
         host
     }
+}
+
+/// The engine that `TESSERA_TEST_ENGINE` names: `sqlite`, which is the default, or `postgres`, on
+/// the server of `TESSERA_TEST_POSTGRES` or on one that is started for the test.
+async fn open(tenant: &str, wake: Arc<dyn Wake>) -> (Database, Home) {
+    let config = DatabaseConfig::default();
+    let engine = std::env::var("TESSERA_TEST_ENGINE").unwrap_or_default();
+    let opened = match engine.as_str() {
+        "" | "sqlite" => {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("tenant.db");
+            Database::open(&path, config, wake)
+                .await
+                .map(|database| (database, Home::Folder { _folder: folder }))
+        }
+        "postgres" => {
+            let server = TestDatabase::new().expect("PostgreSQL, which TESSERA_TEST_ENGINE wants");
+            let few = PostgresConfig { connections: 4, ..PostgresConfig::new(server.url()) };
+            match Postgres::connect(few).await {
+                Ok(postgres) => postgres.open(tenant, config, wake).await.map(|database| {
+                    (database, Home::Server { _postgres: postgres, _database: server })
+                }),
+                Err(error) => Err(error),
+            }
+        }
+        other => panic!("TESSERA_TEST_ENGINE is {other}: sqlite or postgres"),
+    };
+    opened.unwrap_or_else(|error| panic!("cannot open the test database: {error}"))
 }
 
 async fn install(

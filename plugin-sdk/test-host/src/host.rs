@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use tessera_manifest::PluginManifest;
 use tessera_sdk::bindings::host::storage::Message;
-use tessera_storage::{Database, Session};
+use tessera_storage::{Database, Postgres, Session};
+use tessera_test_services::TestDatabase;
 
 use crate::backend::Native;
 use crate::builder::Builder;
@@ -29,17 +30,25 @@ pub(crate) struct Installed {
 
 type Interference = Box<dyn FnOnce(&TestHost) + Send>;
 
+/// Where the database lives; removed after it is closed.
+pub(crate) enum Home {
+    Folder { _folder: tempfile::TempDir },
+    Server { _postgres: Postgres, _database: TestDatabase },
+}
+
 /// What all threads of a test share.
 pub(crate) struct Shared {
     /// `None` only while it is closed.
     pub(crate) database: Option<Database>,
     pub(crate) runtime: Option<tokio::runtime::Runtime>,
-    pub(crate) _folder: tempfile::TempDir,
+    pub(crate) _home: Home,
     pub(crate) plugins: HashMap<String, Installed>,
     pub(crate) tenant: String,
     pub(crate) now_ms: AtomicU64,
     pub(crate) random: AtomicU64,
     pub(crate) calls: AtomicUsize,
+    /// Snapshots tell no higher horizon.
+    pub(crate) horizon: AtomicU64,
     pub(crate) messages: Mutex<Vec<Message>>,
     pub(crate) logs: Mutex<Vec<String>>,
     pub(crate) services: Mutex<Services>,
@@ -191,7 +200,25 @@ impl TestHost {
     /// The highest position below which nothing is still to appear.
     #[must_use]
     pub fn horizon(&self) -> u64 {
-        self.database().horizon()
+        self.database().horizon().min(self.held_horizon())
+    }
+
+    pub(crate) fn held_horizon(&self) -> u64 {
+        self.shared.horizon.load(Ordering::SeqCst)
+    }
+
+    /// Holds the horizon back, as a writer does that took a lower position and has not finished: rows above
+    /// `at` can be seen, snapshots tell no higher horizon, and the wake-ups of commits wait for
+    /// [`TestHost::release_horizon`].
+    pub fn hold_horizon(&self, at: u64) {
+        self.shared.horizon.store(at, Ordering::SeqCst);
+        self.shared.wakes.hold();
+    }
+
+    /// The writer has finished: the horizon is where it would be, and what waited is woken.
+    pub fn release_horizon(&self) {
+        self.shared.horizon.store(u64::MAX, Ordering::SeqCst);
+        self.shared.wakes.release();
     }
 
     /// Lets `f` run once, just before the next commit of any plug-in: how a test gets between a read and

@@ -18,6 +18,8 @@ struct State {
     woken: Vec<String>,
     watches: HashMap<u64, Watch>,
     last: u64,
+    /// Commits whose wake-ups wait for the horizon.
+    held: Option<Vec<String>>,
 }
 
 /// Everything that woke or watched.
@@ -50,6 +52,16 @@ impl Wakes {
         self.memory.woken(topics);
     }
 
+    /// From now on the wake-ups of commits wait for [`Wakes::release`].
+    pub(crate) fn hold(&self) {
+        self.state.lock().unwrap().held.get_or_insert_default();
+    }
+
+    pub(crate) fn release(&self) {
+        let held = self.state.lock().unwrap().held.take();
+        self.wake(&held.unwrap_or_default());
+    }
+
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().woken)
     }
@@ -66,6 +78,10 @@ impl Wakes {
 
 impl Wake for Wakes {
     fn committed(&self, topics: &[String], _horizon: u64) {
+        if let Some(held) = &mut self.state.lock().unwrap().held {
+            held.extend_from_slice(topics);
+            return;
+        }
         self.wake(topics);
     }
 }
