@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tessera_manifest::{ListenAddr, OrOff, TenantName};
+use tessera_manifest::{HostPattern, ListenAddr, OrOff, PluginName, TenantName};
 
 /// A Matrix homeserver assembled from WebAssembly components.
 #[derive(Debug, Parser)]
@@ -15,13 +15,17 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start the server; it runs until SIGTERM or Ctrl-C.
-    Run(Settings),
+    /// Start the server, or one node of it; it runs until SIGTERM or Ctrl-C.
+    Run(Run),
     /// Look at plug-ins.
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Look at durable topics and their dead letters.
     Topics(Topics),
+    /// Look at tenants (server names), add, suspend, move and remove them.
+    Tenant(Tenant),
+    /// Look at the nodes of the cluster.
+    Nodes(Nodes),
     /// Check a descriptor and the plug-ins it names, without starting anything.
     Check(Settings),
     /// Look at the configuration.
@@ -32,6 +36,36 @@ pub(crate) enum Command {
         /// The folder to write them to.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Which of the descriptor's `[nodes]` this process is.
+    #[arg(long, value_name = "NAME", env = "TESSERA_NODE")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Nodes {
+    /// Where the data folder is, in which a node runs.
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<NodesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// Let a node hand over what it does, and end.
+    Drain {
+        /// The node.
+        name: String,
     },
 }
 
@@ -123,4 +157,85 @@ pub(crate) struct Letters {
     /// All of the consumer's.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tenant {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// As JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: TenantCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Add a tenant; a running server serves it at once.
+    Add {
+        /// Its server name, for good.
+        name: TenantName,
+        #[command(flatten)]
+        entry: EntryArguments,
+    },
+    /// List the tenants with their hosts and whether they are awake.
+    List,
+    /// Show a tenant's plug-ins, quotas, and what it uses of them.
+    Show {
+        /// Its server name.
+        name: String,
+    },
+    /// Suspend a tenant: it answers nobody and does nothing until it is resumed.
+    Suspend {
+        /// Its server name.
+        name: String,
+    },
+    /// Let a suspended tenant go on.
+    Resume {
+        /// Its server name.
+        name: String,
+    },
+    /// Remove a tenant with all that it has; keeps an export in the data folder.
+    Remove {
+        /// Its server name.
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Keep no export.
+        #[arg(long)]
+        no_export: bool,
+    },
+    /// Write all that a tenant has into one file, also while it is in use. The file holds its signing key.
+    Export {
+        /// Its server name.
+        name: String,
+        /// The file to make; the server writes it.
+        file: PathBuf,
+    },
+    /// Make a tenant of an exported file. What is said here goes before the file's settings.
+    Import {
+        /// The file; the server reads it.
+        file: PathBuf,
+        #[command(flatten)]
+        entry: EntryArguments,
+    },
+}
+
+/// A tenant's settings.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EntryArguments {
+    /// A host that it answers to, such as chat.example.org or *.example.org; may be repeated. None: that of its name.
+    #[arg(long = "host", value_name = "HOST")]
+    pub(crate) hosts: Vec<HostPattern>,
+    /// A plug-in that it has, of those of the descriptor; may be repeated. None: all that are enabled.
+    #[arg(long = "plugin", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) plugin: Vec<PluginName>,
+    /// A quota, such as requests-per-second=50, bytes=2GiB or counts.users=100; may be repeated.
+    #[arg(long = "quota", value_name = "KEY=VALUE")]
+    pub(crate) quotas: Vec<String>,
+    /// Configuration of a plug-in, such as accounts.registration=false; may be repeated. What is no JSON is a text.
+    #[arg(long = "set", value_name = "PLUGIN.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod check;
 pub(crate) mod inspect;
+pub(crate) mod nodes;
 pub(crate) mod plugins;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod tenant;
 pub(crate) mod topics;

@@ -1,4 +1,4 @@
-//! The data folder: one server at a time, and of a version that it understands.
+//! The data folder: one server at a time, or several nodes of one, and of a version that it understands.
 //!
 //! ```text
 //! format        the folder's version, a number
@@ -8,13 +8,15 @@
 //! keys/         the key that authenticates compiled code; keys/tenants/ the signing keys
 //! tenants/      one database for each server name
 //! blobs/        media and other bytes
+//! exports/      what tenants had that were removed
 //! cache/        compiled code; may be deleted
+//! nodes/        lock and admin.sock of each node that runs here, in a folder of its name
 //! ```
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::{fs::DirBuilderExt, net::UnixStream},
     path::{Path, PathBuf},
 };
 
@@ -28,7 +30,9 @@ const FORMAT: u32 = 2;
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    /// Where what is this process's alone lies: the folder itself, or a node's in it.
+    own: PathBuf,
+    _locks: Vec<File>,
 }
 
 /// Why a folder was not taken.
@@ -41,14 +45,15 @@ pub(crate) enum Taken {
 }
 
 impl DataFolder {
-    /// Takes the folder, making it where there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        match Self::try_open(path)? {
+    /// Takes the folder, making it where there is none. A node shares it with other nodes.
+    pub(crate) fn open(path: &Path, node: Option<&str>) -> Result<Self> {
+        match Self::take(path, node)? {
             Taken::Mine(folder) => Ok(folder),
             Taken::Another(pid) => {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+                let what = node.map_or_else(String::new, |node| format!(" as node `{node}`"));
                 bail!(
-                    "the data folder {} is in use by another server{who}; stop that one, or give this one a folder of its own with --data DIR",
+                    "the data folder {} is in use by another server{who}{what}; stop that one, or give this one a folder of its own with --data DIR",
                     path.display()
                 )
             }
@@ -57,51 +62,102 @@ impl DataFolder {
 
     /// Takes the folder unless another process has it.
     pub(crate) fn try_open(path: &Path) -> Result<Taken> {
+        Self::take(path, None)
+    }
+
+    fn take(path: &Path, node: Option<&str>) -> Result<Taken> {
         let shown = path.display();
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("cannot make the data folder {shown}"))?;
+        make(path).with_context(|| format!("cannot make the data folder {shown}"))?;
         let path = path.canonicalize().with_context(|| format!("cannot reach {shown}"))?;
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path.join("lock"))
-            .with_context(|| format!("cannot write to the data folder {shown}"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
-                let read = lock.read_to_string(&mut pid);
-                return Ok(Taken::Another(read.ok().and_then(|_| pid.trim().parse().ok())));
+        let mut locks = vec![lock_file(&path.join("lock"))?];
+        let own = match node {
+            None => path.clone(),
+            Some(node) => {
+                let own = node_folder(&path, node);
+                make(&own).with_context(|| format!("cannot make {}", own.display()))?;
+                locks.push(lock_file(&own.join("lock"))?);
+                own
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock the data folder {shown}"));
+        };
+        // A server by itself keeps everyone else out; nodes keep out servers by themselves, and their likes.
+        let last = locks.len() - 1;
+        for (at, lock) in locks.iter_mut().enumerate() {
+            let locked = if at == last { lock.try_lock() } else { lock.try_lock_shared() };
+            match locked {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    let mut pid = String::new();
+                    let read = lock.read_to_string(&mut pid);
+                    return Ok(Taken::Another(read.ok().and_then(|_| pid.trim().parse().ok())));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot lock the data folder {shown}"));
+                }
             }
         }
-        let format = check_format(&path)?;
-        write_pid(&mut lock).with_context(|| format!("cannot write to {shown}/lock"))?;
-        for folder in ["keys", "keys/tenants", "tenants", "blobs", "cache"] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path.join(folder))
-                .with_context(|| format!("cannot make {shown}/{folder}"))?;
+        if let Some(lock) = locks.last_mut() {
+            write_pid(lock).with_context(|| format!("cannot write to {}/lock", own.display()))?;
         }
-        if format < FORMAT {
-            upgrade(&path)
-                .with_context(|| format!("cannot bring the data folder {shown} up to date"))?;
-        }
-        Ok(Taken::Mine(Self { path, _lock: lock }))
+        prepare(&path)?;
+        Ok(Taken::Mine(Self { path, own, _locks: locks }))
     }
 
     /// The folder, absolute.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Where this process answers its tools.
+    pub(crate) fn socket(&self) -> PathBuf {
+        admin_socket(&self.own)
+    }
+}
+
+/// Makes a folder that only its owner may look into.
+fn make(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock_file(file: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(file)
+        .with_context(|| format!("cannot write to the data folder: {}", file.display()))
+}
+
+/// What is the same for all who share the folder; they do it one after the other.
+fn prepare(path: &Path) -> Result<()> {
+    let shown = path.display();
+    make(&path.join("nodes")).with_context(|| format!("cannot make {shown}/nodes"))?;
+    let turn = lock_file(&path.join("nodes/.turn"))?;
+    turn.lock().with_context(|| format!("cannot lock {shown}/nodes"))?;
+    let format = check_format(path)?;
+    for folder in ["keys", "keys/tenants", "tenants", "blobs", "cache"] {
+        make(&path.join(folder)).with_context(|| format!("cannot make {shown}/{folder}"))?;
+    }
+    if format < FORMAT {
+        upgrade(path)
+            .with_context(|| format!("cannot bring the data folder {shown} up to date"))?;
+    }
+    Ok(())
+}
+
+fn node_folder(data: &Path, node: &str) -> PathBuf {
+    data.join("nodes").join(node)
+}
+
+/// The socket of a server, or else of any node, that answers on a data folder now.
+pub(crate) fn live_socket(data: &Path) -> Option<PathBuf> {
+    let nodes = fs::read_dir(data.join("nodes")).into_iter().flatten();
+    let mut sockets: Vec<PathBuf> =
+        nodes.filter_map(|node| Some(admin_socket(&node.ok()?.path()))).collect();
+    sockets.sort();
+    sockets.insert(0, admin_socket(data));
+    sockets.into_iter().find(|socket| UnixStream::connect(socket).is_ok())
 }
 
 /// A tenant's database in a data folder.
@@ -131,7 +187,7 @@ pub(crate) fn tenants(data: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Where a running server answers its tools.
+/// Where a server that runs on a folder answers its tools.
 pub(crate) fn admin_socket(data: &Path) -> PathBuf {
     data.join("admin.sock")
 }
@@ -189,4 +245,41 @@ fn write_pid(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
     write!(lock, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::{DataFolder, Taken, live_socket};
+
+    #[test]
+    fn nodes_share_a_folder_with_other_nodes_only() {
+        let data = tempfile::tempdir().unwrap();
+        let one = DataFolder::open(data.path(), Some("one")).unwrap();
+        let two = DataFolder::open(data.path(), Some("two")).unwrap();
+        let refused = DataFolder::open(data.path(), Some("one")).unwrap_err().to_string();
+        let who = format!("(process {}) as node `one`", std::process::id());
+        assert!(refused.contains(&who), "{refused}");
+        assert!(matches!(DataFolder::try_open(data.path()).unwrap(), Taken::Another(_)));
+        drop((one, two));
+        let alone = DataFolder::open(data.path(), None).unwrap();
+        let refused = DataFolder::open(data.path(), Some("one")).unwrap_err().to_string();
+        assert!(refused.contains("in use by another server"), "{refused}");
+        drop(alone);
+        DataFolder::open(data.path(), Some("lock")).unwrap();
+    }
+
+    #[test]
+    fn tools_find_the_socket_of_a_node_that_answers() {
+        let data = tempfile::tempdir().unwrap();
+        let one = DataFolder::open(data.path(), Some("one")).unwrap();
+        let two = DataFolder::open(data.path(), Some("two")).unwrap();
+        // Left by a node that was killed.
+        drop(UnixListener::bind(one.socket()).unwrap());
+        assert_eq!(live_socket(data.path()), None);
+        let _answers = UnixListener::bind(two.socket()).unwrap();
+        let found = live_socket(data.path()).unwrap();
+        assert_eq!(found.canonicalize().unwrap(), two.socket());
+    }
 }

@@ -2,12 +2,15 @@
 
 mod admin;
 mod cli;
+mod cluster;
 mod commands;
 mod files;
 mod folder;
 mod logging;
 mod manifests;
 mod metrics;
+mod postgres;
+mod readiness;
 mod resources;
 mod server;
 mod service;
@@ -24,7 +27,7 @@ use crate::cli::{Cli, Command, ConfigCommand, PluginCommand};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(settings) => commands::run::run(&settings),
+        Command::Run(arguments) => commands::run::run(&arguments),
         Command::Plugin(PluginCommand::Inspect { file, json }) => {
             commands::inspect::run(&file, json)
         }
@@ -32,7 +35,9 @@ fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Status { settings, json }) => {
             commands::plugins::status(&settings, json)
         }
+        Command::Tenant(arguments) => commands::tenant::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
+        Command::Nodes(arguments) => commands::nodes::run(&arguments),
         Command::Check(settings) => commands::check::run(&settings),
         Command::Config(ConfigCommand::Default) => {
             print!("{}", settings::DEFAULT);

@@ -1,6 +1,11 @@
-//! The Prometheus endpoint, on an address of its own.
+//! For Prometheus and for supervisors, on an address of its own: `/metrics`, `/health`, `/ready`.
 
-use std::{fmt::Write as _, fs, future::Future, sync::Arc};
+use std::{
+    fmt::Write as _,
+    fs,
+    future::Future,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::{Context, Result};
 use axum::{
@@ -11,19 +16,26 @@ use axum::{
     routing::get,
 };
 use prometheus::{Encoder, Registry, TextEncoder};
-use tessera_bus::{Bus, DeliveryConfig, DeliveryStats};
+use tessera_bus::{Bus, Cluster, DeliveryConfig, DeliveryStats};
 use tessera_manifest::ListenAddr;
 use tessera_storage::Stats;
 use tokio::net::TcpListener;
 
-use crate::tenants::{Running, Tenants};
+use crate::{
+    readiness::{Readiness, Report},
+    tenants::{Running, Tenants},
+};
 
 /// What the figures are taken from.
 pub(crate) struct Sources {
     pub(crate) registry: Registry,
     pub(crate) bus: Bus,
     pub(crate) tenants: Arc<Tenants>,
+    pub(crate) readiness: Arc<Readiness>,
 }
+
+/// There once the server has started.
+pub(crate) type Late = Arc<OnceLock<Sources>>;
 
 /// Takes the address.
 pub(crate) async fn bind(address: ListenAddr) -> Result<TcpListener> {
@@ -32,19 +44,38 @@ pub(crate) async fn bind(address: ListenAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves `/metrics` until `stop` is over.
+/// Serves `/metrics`, `/health` and `/ready` until `stop` is over.
 pub(crate) async fn serve(
     listener: TcpListener,
-    sources: Arc<Sources>,
+    sources: Late,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    let router = Router::new().route("/metrics", get(show)).with_state(sources);
+    let router = Router::new()
+        .route("/metrics", get(show))
+        .route("/health", get(async || "ok\n"))
+        .route("/ready", get(ready))
+        .with_state(sources);
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
         tracing::error!(%error, "the metrics endpoint ended");
     }
 }
 
-async fn show(State(sources): State<Arc<Sources>>) -> Response {
+/// 200 where it takes requests; in any case what there is to say about it.
+async fn ready(State(sources): State<Late>) -> Response {
+    let report = match sources.get() {
+        Some(sources) => sources.readiness.report().await,
+        None => Report::starting(),
+    };
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut text = serde_json::to_string(&report).unwrap_or_default();
+    text.push('\n');
+    (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}
+
+async fn show(State(sources): State<Late>) -> Response {
+    let Some(sources) = sources.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    };
     let mut text = Vec::new();
     let encoder = TextEncoder::new();
     if let Err(error) = encoder.encode(&sources.registry.gather(), &mut text) {
@@ -74,6 +105,20 @@ impl Sources {
             }
         }
         line(&mut text, "tessera_bus_subscriptions", "gauge", "", self.bus.subscriptions() as u64);
+        if let Some(member) = &self.tenants.host.member {
+            for (name, kind, value) in of_cluster(&member.cluster) {
+                line(&mut text, name, kind, "", value);
+            }
+        }
+        if let Some(postgres) = self.tenants.host.stores.postgres() {
+            let stats = postgres.stats();
+            line(&mut text, "tessera_postgres_connections", "gauge", "", stats.connections);
+            line(&mut text, "tessera_postgres_idle", "gauge", "", stats.idle);
+            line(&mut text, "tessera_postgres_waiting", "gauge", "", stats.waiting);
+            line(&mut text, "tessera_postgres_connected_total", "counter", "", stats.connected);
+            line(&mut text, "tessera_postgres_failed_total", "counter", "", stats.failed);
+            line(&mut text, "tessera_postgres_round_trips_total", "counter", "", stats.round_trips);
+        }
         let topics: Vec<_> = awake
             .iter()
             .flat_map(|running| {
@@ -130,6 +175,31 @@ fn figures(running: &Running) -> Vec<(&'static str, &'static str, u64)> {
         ("tessera_storage_commit_microseconds_total", "counter", stats.commit_micros),
         ("tessera_storage_sync_microseconds_total", "counter", stats.sync_micros),
         ("tessera_storage_horizon", "gauge", running.database.horizon()),
+    ]
+}
+
+/// Name, kind and value of what is between nodes.
+fn of_cluster(cluster: &Cluster) -> Vec<(&'static str, &'static str, u64)> {
+    let connection = *cluster.connection().borrow();
+    let stats = cluster.stats();
+    vec![
+        ("tessera_nodes", "gauge", cluster.live() as u64),
+        ("tessera_bus_connected", "gauge", u64::from(connection.connected)),
+        ("tessera_bus_losses_total", "counter", connection.losses),
+        ("tessera_bus_overruns_total", "counter", connection.overruns),
+        ("tessera_bus_calls_total", "counter", stats.calls),
+        ("tessera_bus_calls_unavailable_total", "counter", stats.calls_unavailable),
+        ("tessera_bus_calls_unknown_total", "counter", stats.calls_unknown),
+        ("tessera_bus_served_total", "counter", stats.served),
+        ("tessera_bus_refused_total", "counter", stats.refused),
+        ("tessera_bus_in_hand", "gauge", stats.ports),
+        ("tessera_bus_wakes_sent_total", "counter", stats.wakes_sent),
+        ("tessera_bus_wakes_received_total", "counter", stats.wakes_received),
+        ("tessera_bus_wakes_overrun_total", "counter", stats.wakes_overrun),
+        ("tessera_bus_attached", "gauge", stats.attached),
+        ("tessera_bus_hints_sent_total", "counter", stats.hints_sent),
+        ("tessera_bus_hints_lost_total", "counter", stats.hints_lost),
+        ("tessera_bus_hints_taken_total", "counter", stats.hints_taken),
     ]
 }
 

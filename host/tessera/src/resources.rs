@@ -23,3 +23,8 @@ pub(crate) fn raise_open_files() -> Option<u64> {
     }
     maximum
 }
+
+/// Processors that this process may use.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}

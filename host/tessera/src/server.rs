@@ -3,9 +3,11 @@
 mod admin;
 mod banner;
 mod load;
+mod nodes;
 mod stop;
+mod tls;
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use prometheus::Registry;
@@ -13,23 +15,33 @@ use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{Engine, EngineConfig};
 use tessera_http::{Edge, Server, Sites};
 use tessera_manifest::{ByteSize, Descriptor};
-use tokio::{net::TcpListener, task::JoinSet};
+use tessera_storage::Database;
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::{admin::Admin, banner::Banner, stop::Stop};
 use crate::{
     admin::{listen, serve},
+    cluster::{Member, Node},
     files,
-    folder::{DataFolder, admin_socket},
-    metrics, service,
+    folder::DataFolder,
+    metrics, postgres,
+    readiness::Readiness,
+    service,
     settings::default_metrics,
     tenants::{self, Asleep, Host, Origin, Plugins, Stores, Tenants},
 };
 
-/// Runs until SIGTERM or SIGINT. What can be wrong is found before a request is taken.
-pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
+/// A node that goes away takes requests for so long after it has said so, at most: whoever spreads connections looks
+/// once a second.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs until SIGTERM or SIGINT, or as a node until it is told to drain. What can be wrong is found before a request
+/// is taken.
+pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<()> {
     let mut stop = Stop::new()?;
-    let folder = DataFolder::open(&descriptor.server.data)?;
+    let node_name = node.as_ref().map(|node| node.name.to_string());
+    let folder = DataFolder::open(&descriptor.server.data, node_name.as_deref())?;
     let addresses: Vec<SocketAddr> =
         descriptor.listeners.iter().map(|listener| listener.address.get()).collect();
     for address in &addresses {
@@ -37,13 +49,31 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
         drop(TcpListener::bind(address).await.with_context(|| taken(*address))?);
     }
     let measured = metrics_listener(descriptor).await?;
+    let metrics_address = measured.as_ref().and_then(|listener| listener.local_addr().ok());
+    let (ended, mut background) = (CancellationToken::new(), JoinSet::new());
+    let sources = metrics::Late::default();
+    if let Some(listener) = measured {
+        let ended = ended.clone().cancelled_owned();
+        background.spawn(metrics::serve(listener, Arc::clone(&sources), ended));
+    }
 
     let registry = Registry::new();
+    let stores = Stores::open(descriptor, &folder, postgres::connect(descriptor).await?)?;
+    let member = Member::join(descriptor, node.as_ref()).await?;
+    let seed = match &member {
+        None => None,
+        Some(_) => Some(stores.seed().await?),
+    };
     let bus = Bus::new(BusConfig {
         subscriptions: descriptor.bus.subscriptions.get() as usize,
+        seed,
         ..BusConfig::default()
     });
-    let tenants = tenants(descriptor, &folder, &registry, &bus).await?;
+    let tenants =
+        tenants(descriptor, &folder, &registry, &bus, member.clone(), node, stores).await?;
+    let elsewhere = tenants.host.plugins.elsewhere();
+    let cluster = member.as_ref().map(|member| member.cluster.clone());
+    let readiness = Arc::new(Readiness::new(Arc::clone(&tenants), cluster, elsewhere));
     let edge = Edge::new(
         descriptor.http.clone(),
         bus.clone(),
@@ -51,30 +81,46 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
         &registry,
     )?;
     tenants.serve_by(&edge);
-    let server = Server::bind(edge, &addresses).await.map_err(|error| {
+    let drain = CancellationToken::new();
+    if let Some(member) = &member {
+        nodes::join_in(member, &tenants, drain.clone()).await?;
+    }
+    let listeners = tls::listens(&descriptor.listeners, &tenants)?;
+    let server = Server::bind(Arc::clone(&edge), listeners).await.map_err(|error| {
         let text = taken(error.address);
         anyhow::Error::new(error).context(text)
     })?;
     let bound = server.addresses();
-    let ended = CancellationToken::new();
-    let mut background = JoinSet::new();
     background.spawn(Arc::clone(&tenants).follow());
-    let admin = listen(&admin_socket(folder.path()))?;
-    background.spawn(serve(admin, Arc::new(Admin { tenants: Arc::clone(&tenants) })));
-    let metrics_address = measured.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = measured {
-        let sources = metrics::Sources { registry, bus, tenants: Arc::clone(&tenants) };
-        let ended = ended.clone().cancelled_owned();
-        background.spawn(metrics::serve(listener, Arc::new(sources), ended));
+    background.spawn(Arc::clone(&tenants).tend());
+    let admin = Admin {
+        tenants: Arc::clone(&tenants),
+        nodes: descriptor.nodes.keys().map(ToString::to_string).collect(),
+    };
+    background.spawn(serve(listen(&folder.socket())?, Arc::new(admin)));
+    if let Some(member) = &member {
+        let about = nodes::About {
+            tenants: Arc::clone(&tenants),
+            readiness: Arc::clone(&readiness),
+            registry: registry.clone(),
+            addresses: bound.clone(),
+            metrics: metrics_address,
+        };
+        background.spawn(nodes::keep_up(member.clone(), about, Arc::clone(&edge)));
     }
+    let (tenants_of, readiness_of) = (Arc::clone(&tenants), Arc::clone(&readiness));
+    let figures = metrics::Sources { registry, bus, tenants: tenants_of, readiness: readiness_of };
+    // Set once, here.
+    drop(sources.set(figures));
 
     let serving = server.start();
     Banner {
+        node: node_name.as_deref(),
         names: &tenants.entries().iter().map(|entry| entry.name.to_string()).collect::<Vec<_>>(),
         listeners: &bound,
         metrics: metrics_address,
         data: folder.path(),
-        plugins: tenants.host.plugins.all(),
+        plugins: &tenants.host.plugins.here(),
         welcome: &descriptor.server.welcome,
     }
     .print();
@@ -85,19 +131,35 @@ pub(crate) async fn run(descriptor: &Descriptor) -> Result<()> {
             tracing::info!(signal, "stopping");
             None
         }
+        () = drain.cancelled() => None,
         // They run as long as the server does: without tools it is only half a server.
         part = background.join_next() => Some(part),
     };
     service::notify("STOPPING=1");
     stop.end_at_once_if_asked_again();
-    let drained = serving.stop().await;
+    let patience = descriptor.http.drain.get();
+    readiness.drain();
+    edge.drain();
+    if let Some(member) = &member {
+        member.announce();
+        sleep(LINGER.min(patience / 4)).await;
+    }
+    let others = async {
+        if let Some(member) = &member {
+            member.drain(patience).await;
+        }
+    };
+    let (drained, ()) = tokio::join!(serving.stop(), others);
     if drained.cut > 0 {
         tracing::warn!(connections = drained.cut, "cut what did not end within `[http] drain`");
     }
     ended.cancel();
     background.shutdown().await;
-    tenants.stop_all(descriptor.http.drain.get()).await;
-    if let Err(error) = std::fs::remove_file(admin_socket(folder.path())) {
+    tenants.stop_all(patience).await;
+    if let Some(member) = &member {
+        member.leave().await;
+    }
+    if let Err(error) = std::fs::remove_file(folder.socket()) {
         tracing::debug!(%error, "admin socket");
     }
     tracing::info!("stopped");
@@ -114,21 +176,25 @@ async fn tenants(
     folder: &DataFolder,
     registry: &Registry,
     bus: &Bus,
+    member: Option<Member>,
+    node: Option<Node>,
+    stores: Stores,
 ) -> Result<Arc<Tenants>> {
     let engine = Engine::new(engine_config(descriptor, folder.path()), registry)?;
     let plugins = load::all(&engine, files::read_all(descriptor)?).await?;
-    let plugins = Plugins::new(descriptor, plugins);
+    let node_name = node.as_ref().map(|node| node.name.to_string()).unwrap_or_default();
+    let plugins = Plugins::new(descriptor, plugins, node);
     // What does not fit together is found now, not when the first tenant wakes.
     let routes = plugins.routes(plugins.all())?;
-    let stores = Stores::open(descriptor, folder)?;
-    let wake = Arc::new(TenantWake::new(bus.clone(), tenants::HOST));
-    let kept = tenants::Registry::open(stores.host_database(wake).await?, "").await?;
+    let database = host_database(bus, member.as_ref(), &stores).await?;
+    let kept = tenants::Registry::open(database, &node_name).await?;
     if kept.is_new().await? {
         kept.begin(&stores.databases().context("cannot read the data folder")?).await?;
     }
     warn_of_others(descriptor, &stores)?;
-    let host = Host::new(engine, bus.clone(), plugins, stores)?;
+    let host = Host::new(engine, bus.clone(), member, plugins, stores)?;
     let tenants = Tenants::open(descriptor, host, kept).await?;
+    tenants.clear_debris().await?;
     drop(routes);
     for entry in tenants.entries().iter().filter(|entry| entry.origin == Origin::Lone) {
         match tenants.wake(entry).await {
@@ -139,10 +205,24 @@ async fn tenants(
     Ok(tenants)
 }
 
+/// The host's own database, whose changes all nodes learn of.
+async fn host_database(bus: &Bus, member: Option<&Member>, stores: &Stores) -> Result<Database> {
+    let Some(member) = member else {
+        let wake = TenantWake::new(bus.clone(), tenants::HOST);
+        return stores.host_database(Arc::new(wake)).await;
+    };
+    let attached = member.cluster.attach(bus, tenants::HOST).await?;
+    let database = stores.host_database(Arc::new(TenantWake::shared(&attached))).await?;
+    let seen = database.clone();
+    attached.on_horizon(move |horizon| seen.horizon_seen(horizon));
+    member.hold(attached);
+    Ok(database)
+}
+
 /// Another server name on the same folder is most likely a mistake.
 fn warn_of_others(descriptor: &Descriptor, stores: &Stores) -> Result<()> {
     let name = descriptor.tenant.name.as_str();
-    if descriptor.is_of_many() || stores.has_database(name) {
+    if descriptor.is_of_many() || stores.postgres().is_some() || stores.has_database(name) {
         return Ok(());
     }
     let others = stores.databases().context("cannot read the data folder")?;
@@ -194,5 +274,6 @@ fn engine_config(descriptor: &Descriptor, data: &Path) -> EngineConfig {
         component_max: settings.component_max.get(),
         memory_max: memory_max.as_usize(),
         idle: settings.idle.get(),
+        ..EngineConfig::below(data)
     }
 }

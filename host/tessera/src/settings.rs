@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tessera_manifest::{Descriptor, ListenAddr, Listener, Plugin, PluginName};
 
-use crate::cli::Settings;
+use crate::{cli::Settings, cluster::Node};
 
 /// The descriptor that holds where no file says otherwise.
 pub(crate) const DEFAULT: &str = include_str!("../../../config/default.toml");
@@ -16,20 +16,35 @@ pub(crate) const DEFAULT: &str = include_str!("../../../config/default.toml");
 impl Settings {
     /// Reads the descriptor and lays the flags over it.
     pub(crate) fn descriptor(&self) -> Result<Descriptor> {
-        let mut descriptor = match &self.config {
-            None => Descriptor::parse("embedded default", DEFAULT)?,
-            Some(path) => {
-                let text = fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
-                Descriptor::parse_over(DEFAULT, &path.display().to_string(), &text)?
-            }
+        let mut descriptor = self.read()?;
+        self.lay_over(&mut descriptor);
+        Ok(descriptor)
+    }
+
+    /// The same for a process that is `node`, whose own addresses count: above them only the flags.
+    pub(crate) fn descriptor_of(&self, node: Option<&str>) -> Result<(Descriptor, Option<Node>)> {
+        let mut descriptor = self.read()?;
+        let node = Node::take(&mut descriptor, node)?;
+        self.lay_over(&mut descriptor);
+        Ok((descriptor, node))
+    }
+
+    fn read(&self) -> Result<Descriptor> {
+        let Some(path) = &self.config else {
+            return Ok(Descriptor::parse("embedded default", DEFAULT)?);
         };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
+        Ok(Descriptor::parse_over(DEFAULT, &path.display().to_string(), &text)?)
+    }
+
+    fn lay_over(&self, descriptor: &mut Descriptor) {
         if let Some(data) = &self.data {
             descriptor.server.data.clone_from(data);
         }
         if !self.listen.is_empty() {
-            descriptor.listeners =
-                self.listen.iter().map(|address| Listener { address: *address, tls: None }).collect();
+            let listener = |address: &ListenAddr| Listener { address: *address, tls: None };
+            descriptor.listeners = self.listen.iter().map(listener).collect();
         }
         if let Some(name) = &self.server_name {
             descriptor.tenant.name = name.clone();
@@ -43,23 +58,7 @@ impl Settings {
         if let Some(metrics) = self.metrics {
             descriptor.metrics.address = metrics;
         }
-        Ok(descriptor)
     }
-}
-
-/// Refuses what the descriptor may say but this version does not do.
-pub(crate) fn refuse_what_is_not_served(descriptor: &Descriptor) -> Result<()> {
-    if !descriptor.nodes.is_empty() {
-        bail!(
-            "`[nodes]`: several processes are not served yet; take the table out to run everything in this one"
-        );
-    }
-    if !descriptor.tenants.is_empty() {
-        bail!(
-            "`[tenants]`: several server names are not served yet; name the one to serve in `[tenant]`"
-        );
-    }
-    Ok(())
 }
 
 /// The folder of plug-in files: the descriptor's, else `../plugins` beside the executable.

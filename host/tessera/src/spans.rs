@@ -30,10 +30,9 @@ use tokio::runtime::Handle;
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-mod w3c;
+pub(crate) use tessera_engine::trace::TARGET;
 
-/// The target of spans that are for the collector; log lines do not show them.
-pub(crate) const TARGET: &str = "tessera::span";
+mod w3c;
 
 /// Spans that wait for being sent; more are dropped. Some 1 KiB each.
 const QUEUE: usize = 8192;
@@ -91,7 +90,7 @@ impl Spans {
                 BatchSpanProcessor::builder(exporter).with_batch_config(batches).build(),
             )
             .build();
-        let _ = (inject as fn() -> _, adopt as fn(&_, &_));
+        tessera_engine::trace::set_hooks(inject, adopt);
         Ok(Some(Self { provider }))
     }
 

@@ -4,16 +4,22 @@
 //! `tessera tenant add` and stands in the host database. One that nobody uses sleeps: it is an entry in a map then,
 //! without instance, connection or open file.
 
+pub(crate) mod archive;
+mod change;
 mod deliveries;
 mod hosts;
+mod offline;
 mod registry;
+pub(crate) mod report;
 mod running;
 mod settled;
+mod sleep;
 mod stores;
 mod table;
 mod wake;
 
 pub(crate) use self::{
+    offline::Offline,
     registry::{HOST, Registry},
     running::Running,
     settled::Plugins,

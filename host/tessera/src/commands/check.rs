@@ -1,14 +1,16 @@
 //! `tessera check`: everything that can be found wrong without compiling or starting.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use tessera_http::{PluginRoutes, RouteTable};
+use tessera_manifest::Descriptor;
 
-use crate::{cli::Settings, files, manifests, settings::refuse_what_is_not_served};
+use crate::{cli::Settings, files, manifests};
 
 /// Checks the descriptor and the plug-ins it names.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let descriptor = settings.descriptor()?;
-    refuse_what_is_not_served(&descriptor)?;
     let files = files::read_all(&descriptor)?;
     let manifests = files.iter().map(manifests::of).collect::<Result<Vec<_>>>()?;
     let plugins: Vec<_> = manifests.iter().map(|manifest| PluginRoutes { manifest }).collect();
@@ -17,6 +19,22 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for warning in routes.warnings().iter().chain(&fitting) {
         eprintln!("warning: {warning}");
     }
-    println!("good: {} plug-ins for {}", files.len(), descriptor.tenant.name);
+    println!("good: {}", what(&descriptor, files.len()));
     Ok(())
+}
+
+/// What would be started: `5 plug-ins for example.org on 3 nodes`.
+fn what(descriptor: &Descriptor, plugins: usize) -> String {
+    let mut text = format!("{plugins} plug-ins for ");
+    match descriptor.tenants.len() {
+        0 => text.push_str(descriptor.tenant.name.as_str()),
+        1 => text.push_str("1 tenant"),
+        many => {
+            let _ = write!(text, "{many} tenants");
+        }
+    }
+    if !descriptor.nodes.is_empty() {
+        let _ = write!(text, " on {} nodes", descriptor.nodes.len());
+    }
+    text
 }

@@ -8,7 +8,7 @@ use crate::{
     admin::{self, Question},
     cli::Settings,
     files,
-    folder::admin_socket,
+    folder::live_socket,
     manifests,
 };
 
@@ -35,13 +35,12 @@ pub(crate) fn list(settings: &Settings) -> Result<()> {
 pub(crate) fn status(settings: &Settings, json: bool) -> Result<()> {
     let descriptor = settings.descriptor()?;
     let data = &descriptor.server.data;
-    let socket = admin_socket(data);
-    if !socket.exists() {
+    let Some(socket) = live_socket(data) else {
         bail!(
             "no server runs on the data folder {}; start one, or name its folder with --data DIR",
             data.display()
         );
-    }
+    };
     let tenant = settings.server_name.as_ref().map(ToString::to_string);
     let answer: Vec<Value> = admin::ask(&socket, &Question::Status { tenant })?;
     if json {

@@ -9,7 +9,8 @@ use tessera_storage::{Database, DatabaseConfig, Wake};
 use crate::{
     admin::{self, Question},
     cli::{Letters, Topics, TopicsCommand},
-    folder::{self, DataFolder, Taken, admin_socket},
+    folder::{self, DataFolder, Taken, admin_socket, live_socket},
+    postgres,
     topics::{self, Action, Chosen, Report},
 };
 
@@ -77,7 +78,9 @@ impl Place<'_> {
 
     fn ask<T: serde::de::DeserializeOwned>(&self, question: &Question) -> Result<T> {
         let data = &self.descriptor.server.data;
-        admin::ask(&admin_socket(data), question)
+        // Where none answers, what is asked says where it should.
+        let socket = live_socket(data).unwrap_or_else(|| admin_socket(data));
+        admin::ask(&socket, question)
     }
 
     fn on_disk<T>(
@@ -86,25 +89,35 @@ impl Place<'_> {
         work: impl AsyncFnOnce(Database) -> Result<T>,
     ) -> Result<T> {
         let tenant = self.named.as_deref().unwrap_or(self.descriptor.tenant.name.as_str());
-        let path = folder::database(folder.path(), tenant);
-        if !path.is_file() {
-            let others = folder::tenants(folder.path())?.join(", ");
-            bail!(
-                "no database of `{tenant}` in {} (there are: {others}); name the server with --server-name NAME",
-                folder.path().display()
-            );
-        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let config = DatabaseConfig { readers: 1, ..DatabaseConfig::default() };
-            let database = Database::open(&path, config, Arc::new(Nobody))
-                .await
-                .with_context(|| format!("cannot open {}", path.display()))?;
+            let database = match postgres::connect(self.descriptor).await? {
+                Some(postgres) => postgres
+                    .open(tenant, config, Arc::new(Nobody))
+                    .await
+                    .with_context(|| format!("cannot open the schema of `{tenant}`"))?,
+                None => in_folder(folder, tenant, config).await?,
+            };
             let result = work(database.clone()).await;
             database.close().await;
             result
         })
     }
+}
+
+async fn in_folder(folder: &DataFolder, tenant: &str, config: DatabaseConfig) -> Result<Database> {
+    let path = folder::database(folder.path(), tenant);
+    if !path.is_file() {
+        let others = folder::tenants(folder.path())?.join(", ");
+        bail!(
+            "no database of `{tenant}` in {} (there are: {others}); name the server with --server-name NAME",
+            folder.path().display()
+        );
+    }
+    Database::open(&path, config, Arc::new(Nobody))
+        .await
+        .with_context(|| format!("cannot open {}", path.display()))
 }
 
 fn show(report: &Report, payloads: bool) -> String {

@@ -5,21 +5,26 @@ use std::{pin::Pin, sync::Arc};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use super::nodes;
 use crate::{
-    admin::{Answering, Question},
-    tenants::{Entry, Tenants},
+    admin::{Answering, Question, TenantQuestion},
+    cluster::{self, Member},
+    tenants::{Entry, Tenants, archive::Progress, report::Done},
     topics,
 };
 
 /// Answers for all tenants.
 pub(crate) struct Admin {
     pub(crate) tenants: Arc<Tenants>,
+    /// Names of the descriptor's nodes.
+    pub(crate) nodes: Vec<String>,
 }
 
 impl Answering for Admin {
     fn answer(
         &self,
         question: Question,
+        progress: Progress,
     ) -> Pin<Box<dyn Future<Output = Result<Value>> + Send + '_>> {
         Box::pin(async move {
             Ok(match question {
@@ -40,12 +45,60 @@ impl Answering for Admin {
                     let running = self.tenants.wake(&entry).await?;
                     serde_json::to_value(topics::act(&running.database, action, &chosen).await?)?
                 }
+                Question::Tenant(question) => self.tenant(question, &progress).await?,
+                Question::Nodes => {
+                    let expected = self.nodes.iter().map(String::as_str);
+                    serde_json::to_value(nodes::list(self.member()?, expected))?
+                }
+                Question::Drain { node } => {
+                    cluster::drain_node(&self.member()?.cluster, &node).await?;
+                    Value::Null
+                }
             })
         })
     }
 }
 
 impl Admin {
+    fn member(&self) -> Result<&Member> {
+        self.tenants.host.member.as_ref().context(
+            "this server is one process by itself: `[bus] engine` is \"embedded\", so there are no nodes",
+        )
+    }
+
+    async fn tenant(&self, question: TenantQuestion, progress: &Progress) -> Result<Value> {
+        let tenants = &self.tenants;
+        Ok(match question {
+            TenantQuestion::List => serde_json::to_value(tenants.list())?,
+            TenantQuestion::Show { name } => serde_json::to_value(tenants.show(&name).await?)?,
+            TenantQuestion::Add { name, entry } => {
+                let notes = tenants.add(&name, *entry).await?;
+                serde_json::to_value(Done { name: name.to_string(), notes, ..Done::default() })?
+            }
+            TenantQuestion::Suspend { name } => self.suspend(name, true).await?,
+            TenantQuestion::Resume { name } => self.suspend(name, false).await?,
+            TenantQuestion::Remove { name, export } => {
+                let file = export.then(|| tenants.host.stores.export_file(&name)).transpose()?;
+                let file = tenants.remove(&name, file, progress).await?;
+                serde_json::to_value(Done { name, file, ..Done::default() })?
+            }
+            TenantQuestion::Export { name, file } => {
+                let end = tenants.export(&name, file.clone(), progress).await?;
+                let (file, end) = (Some(file), Some(end));
+                serde_json::to_value(Done { name, file, end, ..Done::default() })?
+            }
+            TenantQuestion::Import { file, over } => {
+                let (name, notes) = tenants.import(file, *over, progress).await?;
+                serde_json::to_value(Done { name: name.to_string(), notes, ..Done::default() })?
+            }
+        })
+    }
+
+    async fn suspend(&self, name: String, suspended: bool) -> Result<Value> {
+        let unchanged = !self.tenants.set_suspended(&name, suspended).await?;
+        Ok(serde_json::to_value(Done { name, unchanged, ..Done::default() })?)
+    }
+
     /// The tenant of this name; the only one where none is named.
     fn entry(&self, name: Option<&str>) -> Result<Arc<Entry>> {
         if let Some(name) = name {

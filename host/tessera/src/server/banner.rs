@@ -8,6 +8,8 @@ use crate::commands::plugins::size;
 
 /// What it tells.
 pub(crate) struct Banner<'a> {
+    /// This process, where it is one of several.
+    pub(crate) node: Option<&'a str>,
     /// Of all tenants.
     pub(crate) names: &'a [String],
     pub(crate) listeners: &'a [SocketAddr],
@@ -31,7 +33,12 @@ impl Banner<'_> {
         let mut line = |title: &str, value: &str| {
             let _ = writeln!(text, "{title:<14}{value}");
         };
-        line("Address:", &urls.join(", "));
+        if let Some(node) = self.node {
+            line("Node:", node);
+        }
+        if !urls.is_empty() {
+            line("Address:", &urls.join(", "));
+        }
         match self.names {
             [name] => line("Server name:", name),
             names => line("Server names:", &few(names)),
@@ -47,7 +54,7 @@ impl Banner<'_> {
             line("Metrics:", &format!("{}/metrics", url(address)));
         }
         let first = urls.first().map(String::as_str).unwrap_or_default();
-        if let [name] = self.names {
+        if let ([name], true) = (self.names, self.node.is_none()) {
             text.push_str(&self.welcome.replace("{url}", first).replace("{name}", name));
         }
         let _ = writeln!(text, "{:<14}Ctrl-C, or kill {}\n", "Stop:", std::process::id());
@@ -66,7 +73,7 @@ fn few(names: &[String]) -> String {
 }
 
 /// Where a browser on this machine finds it.
-fn url(address: SocketAddr) -> String {
+pub(super) fn url(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("http://127.0.0.1:{}", v4.port()),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => format!("http://[::1]:{}", v6.port()),
@@ -95,6 +102,7 @@ mod tests {
     #[test]
     fn the_welcome_is_filled_in() {
         let banner = Banner {
+            node: None,
             names: &["example.org".to_owned()],
             listeners: &["127.0.0.1:8008".parse().unwrap()],
             metrics: None,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use tessera_bus::{
-    BoxFuture, Bus, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats,
+    Attached, BoxFuture, Bus, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats,
 };
 use tessera_engine::{
     Plugin, Tenant,
@@ -17,43 +17,48 @@ use tessera_storage::{Database, Delivery};
 #[derive(Default)]
 pub(crate) struct Deliveries {
     running: Mutex<Vec<Deliverer>>,
+    /// Topic and consumer of all, those too that other nodes run.
+    known: Vec<(String, String)>,
+}
+
+/// What deliveries are started with.
+pub(crate) struct Places<'a> {
+    pub(crate) bus: &'a Bus,
+    /// Where messages are shared with other nodes.
+    pub(crate) attached: Option<&'a Attached>,
+    pub(crate) database: &'a Database,
 }
 
 impl Deliveries {
-    /// Starts what the manifests ask for.
+    /// Starts what the manifests ask for, for the plug-ins that `runs` says run here. Of the others it is noted that
+    /// they consume, so that messages wait for them.
     pub(crate) async fn start(
         settings: &tessera_manifest::Bus,
-        bus: &Bus,
+        places: Places<'_>,
         tenant: &Arc<Tenant>,
-        database: &Database,
         plugins: &[Plugin],
+        runs: impl Fn(&Plugin) -> bool,
     ) -> Result<Self> {
-        let consumes = plugins.iter().flat_map(|plugin| {
-            plugin.manifest.topics.consumes.iter().map(move |consume| (plugin, consume))
-        });
-        // Together, so that registering them shares a transaction.
-        let starts = consumes.map(|(plugin, consume)| {
-            let config = DeliveryConfig {
-                topic: consume.topic.to_string(),
-                consumer: plugin.name().to_owned(),
-                batch: consume.batch,
-                max_attempts: consume.max_attempts,
-                retry_first: settings.retry_first.get(),
-                retry_max: settings.retry_max.get(),
-            };
-            let guest = Guest { tenant: Arc::clone(tenant), plugin: plugin.name().to_owned() };
-            let (bus, database) = (bus.clone(), database.clone());
-            async move {
-                Deliverer::start(bus, tenant.name(), database, config, Arc::new(guest))
-                    .await
-                    .with_context(|| {
-                        format!("plug-in `{}` cannot consume `{}`", plugin.name(), consume.topic)
-                    })
+        let mut known = Vec::new();
+        let mut starts = Vec::new();
+        for plugin in plugins {
+            for consume in &plugin.manifest.topics.consumes {
+                let config = DeliveryConfig {
+                    topic: consume.topic.to_string(),
+                    consumer: plugin.name().to_owned(),
+                    batch: consume.batch,
+                    max_attempts: consume.max_attempts,
+                    retry_first: settings.retry_first.get(),
+                    retry_max: settings.retry_max.get(),
+                };
+                known.push((config.topic.clone(), config.consumer.clone()));
+                starts.push(start(&places, tenant, config, runs(plugin)));
             }
-        });
-        let deliveries = try_join_all(starts).await?;
-        warn_of_absent(database, &deliveries).await?;
-        Ok(Self { running: Mutex::new(deliveries) })
+        }
+        // Together, so that registering them shares a transaction.
+        let deliveries = try_join_all(starts).await?.into_iter().flatten().collect();
+        warn_of_absent(places.database, &known).await?;
+        Ok(Self { running: Mutex::new(deliveries), known })
     }
 
     /// Figures of each.
@@ -64,17 +69,11 @@ impl Deliveries {
 
     /// Whether a plug-in that is loaded has messages left to do.
     pub(crate) async fn has_work(&self, database: &Database) -> Result<bool> {
-        let served: Vec<DeliveryConfig> = {
-            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.iter().map(|delivery| delivery.config().clone()).collect()
+        // Those of other nodes, too: messages find them through whoever is awake.
+        let waits = |consumer: &tessera_storage::Consumer| {
+            consumer.pending > 0 && is_known(&self.known, consumer)
         };
-        let consumers = database.consumers().await?;
-        Ok(consumers.iter().any(|known| {
-            let same = |config: &DeliveryConfig| {
-                config.topic == known.topic && config.consumer == known.consumer
-            };
-            known.pending > 0 && served.iter().any(same)
-        }))
+        Ok(database.consumers().await?.iter().any(waits))
     }
 
     /// Lets the batches in hand end.
@@ -90,23 +89,44 @@ impl Deliveries {
     }
 }
 
+/// Starts one delivery; `here`: its plug-in runs in this process.
+async fn start(
+    places: &Places<'_>,
+    tenant: &Arc<Tenant>,
+    config: DeliveryConfig,
+    here: bool,
+) -> Result<Option<Deliverer>> {
+    let (topic, plugin) = (config.topic.clone(), config.consumer.clone());
+    let database = places.database.clone();
+    let guest = Arc::new(Guest { tenant: Arc::clone(tenant), plugin: plugin.clone() });
+    let started = if !here {
+        database.register_consumer(&topic, &plugin).await.map(|()| None)
+    } else if let Some(attached) = places.attached {
+        Deliverer::shared(attached, database, config, guest).await.map(Some)
+    } else {
+        let bus = places.bus.clone();
+        Deliverer::start(bus, tenant.name(), database, config, guest).await.map(Some)
+    };
+    started.with_context(|| format!("plug-in `{plugin}` cannot consume `{topic}`"))
+}
+
 /// What a plug-in that is not loaded consumed is kept for it, and fills the outbox in the end.
-async fn warn_of_absent(database: &Database, deliveries: &[Deliverer]) -> Result<()> {
-    for known in database.consumers().await? {
-        let loaded = deliveries
-            .iter()
-            .map(Deliverer::config)
-            .any(|config| config.topic == known.topic && config.consumer == known.consumer);
-        if !loaded {
+async fn warn_of_absent(database: &Database, known: &[(String, String)]) -> Result<()> {
+    for consumer in database.consumers().await? {
+        if !is_known(known, &consumer) {
             tracing::warn!(
-                plugin = known.consumer,
-                topic = known.topic,
-                waiting = known.pending,
+                plugin = consumer.consumer,
+                topic = consumer.topic,
+                waiting = consumer.pending,
                 "messages are kept for a plug-in that is not loaded"
             );
         }
     }
     Ok(())
+}
+
+fn is_known(known: &[(String, String)], consumer: &tessera_storage::Consumer) -> bool {
+    known.iter().any(|(topic, name)| *topic == consumer.topic && *name == consumer.consumer)
 }
 
 /// A plug-in as the bus sees it.

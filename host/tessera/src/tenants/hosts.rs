@@ -64,15 +64,6 @@ impl<T> Hosts<T> {
         }
         self.any.as_ref()
     }
-
-    /// Who has this very claim.
-    pub(crate) fn holder(&self, claim: &Host) -> Option<&Arc<T>> {
-        match claim {
-            Host::Any => self.any.as_ref(),
-            Host::Below(name) => self.below.get(name.as_str()),
-            Host::Exactly(name) => self.exact.get(name.as_str()),
-        }
-    }
 }
 
 /// The hosts that a tenant asks for, where it is not the only one.

@@ -43,6 +43,10 @@ CREATE TABLE registry_due (
   due_ms bigint NOT NULL
 );
 CREATE INDEX registry_due_order ON registry_due (due_ms);
+CREATE TABLE registry_debris (
+  name text NOT NULL PRIMARY KEY,
+  node text NOT NULL
+);
 CREATE TABLE registry_settings (
   name text NOT NULL PRIMARY KEY,
   value text NOT NULL
@@ -129,7 +133,7 @@ impl Registry {
         }
     }
 
-    /// Adds a tenant. False: there is one of this name.
+    /// Adds a tenant; what was debris of its name is its own now. False: there is one of this name.
     pub(crate) async fn add(&self, made: &Made) -> Result<bool> {
         let insert = Statement {
             sql: "INSERT INTO registry_tenants (name, entry, created_ms) VALUES ($1, $2, $3)"
@@ -141,19 +145,62 @@ impl Registry {
             ]],
             expect: Some(1),
         };
-        match self.commit(vec![insert], true).await {
+        let own = statement(
+            "DELETE FROM registry_debris WHERE name = $1",
+            vec![text(made.name.as_str())],
+        );
+        match self.commit(vec![insert, own], true).await {
             Ok(()) => Ok(true),
             Err(Error::Conflict { .. }) => Ok(false),
             Err(error) => Err(error).context("cannot write to the host database"),
         }
     }
 
-    /// Forgets a tenant and all that is kept about it.
+    /// Forgets a tenant and all that is kept about it. What it has is debris from now on, which the caller removes.
     pub(crate) async fn remove(&self, name: &str) -> Result<()> {
-        let statements = ["tenants", "suspended", "awake", "due"].map(|table| {
-            statement(&format!("DELETE FROM registry_{table} WHERE name = $1"), vec![text(name)])
-        });
-        self.commit(statements.into(), true).await.context("cannot write to the host database")
+        let tables = ["tenants", "suspended", "awake", "due"].iter();
+        let mut statements: Vec<Statement> = tables
+            .map(|table| {
+                let sql = format!("DELETE FROM registry_{table} WHERE name = $1");
+                statement(&sql, vec![text(name)])
+            })
+            .collect();
+        statements.push(self.debris_of(name, "DO NOTHING"));
+        self.commit(statements, true).await.context("cannot write to the host database")
+    }
+
+    fn debris_of(&self, name: &str, conflict: &str) -> Statement {
+        let conflict = if conflict.is_empty() {
+            String::new()
+        } else {
+            format!(" ON CONFLICT (name) {conflict}")
+        };
+        let sql = format!("INSERT INTO registry_debris (name, node) VALUES ($1, $2){conflict}");
+        statement(&sql, vec![text(name), text(&self.node)])
+    }
+
+    /// Notes that what is made under this name now is debris until the tenant is added: this node removes it at its
+    /// next start, if it does not come so far. False: another tenant of this name is just being made or removed.
+    pub(crate) async fn begin_debris(&self, name: &str) -> Result<bool> {
+        match self.commit(vec![self.debris_of(name, "")], false).await {
+            Ok(()) => Ok(true),
+            Err(Error::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error).context("cannot write to the host database"),
+        }
+    }
+
+    /// Notes that there is no debris of this name any more.
+    pub(crate) async fn end_debris(&self, name: &str) -> Result<()> {
+        let sql = "DELETE FROM registry_debris WHERE name = $1";
+        self.commit(vec![statement(sql, vec![text(name)])], false)
+            .await
+            .context("cannot write to the host database")
+    }
+
+    /// Names of what this node did not finish to make or to remove.
+    pub(crate) async fn debris(&self) -> Result<Vec<String>> {
+        let sql = "SELECT name FROM registry_debris WHERE node = $1 ORDER BY name";
+        Ok(first_texts(self.query(sql, vec![text(&self.node)]).await?))
     }
 
     /// Names of tenants that are suspended.
@@ -227,6 +274,12 @@ impl Registry {
         self.setting(KNOWN, "yes").await.map(drop)
     }
 
+    /// Other nodes that have a tenant awake.
+    pub(crate) async fn awake_elsewhere(&self, name: &str) -> Result<Vec<String>> {
+        let sql = "SELECT node FROM registry_awake WHERE name = $1 AND node <> $2 ORDER BY node";
+        Ok(first_texts(self.query(sql, vec![text(name), text(&self.node)]).await?))
+    }
+
     /// Tenants that this node had awake when it ended without putting them to sleep.
     pub(crate) async fn left_awake(&self) -> Result<Vec<String>> {
         let sql = "SELECT name FROM registry_awake WHERE node = $1 ORDER BY name";
@@ -258,6 +311,12 @@ impl Registry {
             Err(Error::Conflict { .. }) => Ok(false),
             Err(error) => Err(error).context("cannot write to the host database"),
         }
+    }
+
+    /// Asks the database for next to nothing: whether it answers.
+    pub(crate) async fn ping(&self) -> Result<()> {
+        let sql = "SELECT value FROM registry_settings WHERE name = $1";
+        self.query(sql, vec![text(KNOWN)]).await.map(drop)
     }
 
     /// What is kept under a name for the whole cluster; `fresh` is kept where there is nothing yet.

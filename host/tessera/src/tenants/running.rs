@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering, fence},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Result;
 use tessera_blobs::Blobs;
+use tessera_bus::Attached;
 use tessera_engine::Tenant;
 use tessera_http::Site;
 use tessera_storage::Database;
@@ -24,6 +25,8 @@ pub(crate) struct Running {
     pub(crate) blobs: Blobs,
     pub(crate) deliveries: Deliveries,
     pub(crate) site: Arc<Site>,
+    /// Shares wake-ups and messages with other nodes; given up by [`Running::close`].
+    attached: Mutex<Option<Attached>>,
     /// Fires timers; aborted by [`Running::close`].
     pub(crate) timers: JoinHandle<()>,
     /// Milliseconds since the epoch.
@@ -37,11 +40,13 @@ impl Running {
         database: Database,
         blobs: Blobs,
         deliveries: Deliveries,
+        attached: Option<Attached>,
         site: Site,
     ) -> Self {
         let timers = tokio::spawn(timers(Arc::clone(&tenant)));
         let used_ms = AtomicU64::new(now_ms());
-        Self { tenant, database, blobs, deliveries, site: Arc::new(site), timers, used_ms }
+        let (site, attached) = (Arc::new(site), Mutex::new(attached));
+        Self { tenant, database, blobs, deliveries, site, attached, timers, used_ms }
     }
 
     /// Notes that somebody uses it.
@@ -86,7 +91,9 @@ impl Running {
                 "a consumer did not end in time; its messages are delivered again"
             );
         }
+        self.tenant.close();
         let timer = self.database.timer_next().await;
+        drop(self.attached.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.database.clone().close().await;
         Ok(if messages? { Some(now_ms()) } else { timer? })
     }

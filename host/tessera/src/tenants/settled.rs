@@ -10,13 +10,15 @@ use tessera_engine::{HookSettings, Plugin, PluginSpec};
 use tessera_http::{PluginRoutes, RouteTable};
 use tessera_manifest::{Descriptor, PluginName, Quotas, TenantEntry};
 
-use crate::manifests::check_together;
+use crate::{cluster::Node, manifests::check_together};
 
 /// The loaded plug-ins, and what holds for all tenants.
 pub(crate) struct Plugins {
     /// Without `[tenants]`, which may be many.
     descriptor: Descriptor,
     loaded: Vec<Plugin>,
+    /// What this process is, where there are several.
+    node: Option<Node>,
     /// By the names of the plug-ins: tenants with the same ones share a table.
     routes: Mutex<BTreeMap<Vec<String>, Weak<RouteTable>>>,
 }
@@ -30,10 +32,26 @@ pub(crate) struct Settled {
 }
 
 impl Plugins {
-    /// Takes what was loaded for this descriptor.
-    pub(crate) fn new(descriptor: &Descriptor, loaded: Vec<Plugin>) -> Self {
+    /// Takes what was loaded for this descriptor. Of these a node runs its share.
+    pub(crate) fn new(descriptor: &Descriptor, loaded: Vec<Plugin>, node: Option<Node>) -> Self {
         let descriptor = Descriptor { tenants: BTreeMap::new(), ..descriptor.clone() };
-        Self { descriptor, loaded, routes: Mutex::default() }
+        Self { descriptor, loaded, node, routes: Mutex::default() }
+    }
+
+    /// Whether this process runs a plug-in; otherwise another node does.
+    pub(crate) fn runs(&self, plugin: &Plugin) -> bool {
+        self.node.as_ref().is_none_or(|node| node.runs(plugin.name()))
+    }
+
+    /// Those that this process runs.
+    pub(crate) fn here(&self) -> Vec<Plugin> {
+        self.loaded.iter().filter(|plugin| self.runs(plugin)).cloned().collect()
+    }
+
+    /// Names of those that only other nodes run.
+    pub(crate) fn elsewhere(&self) -> Vec<String> {
+        let elsewhere = self.loaded.iter().filter(|plugin| !self.runs(plugin));
+        elsewhere.map(|plugin| plugin.name().to_owned()).collect()
     }
 
     /// The descriptor, without its `[tenants]`.
@@ -79,7 +97,10 @@ impl Plugins {
             entry.plugins.as_ref().is_none_or(listed)
         };
         let plugins: Vec<Plugin> = self.loaded.iter().filter(has).cloned().collect();
-        let specs = plugins.iter().map(|plugin| PluginSpec::of(plugin.clone(), &descriptor));
+        let specs = plugins.iter().map(|plugin| PluginSpec {
+            local: self.runs(plugin),
+            ..PluginSpec::of(plugin.clone(), &descriptor)
+        });
         Ok(Settled {
             specs: specs.collect(),
             hooks: hooks(&descriptor, &plugins),

@@ -1,13 +1,30 @@
 //! Where tenants' databases, keys and blobs lie.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::{Context, Result};
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_manifest::{Descriptor, Quotas};
-use tessera_storage::{Database, DatabaseConfig, Wake};
+use tessera_storage::{Database, DatabaseConfig, Postgres, Wake};
 
+use super::{
+    registry::{HOST, Registry},
+    running::now_ms,
+};
 use crate::folder::{self, DataFolder};
+
+/// A database that is open for a moment wakes nobody.
+pub(super) struct Nobody;
+
+impl Wake for Nobody {
+    fn committed(&self, _: &[String], _: u64) {}
+}
 
 /// Opens what tenants have.
 pub(crate) struct Stores {
@@ -15,11 +32,17 @@ pub(crate) struct Stores {
     keys: PathBuf,
     blobs: BlobStore,
     config: DatabaseConfig,
+    postgres: Option<Postgres>,
 }
 
 impl Stores {
-    /// The stores of a descriptor, on a folder that this process holds.
-    pub(crate) fn open(descriptor: &Descriptor, folder: &DataFolder) -> Result<Self> {
+    /// The stores of a descriptor, on a folder that this process holds. Databases are in it, unless they are in
+    /// `postgres`.
+    pub(crate) fn open(
+        descriptor: &Descriptor,
+        folder: &DataFolder,
+        postgres: Option<Postgres>,
+    ) -> Result<Self> {
         let server = &descriptor.server;
         let data = folder.path().to_owned();
         let keys = server.keys.clone().unwrap_or_else(|| data.join("keys")).join("tenants");
@@ -29,17 +52,41 @@ impl Stores {
             .create(&keys)
             .with_context(|| format!("cannot make the folder of keys {}", keys.display()))?;
         let blobs = server.blobs.clone().unwrap_or_else(|| data.join("blobs"));
-        let blobs = BlobStore::open(&blobs, BlobConfig::default())
+        let config = BlobConfig { shared: !descriptor.nodes.is_empty(), ..BlobConfig::default() };
+        let blobs = BlobStore::open(&blobs, config)
             .with_context(|| format!("cannot open the folder of blobs {}", blobs.display()))?;
-        Ok(Self { data, keys, blobs, config: database_config(descriptor) })
+        Ok(Self { data, keys, blobs, config: database_config(descriptor), postgres })
     }
 
     /// The host's own database.
     pub(crate) async fn host_database(&self, wake: Arc<dyn Wake>) -> Result<Database> {
         // Asked once a second and at changes.
         let config = DatabaseConfig { readers: 1, cache_kib: 1024, ..DatabaseConfig::default() };
-        let path = folder::host_database(&self.data);
-        Database::open(&path, config, wake).await.context("cannot open the host database")
+        let opened = match &self.postgres {
+            Some(postgres) => postgres.open(HOST, config, wake).await,
+            None => Database::open(&folder::host_database(&self.data), config, wake).await,
+        };
+        opened.context("cannot open the host database")
+    }
+
+    /// Connections to PostgreSQL, where the databases are there.
+    pub(crate) fn postgres(&self) -> Option<&Postgres> {
+        self.postgres.as_ref()
+    }
+
+    /// What hides the topics of this cluster's wake-ups: the same in all of its nodes, made by the first.
+    pub(crate) async fn seed(&self) -> Result<[u8; 16]> {
+        let mut fresh = [0; 16];
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut fresh))
+            .context("cannot read /dev/urandom")?;
+        // The bus needs it first, so nobody is there to be woken.
+        let registry = Registry::open(self.host_database(Arc::new(Nobody)).await?, "").await?;
+        let kept = registry.setting("bus-seed", &hex::encode(fresh)).await;
+        registry.close().await;
+        let mut seed = [0; 16];
+        hex::decode_to_slice(kept?, &mut seed).context("the host database holds an odd seed")?;
+        Ok(seed)
     }
 
     /// A tenant's database.
@@ -51,16 +98,20 @@ impl Stores {
     ) -> Result<Database> {
         let mut config = self.config.clone();
         config.max_bytes = quotas.bytes.map(tessera_manifest::ByteSize::get);
-        let path = folder::database(&self.data, tenant);
-        Ok(Database::open(&path, config, wake).await?)
+        config.max_rows = quotas.rows;
+        let opened = match &self.postgres {
+            Some(postgres) => postgres.open(tenant, config, wake).await,
+            None => Database::open(&folder::database(&self.data, tenant), config, wake).await,
+        };
+        Ok(opened?)
     }
 
-    /// Whether a tenant has a database.
+    /// Whether a tenant has a database in the folder.
     pub(crate) fn has_database(&self, tenant: &str) -> bool {
         folder::database(&self.data, tenant).exists()
     }
 
-    /// Tenants that have a database, by name.
+    /// Tenants that have a database in the folder, by name.
     pub(crate) fn databases(&self) -> io::Result<Vec<String>> {
         folder::tenants(&self.data)
     }
@@ -70,9 +121,54 @@ impl Stores {
         self.keys.join(tenant)
     }
 
-    /// A tenant's blobs.
-    pub(crate) fn blobs(&self, tenant: &str) -> Result<Blobs> {
-        self.blobs.tenant(tenant).with_context(|| format!("cannot open the blobs of `{tenant}`"))
+    /// A tenant's blobs, of which it may have so many bytes.
+    pub(crate) fn blobs(&self, tenant: &str, quota: Option<u64>) -> Result<Blobs> {
+        self.blobs
+            .tenant_with(tenant, quota)
+            .with_context(|| format!("cannot open the blobs of `{tenant}`"))
+    }
+
+    /// Bytes of a tenant's blobs, where they were counted.
+    pub(crate) fn blob_bytes(&self, tenant: &str) -> Option<u64> {
+        self.blobs.used(tenant)
+    }
+
+    /// Whether a tenant has anything.
+    pub(crate) fn has_data(&self, tenant: &str) -> bool {
+        self.has_database(tenant) || self.key(tenant).exists() || self.blobs.has(tenant)
+    }
+
+    /// Where the export of a tenant goes that is removed; the folder is made.
+    pub(crate) fn export_file(&self, tenant: &str) -> Result<PathBuf> {
+        let folder = self.data.join("exports");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        Ok(folder.join(format!("{tenant}-{}.tessera", now_ms())))
+    }
+
+    /// Removes all that a tenant has; nobody has it open.
+    pub(crate) async fn remove(&self, tenant: &str) -> Result<()> {
+        if let Some(postgres) = &self.postgres {
+            postgres.drop_tenant(tenant).await?;
+        }
+        let (name, blobs) = (tenant.to_owned(), self.blobs.clone());
+        let (folder, key) = (folder::tenant_folder(&self.data, tenant), self.key(tenant));
+        let removing = move || {
+            let gone = |removed: io::Result<()>| match removed {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+            gone(fs::remove_dir_all(folder))?;
+            blobs.remove(&name)?;
+            gone(fs::remove_file(key))
+        };
+        tokio::task::spawn_blocking(removing)
+            .await
+            .context("removing failed")?
+            .with_context(|| format!("cannot remove the data of `{tenant}`"))
     }
 }
 

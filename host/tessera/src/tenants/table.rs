@@ -12,8 +12,9 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::{Deserialize, Serialize};
 use tessera_engine::api::BoxFuture;
-use tessera_http::{Edge, NoSite, Site, Sites};
+use tessera_http::{Edge, NoSite, PemFiles, Site, Sites};
 use tessera_manifest::{Descriptor, TenantEntry};
 use tokio::{sync::Notify, time::timeout};
 
@@ -26,7 +27,8 @@ const WAKING: Duration = Duration::from_secs(20);
 const FAILED: Duration = Duration::from_secs(2);
 
 /// Where a tenant comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Origin {
     /// `[tenant]`.
     Lone,
@@ -45,6 +47,8 @@ pub(crate) struct Entry {
     /// Held while it wakes or goes to sleep.
     pub(super) gate: Arc<tokio::sync::Mutex<()>>,
     pub(super) running: ArcSwapOption<Running>,
+    /// Its own, for listeners that speak TLS.
+    certificate: Option<Arc<PemFiles>>,
     /// Woken before in this process.
     started: AtomicBool,
     /// When and why it did not wake.
@@ -52,17 +56,22 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    fn new(name: &str, settings: TenantEntry, origin: Origin, suspended: bool) -> Self {
-        Self {
+    fn new(name: &str, settings: TenantEntry, origin: Origin, suspended: bool) -> Result<Self> {
+        let certificate = settings.tls.as_ref().map(|tls| {
+            PemFiles::open(&tls.certificate, &tls.key)
+                .with_context(|| format!("cannot use the certificate of `{name}`"))
+        });
+        Ok(Self {
             name: name.into(),
             settings,
             origin,
             suspended: AtomicBool::new(suspended),
             gate: Arc::default(),
             running: ArcSwapOption::empty(),
+            certificate: certificate.transpose()?,
             started: AtomicBool::new(false),
             failed: Mutex::default(),
-        }
+        })
     }
 
     /// Whether its operator has suspended it.
@@ -112,8 +121,6 @@ impl Index {
 /// Why a tenant cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Asleep {
-    #[error("there is no such tenant")]
-    Unknown,
     #[error("the tenant is suspended")]
     Suspended,
     #[error("{0}")]
@@ -146,17 +153,18 @@ impl Tenants {
         let mut entries = BTreeMap::new();
         let suspended = registry.suspended().await?;
         let mut enter = |name: &str, settings: TenantEntry, origin| {
-            let entry = Entry::new(name, settings, origin, suspended.contains(name));
+            let entry = Entry::new(name, settings, origin, suspended.contains(name))?;
             entries.insert(Arc::clone(&entry.name), Arc::new(entry));
+            anyhow::Ok(())
         };
         if descriptor.is_of_many() {
             for (name, settings) in &descriptor.tenants {
-                enter(name.as_str(), settings.clone(), Origin::File);
+                enter(name.as_str(), settings.clone(), Origin::File)?;
             }
         } else {
             let tenant = &descriptor.tenant;
             let settings = TenantEntry { hosts: tenant.hosts.clone(), ..TenantEntry::default() };
-            enter(tenant.name.as_str(), settings, Origin::Lone);
+            enter(tenant.name.as_str(), settings, Origin::Lone)?;
         }
         let tenants = Arc::new_cyclic(|me| Self {
             host,
@@ -206,14 +214,18 @@ impl Tenants {
                 continue;
             }
             let known = before.entries.get(name).filter(|entry| entry.settings == made.entry);
-            let entry = known.cloned().unwrap_or_else(|| {
-                let entry = Entry::new(name, made.entry, Origin::Made, suspended.contains(name));
-                match before.entries.get(name) {
-                    // Not opened before the one that it replaces is closed.
-                    Some(old) => Arc::new(Entry { gate: Arc::clone(&old.gate), ..entry }),
-                    None => Arc::new(entry),
+            let entry = match (known, before.entries.get(name)) {
+                (Some(known), _) => Arc::clone(known),
+                (None, old) => {
+                    let suspended = suspended.contains(name);
+                    let mut entry = Entry::new(name, made.entry, Origin::Made, suspended)?;
+                    if let Some(old) = old {
+                        // Not opened before the one that it replaces is closed.
+                        entry.gate = Arc::clone(&old.gate);
+                    }
+                    Arc::new(entry)
                 }
-            });
+            };
             entries.insert(Arc::clone(&entry.name), entry);
         }
         let changed = entries.len() != before.entries.len()
@@ -259,14 +271,14 @@ impl Tenants {
         self.index.load().entries.get(name).cloned()
     }
 
+    /// The certificate of the tenant that answers to a host, where it has one of its own.
+    pub(crate) fn certificate(&self, host: &str) -> Option<Arc<PemFiles>> {
+        self.index.load().hosts.find(Some(host))?.certificate.clone()
+    }
+
     /// Those that are awake, by name.
     pub(crate) fn awake(&self) -> Vec<Arc<Running>> {
         self.index.load().entries.values().filter_map(|entry| entry.awake()).collect()
-    }
-
-    /// Who answers to a claim of `hosts`, other than the tenant itself.
-    pub(crate) fn holder(&self, claim: &tessera_manifest::Host) -> Option<Arc<str>> {
-        self.index.load().hosts.holder(claim).map(|entry| Arc::clone(&entry.name))
     }
 
     /// A tenant that is awake, or is woken now. Many may ask for one at once: it is woken once, also where those
@@ -339,6 +351,13 @@ impl Tenants {
         }
     }
 
+    /// Lets the edge forget a tenant that went to sleep or is gone.
+    pub(super) fn forget(&self, name: &str) {
+        if let Some(edge) = self.edge() {
+            edge.forget(name);
+        }
+    }
+
     /// Ends what a suspended or removed tenant does, within `[http] drain`.
     async fn stop(&self, entry: &Arc<Entry>) {
         let _gate = entry.gate.lock().await;
@@ -346,12 +365,15 @@ impl Tenants {
         self.awake.fetch_sub(1, Ordering::AcqRel);
         let patience = self.host.plugins.descriptor().http.drain.get();
         let until = Instant::now() + patience;
+        // What is parked goes on at once and is told.
+        self.forget(&entry.name);
         while !running.is_alone() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if let Err(error) = self.close(entry, &running, patience).await {
             tracing::error!(tenant = %entry.name, "it was not closed well: {error:#}");
         }
+        self.forget(&entry.name);
     }
 
     /// Closes one that was taken out of its entry, and notes when it must wake.
@@ -413,7 +435,6 @@ fn failed(why: &str) -> Asleep {
 impl From<Asleep> for NoSite {
     fn from(asleep: Asleep) -> Self {
         match asleep {
-            Asleep::Unknown => Self::Unknown,
             Asleep::Suspended => Self::Suspended,
             Asleep::Failed(why) => Self::Unavailable(why.to_string()),
         }

@@ -3,17 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result, bail};
-use tessera_bus::{Bus, TenantWake};
+use tessera_bus::{Attached, Bus, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, Tenant, TenantParts,
-    api::Dispatch,
+    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, Tenant, TenantParts, api::Dispatch,
 };
 use tessera_http::{FetchClient, Site};
-use tessera_manifest::{Descriptor, Quotas, TenantEntry};
-use tessera_storage::{Database, ExposedView, FullTextIndex, PluginSchema};
+use tessera_manifest::{ByteSize, Descriptor, Quotas, TenantEntry};
+use tessera_storage::{Database, ExposedView, FullTextIndex, InstallError, PluginSchema};
+
+use crate::cluster::Member;
 
 use super::{
-    deliveries::Deliveries,
+    deliveries::{Deliveries, Places},
     running::Running,
     settled::{Plugins, Settled},
     stores::Stores,
@@ -23,19 +24,29 @@ use super::{
 pub(crate) struct Host {
     pub(crate) engine: Engine,
     pub(crate) bus: Bus,
+    /// What joins this process with others, where it is one of several.
+    pub(crate) member: Option<Member>,
     pub(crate) plugins: Plugins,
     pub(crate) stores: Stores,
     pub(crate) fetch: Arc<FetchClient>,
+    passwords: Arc<Passwords>,
     limits: BTreeMap<String, LimitClass>,
 }
 
 impl Host {
     /// Takes together what was made before.
-    pub(crate) fn new(engine: Engine, bus: Bus, plugins: Plugins, stores: Stores) -> Result<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        bus: Bus,
+        member: Option<Member>,
+        plugins: Plugins,
+        stores: Stores,
+    ) -> Result<Self> {
         let descriptor = plugins.descriptor();
         let fetch = Arc::new(FetchClient::new(&descriptor.fetch)?);
+        let passwords = Passwords::new(password_cost(descriptor))?;
         let limits = limits(descriptor);
-        Ok(Self { engine, bus, plugins, stores, fetch, limits })
+        Ok(Self { engine, bus, member, plugins, stores, fetch, passwords, limits })
     }
 
     /// Opens what the tenant has, links its plug-ins and starts its deliveries. `first`: its schemas are brought up to
@@ -47,10 +58,20 @@ impl Host {
         first: bool,
     ) -> Result<Running> {
         let settled = self.plugins.settle(entry)?;
-        let wake = Arc::new(TenantWake::new(self.bus.clone(), name));
         let quotas = self.plugins.quotas(entry);
-        let database = self.stores.database(name, &quotas, wake).await?;
-        match self.start(name, quotas, settled, &database, first).await {
+        let (wake, attached) = match &self.member {
+            None => (TenantWake::new(self.bus.clone(), name), None),
+            Some(member) => {
+                let attached = member.cluster.attach(&self.bus, name).await?;
+                (TenantWake::shared(&attached), Some(attached))
+            }
+        };
+        let database = self.stores.database(name, &quotas, Arc::new(wake)).await?;
+        if let Some(attached) = &attached {
+            let database = database.clone();
+            attached.on_horizon(move |horizon| database.horizon_seen(horizon));
+        }
+        match self.start(name, quotas, settled, &database, attached, first).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 database.close().await;
@@ -65,17 +86,18 @@ impl Host {
         quotas: Quotas,
         settled: Settled,
         database: &Database,
+        attached: Option<Attached>,
         first: bool,
     ) -> Result<Running> {
         let Settled { plugins, specs, hooks, routes } = settled;
         if first {
             for schema in plugins.iter().filter_map(schema) {
-                database.install(schema).await?;
+                self.install(name, database, schema).await?;
             }
         }
         let descriptor = self.plugins.descriptor();
-        let blobs = self.stores.blobs(name)?;
-        let crypto = Crypto::open(&self.stores.key(name), Passwords::new(password_cost(descriptor))?)?;
+        let blobs = self.stores.blobs(name, quotas.blob_bytes.map(ByteSize::get))?;
+        let crypto = Crypto::open(&self.stores.key(name), Arc::clone(&self.passwords))?;
         let tenant = Tenant::new(
             &self.engine,
             TenantParts {
@@ -89,17 +111,24 @@ impl Host {
                 calls: descriptor.engine.calls.get(),
                 hooks,
                 quotas: (&quotas).into(),
-                remote: None,
+                remote: self.member.as_ref().map(Member::remote),
             },
         );
         tenant.install(specs).context("the plug-ins do not fit together")?;
         if first {
             for plugin in &plugins {
-                begin(&tenant, plugin).await?;
+                if self.plugins.runs(plugin) {
+                    begin(&tenant, plugin).await?;
+                }
             }
         }
+        let places = Places { bus: &self.bus, attached: attached.as_ref(), database };
+        let runs = |plugin: &Plugin| self.plugins.runs(plugin);
         let deliveries =
-            Deliveries::start(&descriptor.bus, &self.bus, &tenant, database, &plugins).await?;
+            Deliveries::start(&descriptor.bus, places, &tenant, &plugins, runs).await?;
+        if let Some(attached) = &attached {
+            attached.relay(database.clone());
+        }
         let site = Site {
             tenant: name.into(),
             dispatch: Arc::clone(&tenant) as _,
@@ -107,7 +136,19 @@ impl Host {
             routes,
             quotas,
         };
-        Ok(Running::new(tenant, database.clone(), blobs, deliveries, site))
+        Ok(Running::new(tenant, database.clone(), blobs, deliveries, attached, site))
+    }
+
+    /// Brings a plug-in's tables up to date. Beside other processes a newer version may have done so already, which adds
+    /// to what this one knows: nodes are upgraded one after the other.
+    async fn install(&self, tenant: &str, database: &Database, schema: PluginSchema) -> Result<()> {
+        match database.install(schema).await {
+            Err(error @ InstallError::Newer { .. }) if self.member.is_some() => {
+                tracing::warn!(tenant, "{error}; going on, because another node runs that version");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 

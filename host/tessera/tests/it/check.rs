@@ -21,7 +21,7 @@ fn a_wrong_key_is_named_with_file_line_and_what_is_allowed() {
     tool.file("tessera.toml", "[server]\ndatta = \"x\"\n");
     tool.run(&["check", "--config", "tessera.toml"]).refused(&[
         "tessera.toml:2:1: server.datta: unknown key `datta`",
-        "allowed: data, plugins, welcome",
+        "allowed: blobs, data, keys, plugins, welcome",
         "did you mean `data`?",
     ]);
 }
@@ -33,18 +33,42 @@ fn a_descriptor_that_is_not_there_is_named() {
         .refused(&["cannot read the descriptor nowhere.toml", "No such file"]);
 }
 
+/// Nodes with what they need.
+const NODES: &str = "
+[storage]
+engine = \"postgres\"
+[bus]
+engine = \"nats\"
+servers = [\"nats://127.0.0.1:1\"]
+[nodes.front]
+run = [\"accounts\", \"sync\"]
+[nodes.back]
+run = [\"rooms\", \"presence\", \"push\"]
+";
+
 #[test]
-fn nodes_and_tenants_are_refused_for_now() {
-    for (text, said) in [
-        ("[nodes.front]\nrun = [\"sync\"]", "`[nodes]`: several processes are not served yet"),
-        ("[tenants.\"a.example\"]", "`[tenants]`: several server names are not served yet"),
-    ] {
-        let tool = Tool::new();
-        tool.file("tessera.toml", text);
-        for command in ["check", "run"] {
-            tool.run(&[command, "--config", "tessera.toml"]).refused(&[said]);
-        }
-    }
+fn which_node_a_process_is_must_be_said_and_be_true() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", NODES);
+    let run = ["run", "--config", "tessera.toml", "--listen", "127.0.0.1:0"];
+    tool.run(&run).refused(&["which of them this process is with --node NAME", "back, front"]);
+    tool.run(&[&run[..], &["--node", "side"]].concat())
+        .refused(&["--node side: the descriptor has no such node", "there are: back, front"]);
+    tool.run(&["run", "--node", "front"]).refused(&["the descriptor has no `[nodes]`"]);
+}
+
+#[test]
+fn a_database_elsewhere_must_be_named_and_is_shown_without_its_password() {
+    let tool = Tool::new();
+    tool.file("tessera.toml", NODES);
+    let run = ["run", "--config", "tessera.toml", "--listen", "127.0.0.1:0", "--metrics", "off"];
+    let run = [&run[..], &["--node", "front"]].concat();
+    tool.run(&run).refused(&["needs to know where", "TESSERA_STORAGE_URL"]);
+    let url = "\n[storage]\nengine = \"postgres\"\nurl = \"postgres://me:secret@127.0.0.1:1/db\"";
+    tool.file("tessera.toml", NODES.replace("\n[storage]\nengine = \"postgres\"", url));
+    let ended = tool.run(&run);
+    ended.refused(&["cannot use the PostgreSQL database postgres://me:…@127.0.0.1:1/db"]);
+    assert!(!format!("{ended:?}").contains("secret"), "{ended:?}");
 }
 
 #[test]
@@ -71,6 +95,33 @@ fn a_good_descriptor_is_said_to_be_good() {
     let listed = tool.run(&[&["plugin", "list"], &arguments[..]].concat());
     assert!(listed.well().out.starts_with("a 1.2.3  "), "{listed:?}");
     assert!(listed.out.contains("push  switched off"), "{listed:?}");
+}
+
+#[test]
+fn the_ready_made_descriptors_are_good() {
+    let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let tool = Tool::new();
+    for plugin in ["accounts", "rooms", "sync", "presence", "push"] {
+        let manifest = repository.join("plugins").join(plugin).join("plugin.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        tool.file(&format!("plugins/{plugin}.wasm"), component(&manifest));
+    }
+    for (descriptor, said) in [
+        ("default", "good: 5 plug-ins for localhost\n"),
+        ("testing", "good: 5 plug-ins for localhost\n"),
+        ("one-process", "good: 5 plug-ins for example.org\n"),
+        ("three-nodes", "good: 5 plug-ins for example.org on 3 nodes\n"),
+        ("nine-nodes", "good: 5 plug-ins for example.org on 9 nodes\n"),
+        ("many-tenants", "good: 5 plug-ins for 2 tenants\n"),
+    ] {
+        let path = repository.join("config").join(format!("{descriptor}.toml"));
+        let path = path.to_str().unwrap();
+        let ended = tool.run(&["check", "--config", path, "--plugins", "plugins"]);
+        assert_eq!(ended.well().out, said, "{descriptor}");
+        assert_eq!(ended.err, "", "{descriptor}");
+    }
+    // Each that lies there is among them.
+    assert_eq!(std::fs::read_dir(repository.join("config")).unwrap().count(), 6);
 }
 
 #[test]

@@ -12,5 +12,6 @@ mod check;
 mod folder;
 mod plugin;
 mod run;
+mod tenants;
 mod tool;
 mod topics;

@@ -23,11 +23,11 @@ push.enabled = false
 ";
 
 /// Killed when dropped.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    pub(crate) child: Child,
     /// What it printed until it was ready.
-    banner: String,
-    address: SocketAddr,
+    pub(crate) banner: String,
+    pub(crate) address: SocketAddr,
 }
 
 impl Drop for Server {
@@ -47,14 +47,14 @@ fn tool() -> Tool {
 const ARGUMENTS: [&str; 7] =
     ["run", "--config", "tessera.toml", "--plugins", "plugins", "--data", "data"];
 
-fn command(tool: &Tool, more: &[&str]) -> Command {
+pub(crate) fn command(tool: &Tool, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
     command.args(ARGUMENTS).args(more).current_dir(tool.path());
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 
-fn start(mut command: Command) -> Server {
+pub(crate) fn start(mut command: Command) -> Server {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut banner = String::new();
@@ -67,25 +67,29 @@ fn start(mut command: Command) -> Server {
     Server { child, banner, address }
 }
 
-fn line(banner: &str, title: &str) -> String {
+pub(crate) fn line(banner: &str, title: &str) -> String {
     let line = banner.lines().find_map(|line| line.strip_prefix(title));
     line.unwrap_or_else(|| panic!("no {title} in:\n{banner}")).trim().to_owned()
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
+    get_of(address, "a", path)
+}
+
+pub(crate) fn get_of(address: SocketAddr, host: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
 
-fn kill(server: &Server, signal: &str) {
+pub(crate) fn kill(server: &Server, signal: &str) {
     let id = server.child.id().to_string();
     assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
-const FREE: [&str; 4] = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+pub(crate) const FREE: [&str; 4] = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
 
 #[test]
 fn a_start_says_where_it_is_and_a_signal_stops_it_with_0() {

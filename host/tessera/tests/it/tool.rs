@@ -41,7 +41,18 @@ impl Tool {
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
         command.args(arguments).current_dir(self.path());
-        for variable in ["CONFIG", "DATA", "LISTEN", "SERVER_NAME", "PLUGINS", "METRICS", "CACHE"] {
+        for variable in [
+            "CONFIG",
+            "DATA",
+            "LISTEN",
+            "SERVER_NAME",
+            "PLUGINS",
+            "METRICS",
+            "CACHE",
+            "NODE",
+            "STORAGE_URL",
+            "BUS_SERVERS",
+        ] {
             command.env_remove(format!("TESSERA_{variable}"));
         }
         let Output { status, stdout, stderr } = command.output().unwrap();

@@ -1,0 +1,165 @@
+//! Puts tenants to sleep that nobody uses, and wakes sleepers that have something to do.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
+
+use super::{
+    Tenants,
+    running::{Running, now_ms},
+    table::{Entry, Origin},
+};
+
+/// A timer that is due so soon keeps a tenant awake: sleeping and waking again costs more.
+const SOON: Duration = Duration::from_secs(60);
+
+/// How often sleepers are looked at. A timer of a sleeper fires so much later at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Sleepers that are woken at the same moment for what is due there: requests go before them.
+const WAKING: usize = 4;
+
+/// Sleepers looked at together.
+const PAGE: u32 = 64;
+
+impl Tenants {
+    /// Runs until dropped.
+    pub(crate) async fn tend(self: Arc<Self>) {
+        let after = self.host.plugins.descriptor().sleep.after.get();
+        let tick = (after / 4).clamp(Duration::from_millis(50), LOOK);
+        let mut ticks = tokio::time::interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let room = Arc::new(Semaphore::new(WAKING));
+        let mut work = JoinSet::new();
+        match self.registry.left_awake().await {
+            Ok(names) => {
+                let waiting = names.iter().filter_map(|name| self.entry(name)).count();
+                if waiting > 0 {
+                    tracing::info!(tenants = waiting, "waking tenants that were awake at the end");
+                }
+                for entry in names.iter().filter_map(|name| self.entry(name)) {
+                    work.spawn(self.wake_later(entry, &room));
+                }
+            }
+            Err(error) => tracing::error!("cannot see which tenants have work left: {error:#}"),
+        }
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {
+                    self.wake_due(&room, &mut work).await;
+                    self.put_to_sleep(after, &mut work);
+                }
+                () = self.crowded.notified() => self.put_to_sleep(after, &mut work),
+            }
+            while work.try_join_next().is_some() {}
+        }
+    }
+
+    /// Wakes a tenant when there is room.
+    fn wake_later(
+        self: &Arc<Self>,
+        entry: Arc<Entry>,
+        room: &Arc<Semaphore>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (me, room) = (Arc::clone(self), Arc::clone(room));
+        async move {
+            let Ok(_room) = room.acquire_owned().await else { return };
+            if let Err(error) = me.wake(&entry).await {
+                tracing::debug!(tenant = %entry.name, %error, "not woken");
+            }
+        }
+    }
+
+    async fn wake_due(self: &Arc<Self>, room: &Arc<Semaphore>, work: &mut JoinSet<()>) {
+        let due = match self.registry.due(now_ms(), PAGE).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!("cannot see which sleepers have something due: {error:#}");
+                return;
+            }
+        };
+        for name in due {
+            // Also where it is suspended or gone from the descriptor: it counts as awake then, and is woken when it
+            // can be.
+            match self.registry.claim(&name).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(tenant = name, "{error:#}");
+                    return;
+                }
+            }
+            if let Some(entry) = self.entry(&name) {
+                work.spawn(self.wake_later(entry, room));
+            }
+        }
+    }
+
+    /// Those that nobody has used for `after`, and of more than may be awake those used longest ago.
+    fn put_to_sleep(self: &Arc<Self>, after: Duration, work: &mut JoinSet<()>) {
+        let max = self.host.plugins.descriptor().sleep.awake_max.get() as usize;
+        let mut crowd = self.awake.load(Ordering::Acquire).saturating_sub(max);
+        let now = now_ms();
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let mut idle: Vec<(u64, Arc<Entry>)> = Vec::new();
+        for entry in self.entries() {
+            let Some(running) = entry.awake() else { continue };
+            if entry.origin == Origin::Lone && self.len() == 1 {
+                continue;
+            }
+            // Its entry has it, and this loop.
+            if Arc::strong_count(&running) > 2 || Arc::strong_count(&running.site) > 1 {
+                running.touch();
+                continue;
+            }
+            idle.push((running.used_ms(), entry));
+        }
+        idle.sort_unstable_by_key(|(used, _)| *used);
+        for (used, entry) in idle {
+            if crowd == 0 && now.saturating_sub(used) < after {
+                break;
+            }
+            crowd = crowd.saturating_sub(1);
+            let me = Arc::clone(self);
+            work.spawn(async move { me.to_sleep(&entry).await });
+        }
+    }
+
+    /// Puts a tenant to sleep unless it is used or has something to do.
+    async fn to_sleep(&self, entry: &Arc<Entry>) {
+        let Ok(_gate) = entry.gate.try_lock() else { return };
+        let Some(running) = entry.awake() else { return };
+        let soon = SOON.min(self.host.plugins.descriptor().sleep.after.get());
+        match running.has_work(soon).await {
+            Ok(false) => {}
+            Ok(true) => return running.touch(),
+            Err(error) => {
+                tracing::warn!(tenant = %entry.name, "it stays awake: {error:#}");
+                return running.touch();
+            }
+        }
+        drop(running);
+        let Some(running) = entry.running.swap(None) else { return };
+        if !running.is_alone() {
+            running.touch();
+            entry.running.store(Some(running));
+            return;
+        }
+        self.awake.fetch_sub(1, Ordering::AcqRel);
+        let patience = self.host.plugins.descriptor().http.drain.get();
+        if let Err(error) = self.close(entry, &running, patience).await {
+            tracing::error!(tenant = %entry.name, "it did not go to sleep well: {error:#}");
+            // What it has to do is not known: look in a while.
+            let later = now_ms().saturating_add(60_000);
+            if let Err(error) = self.registry.asleep(&entry.name, Some(later)).await {
+                tracing::error!(tenant = %entry.name, "{error:#}");
+            }
+        }
+        self.forget(&entry.name);
+        tracing::debug!(tenant = %entry.name, "asleep");
+        drop::<Arc<Running>>(running);
+    }
+}
