@@ -42,6 +42,7 @@ codes! {
     NotJson "M_NOT_JSON" 400,
     NotFound "M_NOT_FOUND" 404,
     LimitExceeded "M_LIMIT_EXCEEDED" 429,
+    ResourceLimitExceeded "M_RESOURCE_LIMIT_EXCEEDED" 403,
     Unknown "M_UNKNOWN" 500,
     Unrecognized "M_UNRECOGNIZED" 404,
     UserInUse "M_USER_IN_USE" 400,
@@ -202,10 +203,13 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<storage::Error> for Error {
-    /// What is nobody's fault becomes a 503 that may be tried again; the rest is ours.
+    /// What is nobody's fault becomes a 503 that may be tried again, a lost race that nobody runs again among it; the rest is ours.
     fn from(error: storage::Error) -> Self {
         match error {
-            storage::Error::Busy | storage::Error::Timeout | storage::Error::Unavailable(_) => {
+            storage::Error::Busy
+            | storage::Error::Timeout
+            | storage::Error::Conflict(_)
+            | storage::Error::Unavailable(_) => {
                 crate::log::warn("storage", &[("reason", &format!("{error:?}"))]);
                 Self::new(ErrorCode::Unknown, "the server is busy; try again").status(503)
             }

@@ -107,6 +107,22 @@ impl Batch {
         self
     }
 
+    /// Makes a batch true that rests on nothing that was read and has no guard of its own. It can only meet another in the
+    /// database (a deadlock), and then it is tried again.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`]; `conflict` only if it does not end.
+    pub fn commit_blind(self) -> Result<Committed, Error> {
+        const TRIES: usize = 5;
+        for _ in 1..TRIES {
+            match backend::with(|host| host.commit(&self.0)) {
+                Err(Error::Conflict(_)) => {}
+                other => return other,
+            }
+        }
+        self.commit()
+    }
+
     /// Makes it true.
     ///
     /// # Errors

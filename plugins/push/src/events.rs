@@ -21,8 +21,6 @@ const TRIES: usize = 3;
 struct Payload {
     event_id: String,
     room_id: String,
-    #[serde(default)]
-    offset: u64,
     #[serde(rename = "type")]
     kind: String,
     state_key: Option<String>,
@@ -34,21 +32,17 @@ struct Payload {
 /// Storage, or a conflict that does not end.
 pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
     let mut told = Vec::with_capacity(messages.len());
-    let mut progress = 0;
     for message in messages {
         match serde_json::from_str::<Payload>(&message.payload) {
-            Ok(payload) => {
-                let position = message.position.saturating_add(payload.offset);
-                progress = progress.max(i64::try_from(position).unwrap_or(0));
-                told.push(payload);
-            }
+            Ok(payload) => told.push(payload),
             Err(error) => log::error("malformed event", &[("reason", &error.to_string())]),
         }
     }
     for _ in 0..TRIES {
         let work = read::batch(&told).map_err(text)?;
-        let ledgers = work.rooms.iter().map(|room| ledger::write(room, &work.tenant)).collect();
-        match commit::all(ledgers, &work.tenant, progress.max(work.last)) {
+        let ledgers: Vec<_> =
+            work.rooms.iter().map(|room| ledger::write(room, &work.tenant)).collect();
+        match commit::all(&ledgers, &work.tenant) {
             Err(storage::Error::Conflict(_)) => {}
             other => return other.map_err(|error| format!("storage: {error:?}")),
         }

@@ -1,6 +1,8 @@
 //! `presence.receipts`: what is read does not count any more.
 
 use serde::Deserialize;
+use std::collections::BTreeSet;
+
 use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::Message;
 use tessera_sdk::log;
 use tessera_sdk::params;
@@ -19,6 +21,11 @@ struct Receipt {
     event_position: i64,
 }
 
+/// Takes the locks of rooms, in the order of their ids. Whoever raises the counts of a room does so in one transaction, of which another
+/// sees nothing or all: counting in the middle of it would miss an event for good.
+const LOCK: &str = "INSERT INTO push_rooms (room_id, position) VALUES ($1, 0) \
+     ON CONFLICT (room_id) DO UPDATE SET position = push_rooms.position";
+
 /// One commit for all messages. A receipt that was handled before changes nothing.
 ///
 /// # Errors
@@ -27,6 +34,7 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
     let mut batch = Batch::new();
     let first = batch.take_positions(1);
     let (mut all, mut one) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let mut rooms = BTreeSet::new();
     for message in messages {
         let receipt: Receipt = match serde_json::from_str(&message.payload) {
             Ok(receipt) => receipt,
@@ -37,6 +45,7 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
         };
         let Receipt { user_id, room_id, thread_id, event_position } = receipt;
         batch = batch.wake(format!("user:{user_id}"));
+        rooms.insert(room_id.clone());
         let mut read = params![&room_id, &user_id, event_position];
         let mut recount: Vec<Value> =
             params![0_i64, 0_i64, position(first), &room_id, &user_id, event_position];
@@ -56,6 +65,7 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
          WHERE room_id = $1 AND user_id = $2 AND read_position < $3";
     const CHOSEN: &str = "room_id = $4 AND user_id = $5 AND read_position = $6";
     let batch = batch
+        .run_many(LOCK, rooms.iter().map(|room| params![room]).collect())
         .run_many(READ, all.0)
         .run_many(&format!("{READ} AND thread_id = $4"), one.0)
         .run_many(&recount::sql(CHOSEN), all.1)
@@ -63,5 +73,5 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
     if batch.is_empty() {
         return Ok(());
     }
-    batch.commit().map(|_| ()).map_err(|error| format!("storage: {error:?}"))
+    batch.commit_blind().map(|_| ()).map_err(|error| format!("storage: {error:?}"))
 }

@@ -15,6 +15,9 @@ pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
 /// A further column: whether there is anything to aggregate.
 pub const RELATED: &str =
     "EXISTS (SELECT 1 FROM rooms_v1_relations q WHERE q.relates_to = e.event_id) AS related";
+/// One more: whether push has evaluated it.
+pub const COUNTED: &str = "EXISTS (SELECT 1 FROM push_v2_progress g WHERE g.room_id = e.room_id \
+     AND g.position >= e.position) AS counted";
 /// State events as [`EventRow`], all or those that a condition on `rooms_v1_current_state` picks.
 pub const STATE: &str = "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
      FROM rooms_v1_current_state";
@@ -42,6 +45,8 @@ pub struct EventRow {
     pub txn_id: Option<String>,
     /// Whether other events relate to it, where [`RELATED`] was read.
     pub related: Option<bool>,
+    /// Whether the unread counts know it, where [`COUNTED`] was read.
+    pub counted: Option<bool>,
 }
 
 impl FromRow for EventRow {
@@ -57,6 +62,7 @@ impl FromRow for EventRow {
             redacted_by,
             txn_id,
             related,
+            counted,
         ) = <_>::from_row(row)?;
         Ok(Self {
             position,
@@ -69,6 +75,7 @@ impl FromRow for EventRow {
             redacted_by,
             txn_id,
             related,
+            counted,
         })
     }
 }

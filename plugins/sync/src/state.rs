@@ -144,6 +144,7 @@ mod tests {
             redacted_by: None,
             txn_id: None,
             related: None,
+            counted: None,
         }
     }
 

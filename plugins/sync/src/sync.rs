@@ -13,6 +13,7 @@ mod queries;
 mod read;
 mod response;
 mod rooms;
+mod settle;
 
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;

@@ -83,7 +83,7 @@ pub(crate) fn set(request: &Request) -> Result {
                 "DELETE FROM push_pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
                 params![user, app_id, pushkey],
             )
-            .commit()?;
+            .commit_blind()?;
         return Answer::empty();
     }
     if kind != "http" {
@@ -128,7 +128,7 @@ pub(crate) fn set(request: &Request) -> Result {
              FROM push_pushers p WHERE p.user_id = $1 ORDER BY p.created_ms DESC LIMIT 1 OFFSET $2)",
             params![user, MAX_PUSHERS],
         )
-        .commit()?;
+        .commit_blind()?;
     Answer::empty()
 }
 

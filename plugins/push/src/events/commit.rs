@@ -8,7 +8,7 @@ use tessera_sdk::{clock, params};
 use super::ledger::{Ledger, Thread};
 use crate::recount;
 
-/// Topic of docs/views.md: the events topic has been evaluated further.
+/// Topic of docs/views.md: events of some room have been evaluated.
 const PROGRESS: &str = "push.progress";
 /// Events kept in each room; nobody has more unread after a partial read, and `/notifications` tells of no others.
 const KEPT: i64 = 1000;
@@ -27,18 +27,18 @@ const MARKS: &str = "INSERT INTO push_marks (room_id, user_id, thread_id, notifi
      AND c.user_id = m.user_id AND c.position > $8 AND c.prev_membership <> 'join')) \
      ON CONFLICT (room_id, user_id, thread_id) DO NOTHING";
 
-/// Receipts that came before the events they cover were evaluated. `$4`: the thread as receipts call it.
-const READ_EARLY: &str = "UPDATE push_marks SET read_position = (SELECT MAX(r.event_position) \
+/// Receipts that came before the events they cover were evaluated. `$3`: the first of them; who joined since has read up to the join.
+/// `$4`: the thread as receipts call it.
+const READ_EARLY: &str = "UPDATE push_marks SET read_position = COALESCE((SELECT MAX(r.event_position) \
      FROM presence_v1_receipts r WHERE r.room_id = push_marks.room_id AND r.user_id = push_marks.user_id \
-     AND (r.thread_id = '' OR r.thread_id = $4)) \
-     WHERE room_id = $1 AND thread_id = $2 AND read_position < $3 AND user_id IN (SELECT r.user_id \
+     AND (r.thread_id = '' OR r.thread_id = $4) AND r.event_position > push_marks.read_position), \
+     push_marks.read_position) WHERE room_id = $1 AND thread_id = $2 AND (read_position < $3 OR since >= $3) AND user_id IN (SELECT r.user_id \
      FROM presence_v1_receipts r WHERE r.room_id = $1 AND r.position > $3 AND r.event_position >= $3 \
      AND (r.thread_id = '' OR r.thread_id = $4))";
 
 /// Parameter rows, one list for each statement.
 #[derive(Default)]
 struct Rows {
-    new_rooms: Vec<Vec<Value>>,
     rooms: Vec<Vec<Value>>,
     left: Vec<Vec<Value>>,
     totals: Vec<Vec<Value>>,
@@ -57,29 +57,29 @@ struct Rows {
     wake: BTreeSet<String>,
 }
 
-/// Commits the ledgers and tells how far evaluation has come.
+/// Guards the rooms and takes their locks: `LOCK` of the receipts waits for it, and it waits for that. In the order of
+/// room ids, as everyone takes them. `$3`: where the reader found the room; -1 if it was not there.
+const GUARD: &str = "INSERT INTO push_rooms (room_id, position) VALUES ($1, $2) \
+     ON CONFLICT (room_id) DO UPDATE SET position = excluded.position WHERE push_rooms.position = $3";
+
+/// Commits the ledgers and tells that evaluation has come further in their rooms.
 ///
 /// # Errors
 /// `conflict` if another evaluated one of the rooms meanwhile; storage.
-pub(super) fn all(ledgers: Vec<Ledger>, tenant: &str, progress: i64) -> Result<(), storage::Error> {
+pub(super) fn all(ledgers: &[Ledger], tenant: &str) -> Result<(), storage::Error> {
+    if ledgers.is_empty() {
+        return Ok(());
+    }
     let mut batch = Batch::new();
     let at = batch.take_positions(1);
     let mut rows = Rows::default();
-    for ledger in &ledgers {
+    for ledger in ledgers {
         rows.room(ledger, tenant, at);
     }
     let guarded = rows.rooms.len() as u64;
     batch = batch
-        .run_many("INSERT INTO push_rooms (room_id, position) VALUES ($1, $2)", rows.new_rooms);
-    if guarded > 0 {
-        batch = batch
-            .run_many(
-                "UPDATE push_rooms SET position = $2 WHERE room_id = $1 AND position = $3",
-                rows.rooms,
-            )
-            .expect(guarded);
-    }
-    batch = batch
+        .run_many(GUARD, rows.rooms)
+        .expect(guarded)
         .run_many("DELETE FROM push_marks WHERE room_id = $1 AND user_id = $2", rows.left)
         .run_many(
             "INSERT INTO push_totals (room_id, thread_id, notifications, highlights, members_position, \
@@ -141,14 +141,7 @@ pub(super) fn all(ledgers: Vec<Ledger>, tenant: &str, progress: i64) -> Result<(
     for topic in rows.wake {
         batch = batch.wake(topic);
     }
-    batch
-        .run(
-            "UPDATE push_progress SET position = $1 WHERE id = 1 AND position < $1",
-            params![progress],
-        )
-        .wake(PROGRESS)
-        .commit()
-        .map(|_| ())
+    batch.wake(PROGRESS).commit().map(|_| ())
 }
 
 /// `$1`: room, `$2`: events to keep. Threads of which no event is kept are forgotten, with their counts.
@@ -167,10 +160,7 @@ const CLEAR: &[&str] = &[
 impl Rows {
     fn room(&mut self, ledger: &Ledger, tenant: &str, at: u32) {
         let room = &ledger.room_id;
-        match ledger.seen {
-            Some(seen) => self.rooms.push(params![room, ledger.last, seen]),
-            None => self.new_rooms.push(params![room, ledger.last]),
-        }
+        self.rooms.push(params![room, ledger.last, ledger.seen.unwrap_or(-1)]);
         for user in &ledger.left {
             self.left.push(params![room, user]);
         }

@@ -87,9 +87,8 @@ pub(super) struct Room {
 #[derive(Debug)]
 pub(super) struct Work {
     pub tenant: String,
+    /// In the order of their ids.
     pub rooms: Vec<Room>,
-    /// Position of the newest event.
-    pub last: i64,
 }
 
 thread_local! {
@@ -191,7 +190,6 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
             room.stays.insert(position);
         }
     }
-    let last = events.iter().map(|event| event.position).max().unwrap_or(0);
     for event in events {
         if let Some(room) = rooms.get_mut(&event.room_id)
             && room.seen.is_none_or(|seen| event.position > seen)
@@ -222,7 +220,7 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
             room.invited.push(Custom { user_id, display_name, rules: Rc::clone(rules) });
         }
     }
-    Ok(Work { tenant, rooms: rooms.into_values().collect(), last })
+    Ok(Work { tenant, rooms: rooms.into_values().collect() })
 }
 
 /// Ids of the member events.

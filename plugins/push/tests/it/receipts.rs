@@ -17,6 +17,33 @@ fn a_receipt_clears_what_is_before_it() {
 }
 
 #[test]
+fn a_receipt_in_a_room_of_which_nothing_is_evaluated_holds() {
+    let world = world();
+    world.create(ROOM, ALICE);
+    world.join(ROOM, BOB);
+    let event = world.say(ALICE, "1");
+    world.receipt(BOB, "", &event);
+    world.deliver_receipts();
+    world.deliver_events();
+    assert_eq!(world.unread(BOB), (0, 0));
+    world.say(ALICE, "2");
+    world.deliver_events();
+    assert_eq!(world.unread(BOB), (1, 0));
+}
+
+#[test]
+fn a_receipt_that_comes_while_its_event_is_evaluated_holds() {
+    let world = world_with_room();
+    let event = world.say(ALICE, "1");
+    world.receipt(BOB, "", &event);
+    world.host.before_next_commit(|host| {
+        host.deliver::<tessera_plugin_push::Plugin>("push", "presence.receipts");
+    });
+    world.deliver_events();
+    assert_eq!(world.unread(BOB), (0, 0));
+}
+
+#[test]
 fn a_receipt_before_the_evaluation_holds() {
     let world = world_with_room();
     let event = world.say(ALICE, "1");

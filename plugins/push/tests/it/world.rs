@@ -27,6 +27,15 @@ macro_rules! plugin {
     };
 }
 
+const PUSH: PluginUnderTest = PluginUnderTest {
+    name: "push",
+    manifest: include_str!("../../plugin.toml"),
+    migrations: &[
+        ("0001_init", include_str!("../../migrations/0001_init.sql")),
+        ("0002_progress", include_str!("../../migrations/0002_progress.sql")),
+    ],
+};
+
 /// One server.
 pub(crate) struct World {
     pub(crate) host: TestHost,
@@ -43,7 +52,7 @@ pub(crate) struct Stored {
 
 pub(crate) fn world() -> World {
     let host = TestHost::builder()
-        .plugin(plugin!("push"))
+        .plugin(PUSH)
         .plugin(plugin!("rooms"))
         .plugin(plugin!("accounts"))
         .plugin(plugin!("presence"))
@@ -250,11 +259,13 @@ impl World {
     }
 
     pub(crate) fn progress(&self) -> i64 {
-        let row: Option<(i64,)> =
-            storage::query("SELECT position FROM push_v1_progress", params![])
-                .unwrap()
-                .first()
-                .unwrap();
+        let row: Option<(i64,)> = storage::query(
+            "SELECT position FROM push_v2_progress WHERE room_id = $1",
+            params![ROOM],
+        )
+        .unwrap()
+        .first()
+        .unwrap();
         row.unwrap().0
     }
 

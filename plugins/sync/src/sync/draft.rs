@@ -82,13 +82,13 @@ fn rooms(ask: &Ask, filter: &Filter, news: &mut News) -> BTreeMap<String, Option
         .chain(news.account_data.iter().map(|data| &data.0).filter(|room| !room.is_empty()))
         .chain(news.receipts.iter().map(|receipt| &receipt.0))
         .chain(news.typing.iter().map(|typing| &typing.0))
-        .chain(news.counts.iter().filter(|count| count.4 > ask.from()).map(|count| &count.0));
+        .chain(news.counts.iter().filter(|count| news.tells(ask, count.4)).map(|count| &count.0));
     for room in happened {
         if !rooms.contains_key(room) {
             rooms.insert(room.clone(), None);
         }
     }
-    rooms.retain(|room, _| filter.room.allows(room));
+    rooms.retain(|room, _| filter.room.allows(room) && !news.absent.contains(room));
     rooms
 }
 
@@ -116,12 +116,18 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
             room_id,
         };
         let mut events = events.remove(&draft.room_id).unwrap_or_default();
-        if let Some(mut newest) = fresh.remove(&draft.room_id).filter(|_| joined) {
-            // A room joined twice since the token comes twice.
-            newest.dedup_by_key(|event| event.position);
-            events = newest;
+        if joined && draft.changes.iter().any(Change::enters) {
             draft.fresh = true;
             draft.full = true;
+            match fresh.remove(&draft.room_id) {
+                Some(mut newest) => {
+                    // A room joined twice since the token comes twice.
+                    newest.dedup_by_key(|event| event.position);
+                    events = newest;
+                }
+                // Left again above the horizon: what was before the token is for /messages.
+                None => draft.limited = true,
+            }
         }
         if let Some(membership) = membership.filter(|m| m.membership != "join") {
             leave(ask, &mut draft, &mut events, &membership);
@@ -130,7 +136,7 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
         events.retain(|event| !ignored::hides(&news.ignored, event));
         let (events, cut) = shorten(events, filter);
         draft.events = events;
-        draft.limited = cut || unseen;
+        draft.limited |= cut || unseen;
         drafts.push(draft);
     }
     drafts
@@ -140,6 +146,8 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
 /// declined, a ban.
 fn leave(ask: &Ask, draft: &mut Draft, events: &mut Vec<EventRow>, membership: &Membership) {
     draft.end = membership.position;
+    // There are more only where the user is back above the horizon.
+    events.retain(|event| event.position <= membership.position);
     if ask.since.is_none() {
         return;
     }

@@ -27,7 +27,7 @@ pub(super) fn account_data(kind: &str, content: &str) -> Result<Box<RawValue>, E
 /// Account data by room; global ones under the empty id.
 pub(super) fn by_room(rows: Vec<AccountData>) -> BTreeMap<String, Vec<(String, String)>> {
     let mut rooms: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for (room, kind, content) in rows {
+    for (room, kind, content, _) in rows {
         rooms.entry(room).or_default().push((kind, content));
     }
     rooms
@@ -40,7 +40,7 @@ pub(super) fn receipts(
     ignored: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Box<RawValue>>, Error> {
     let mut rooms: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
-    for (room, user, kind, thread, event, ts) in rows {
+    for (room, user, kind, thread, event, ts, _) in rows {
         if (kind == "m.read.private" && user != reader) || ignored.contains(&user) {
             continue;
         }
@@ -71,7 +71,7 @@ pub(super) fn typing(
     now_ms: i64,
 ) -> Result<BTreeMap<String, (bool, Box<RawValue>)>, Error> {
     let mut rooms: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (room, user, until) in rows {
+    for (room, user, until, _) in rows {
         let users = rooms.entry(room).or_default();
         if until > now_ms {
             users.push(user);
@@ -88,7 +88,7 @@ pub(super) fn typing(
 
 /// An `m.presence` event. Spec: Presence.
 pub(super) fn presence(row: Presence, now_ms: i64) -> Result<Box<RawValue>, Error> {
-    let (user, presence, status, last_active, active) = row;
+    let (user, presence, status, last_active, active, _) = row;
     let mut content = json!({ "presence": presence, "currently_active": active });
     if let Some(map) = content.as_object_mut() {
         if last_active > 0 {
@@ -109,7 +109,7 @@ mod tests {
     fn private_receipts_reach_their_owner_only() {
         let row = |user: &str, kind: &str| -> Receipt {
             let text = |s: &str| s.to_owned();
-            (text("!r"), text(user), text(kind), String::new(), text("$e"), 5)
+            (text("!r"), text(user), text(kind), String::new(), text("$e"), 5, 9)
         };
         let rows = vec![row("@a:h", "m.read.private"), row("@b:h", "m.read.private")];
         let events = receipts(rows, "@a:h", &BTreeSet::new()).unwrap();
@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn who_has_stopped_typing_is_left_out() {
         let rows = vec![
-            ("!r".to_owned(), "@a:h".to_owned(), 100),
-            ("!r".to_owned(), "@b:h".to_owned(), 0),
-            ("!s".to_owned(), "@b:h".to_owned(), 0),
+            ("!r".to_owned(), "@a:h".to_owned(), 100, 9),
+            ("!r".to_owned(), "@b:h".to_owned(), 0, 9),
+            ("!s".to_owned(), "@b:h".to_owned(), 0, 9),
         ];
         let events = typing(rows, 50).unwrap();
         let users = |room: &str| -> Value {

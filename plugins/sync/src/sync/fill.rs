@@ -8,7 +8,7 @@ use tessera_sdk::storage::{self, Rows, Select, select};
 
 use super::ask::Ask;
 use super::queries;
-use super::read::Receipt;
+use super::read::{AccountData, Receipt};
 use super::response::Summary;
 use crate::aggregate;
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
@@ -33,8 +33,8 @@ pub(super) struct Plan<'a> {
     pub summaries: BTreeSet<String>,
     /// Rooms where the user may not see everything.
     pub views: BTreeSet<String>,
-    /// Rooms whose receipts are wanted, all of them.
-    pub receipts: BTreeSet<String>,
+    /// Rooms joined since the token: all receipts and account data are wanted.
+    pub fresh: BTreeSet<String>,
     /// Events that were redacted or have others relating to them.
     pub aggregated: Vec<&'a EventRow>,
 }
@@ -52,6 +52,7 @@ pub(super) struct Filled {
     /// Member events of heroes, by room.
     pub heroes: HashMap<String, Vec<EventRow>>,
     pub receipts: Vec<Receipt>,
+    pub account_data: Vec<AccountData>,
     /// Redactions and aggregations, by event.
     pub extras: HashMap<String, Extra>,
 }
@@ -67,7 +68,7 @@ impl Plan<'_> {
             && self.events.is_empty()
             && self.summaries.is_empty()
             && self.views.is_empty()
-            && self.receipts.is_empty()
+            && self.fresh.is_empty()
             && self.aggregated.is_empty()
     }
 
@@ -107,7 +108,8 @@ impl Plan<'_> {
                  WHERE h.place <= $3 AND e.event_id = h.event_id ORDER BY e.position",
                 params![list(&self.summaries), &ask.user, HEROES],
             ),
-            queries::receipts_of(&list(&self.receipts)),
+            queries::receipts_of(&list(&self.fresh)),
+            queries::account_data_of(ask, &list(&self.fresh)),
         ];
         selects.extend(select_undone(&ask.user, ask.device.as_deref(), &self.full));
         if !self.aggregated.is_empty() {
@@ -143,14 +145,18 @@ impl Plan<'_> {
         for row in answers.next()?.all::<EventRow>()? {
             filled.events.insert(row.event_id.clone(), row);
         }
-        for (room, position, setting) in visibility::read_settings(answers.next()?)? {
+        // What the horizon hides is not known yet: a later join would open what was shut.
+        let settings = visibility::read_settings(answers.next()?)?.into_iter();
+        for (room, position, setting) in settings.filter(|(_, at, _)| *at <= horizon) {
             filled.visibility.entry(room).or_default().settings.push((position, setting));
         }
-        for (room, position, membership) in visibility::read_memberships(answers.next()?)? {
+        let memberships = visibility::read_memberships(answers.next()?)?.into_iter();
+        for (room, position, membership) in memberships.filter(|(_, at, _)| *at <= horizon) {
             filled.visibility.entry(room).or_default().memberships.push((position, membership));
         }
         self.summarize(&mut filled, &mut answers)?;
         filled.receipts = answers.next()?.all()?;
+        filled.account_data = answers.next()?.all()?;
         let undone = undone_selects(self.full.len());
         for _ in 0..undone {
             for change in answers.next()?.all::<Undone>()? {

@@ -4,7 +4,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{Select, select};
 
 use super::ask::Ask;
-use crate::event::{COLUMNS, RELATED, TRANSACTION};
+use crate::event::{COLUMNS, COUNTED, RELATED, TRANSACTION};
 use crate::filter::Filter;
 
 /// How many events of a room are looked at for each that a filter may let pass.
@@ -15,6 +15,8 @@ const MAX_LOOKS: usize = 1000;
 const FEW_ROOMS: usize = 64;
 /// Presence changes looked at in one go, newest first.
 const MAX_PRESENCE: i64 = 2000;
+/// Of an initial sync only those changes of memberships count that lie above the horizon: they are among the newest.
+pub(super) const NEWEST_CHANGES: usize = 100;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,50 +64,62 @@ const IN_REACH: &str = "m.user_id = $1 AND (m.membership = 'join' OR (m.membersh
      AND NOT m.forgotten AND m.position > $2 AND e.position <= m.position))";
 const JOINED: &str = "m.user_id = $1 AND m.membership = 'join'";
 
-/// Newest first: events of joined rooms, and of those left since the token.
-pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path) -> Select {
+/// Newest first, up to a position: events of joined rooms, and of those left since the token.
+pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Select {
     let device = ask.device.as_deref().unwrap_or("");
     let looks = i64::try_from(looks(filter)).unwrap_or(i64::MAX);
     let in_reach = IN_REACH.replace("$2", "$3");
     let (user, from) = (&ask.user, ask.from());
+    // Nobody waits for the counts of an initial sync.
+    let counted = if ask.since.is_some() { COUNTED } else { "NULL AS counted" };
     match path {
         Path::Positions => select(
             &format!(
-                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_events e CROSS JOIN rooms_v1_memberships m {TRANSACTION} \
-                 WHERE e.position > $3 AND {LIVE} AND m.room_id = e.room_id AND {in_reach} ORDER BY e.position DESC"
+                "SELECT {COLUMNS}, {RELATED}, {counted} FROM rooms_v1_events e \
+                 CROSS JOIN rooms_v1_memberships m {TRANSACTION} \
+                 WHERE e.position > $3 AND e.position <= $4 AND {LIVE} AND m.room_id = e.room_id AND {in_reach} ORDER BY e.position DESC"
             ),
-            params![user, device, from],
+            params![user, device, from, upto],
         ),
         Path::Rooms => select(
             &format!(
-                "SELECT {COLUMNS}, {RELATED} FROM (SELECT e.position AS spot, ROW_NUMBER() OVER \
+                "SELECT {COLUMNS}, {RELATED}, {counted} FROM (SELECT e.position AS spot, ROW_NUMBER() OVER \
                  (PARTITION BY e.room_id ORDER BY e.position DESC) AS place \
                  FROM rooms_v1_memberships m CROSS JOIN rooms_v1_events e \
-                 WHERE {in_reach} AND e.room_id = m.room_id AND e.position > $3 AND {LIVE}) t \
+                 WHERE {in_reach} AND e.room_id = m.room_id AND e.position > $3 AND e.position <= $5 AND {LIVE}) t \
                  CROSS JOIN rooms_v1_events e {TRANSACTION} \
                  WHERE t.place <= $4 AND e.position = t.spot ORDER BY e.position DESC"
             ),
-            params![user, device, from, looks],
+            params![user, device, from, looks, upto],
         ),
         // The event just before the newest `looks` bounds the range: work for each room is limited
         // however long the gap.
         Path::Ends => select(
             &format!(
-                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_memberships m CROSS JOIN rooms_v1_events e {TRANSACTION} \
-                 WHERE m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
+                "SELECT {COLUMNS}, {RELATED}, {counted} FROM rooms_v1_memberships m \
+                 CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
                  AND NOT m.forgotten AND (m.position > $3 OR $4 = 1) AND e.position <= m.position)) \
                  AND e.room_id = m.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
-                 WHERE l.room_id = m.room_id AND l.position > $5 AND l.stream AND NOT l.rejected \
+                 WHERE l.room_id = m.room_id AND l.position > $5 AND l.position <= $7 AND l.stream AND NOT l.rejected \
                  AND (m.membership = 'join' OR l.position <= m.position) \
-                 ORDER BY l.position DESC LIMIT 1 OFFSET $6), $5) AND {LIVE} ORDER BY e.position DESC"
+                 ORDER BY l.position DESC LIMIT 1 OFFSET $6), $5) AND e.position <= $7 AND {LIVE} \
+                 ORDER BY e.position DESC"
             ),
-            params![user, device, ask.new_from(), i64::from(ask.all_left(filter)), from, looks],
+            params![
+                user,
+                device,
+                ask.new_from(),
+                i64::from(ask.all_left(filter)),
+                from,
+                looks,
+                upto
+            ],
         ),
     }
 }
 
-/// Newest first: the newest events of rooms that were joined since the token. They start anew.
-pub(super) fn fresh(ask: &Ask, filter: &Filter) -> Select {
+/// Newest first, up to a position: the newest events of rooms that were joined since the token. They start anew.
+pub(super) fn fresh(ask: &Ask, filter: &Filter, upto: i64) -> Select {
     let device = ask.device.as_deref().unwrap_or("");
     let looks = i64::try_from(looks(filter)).unwrap_or(i64::MAX);
     select(
@@ -114,10 +128,10 @@ pub(super) fn fresh(ask: &Ask, filter: &Filter) -> Select {
              CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE c.user_id = $1 AND c.position > $3 \
              AND c.membership = 'join' AND c.prev_membership <> 'join' AND m.room_id = c.room_id AND {JOINED} \
              AND e.room_id = c.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
-             WHERE l.room_id = c.room_id AND l.stream AND NOT l.rejected \
-             ORDER BY l.position DESC LIMIT 1 OFFSET $4), 0) AND {LIVE} ORDER BY e.position DESC"
+             WHERE l.room_id = c.room_id AND l.position <= $5 AND l.stream AND NOT l.rejected \
+             ORDER BY l.position DESC LIMIT 1 OFFSET $4), 0) AND e.position <= $5 AND {LIVE} ORDER BY e.position DESC"
         ),
-        params![&ask.user, device, ask.new_from(), looks],
+        params![&ask.user, device, ask.new_from(), looks, upto],
     )
 }
 
@@ -138,13 +152,20 @@ pub(super) fn memberships(ask: &Ask, filter: &Filter) -> Select {
     }
 }
 
-/// Oldest first: changes of the user's memberships.
-pub(super) fn changes(ask: &Ask) -> Select {
-    select(
-        "SELECT position, room_id, membership, prev_membership FROM rooms_v1_membership_changes \
-         WHERE user_id = $1 AND position > $2 ORDER BY position",
-        params![&ask.user, ask.new_from()],
-    )
+/// Newest first: changes of the user's memberships, since the token and above the horizon. `upto`: the horizon, where it is known.
+pub(super) fn changes(ask: &Ask, upto: Option<i64>) -> Select {
+    const ROWS: &str = "SELECT position, room_id, membership, prev_membership, event_id FROM rooms_v1_membership_changes \
+         WHERE user_id = $1";
+    match ask.since.or(upto) {
+        Some(from) => select(
+            &format!("{ROWS} AND position > $2 ORDER BY position DESC"),
+            params![&ask.user, from],
+        ),
+        None => select(
+            &format!("{ROWS} ORDER BY position DESC LIMIT $2"),
+            params![&ask.user, i64::try_from(NEWEST_CHANGES).unwrap_or(i64::MAX)],
+        ),
+    }
 }
 
 /// Oldest first: changes of state. None for an initial sync, which takes the state whole.
@@ -164,11 +185,23 @@ pub(super) fn deltas(ask: &Ask, path: Path) -> Select {
     select(&sql, params![&ask.user, ask.new_from()])
 }
 
+const ACCOUNT_DATA: &str = "SELECT a.room_id, a.type, a.content, a.position";
+
+/// All account data of the user in some rooms.
+pub(super) fn account_data_of(ask: &Ask, rooms: &[String]) -> Select {
+    select(
+        &format!(
+            "{ACCOUNT_DATA} FROM accounts_v1_account_data a WHERE a.user_id = $1 AND a.room_id IN ($2)"
+        ),
+        params![&ask.user, rooms],
+    )
+}
+
 /// Account data, global and of joined rooms.
 pub(super) fn account_data(ask: &Ask) -> Select {
     select(
         &format!(
-            "SELECT a.room_id, a.type, a.content FROM accounts_v1_account_data a \
+            "{ACCOUNT_DATA} FROM accounts_v1_account_data a \
              WHERE a.user_id = $1 AND a.position > $2 AND (a.room_id = '' OR EXISTS ( \
              SELECT 1 FROM rooms_v1_memberships m WHERE m.room_id = a.room_id AND {JOINED}))"
         ),
@@ -176,7 +209,8 @@ pub(super) fn account_data(ask: &Ask) -> Select {
     )
 }
 
-const RECEIPTS: &str = "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts";
+const RECEIPTS: &str =
+    "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position";
 
 /// Receipts in joined rooms.
 pub(super) fn receipts(ask: &Ask, path: Path) -> Select {
@@ -200,12 +234,12 @@ pub(super) fn receipts_of(rooms: &[String]) -> Select {
 pub(super) fn typing(ask: &Ask, path: Path) -> Select {
     let sql = match path {
         Path::Positions => format!(
-            "SELECT DISTINCT t.room_id, t.user_id, t.until_ms FROM presence_v1_typing n \
+            "SELECT DISTINCT t.room_id, t.user_id, t.until_ms, t.position FROM presence_v1_typing n \
              CROSS JOIN rooms_v1_memberships m CROSS JOIN presence_v1_typing t \
              WHERE n.position > $2 AND m.room_id = n.room_id AND {JOINED} AND t.room_id = n.room_id"
         ),
         Path::Rooms | Path::Ends => format!(
-            "SELECT t.room_id, t.user_id, t.until_ms FROM rooms_v1_memberships m \
+            "SELECT t.room_id, t.user_id, t.until_ms, t.position FROM rooms_v1_memberships m \
              CROSS JOIN presence_v1_typing t WHERE {JOINED} AND t.room_id = m.room_id \
              AND EXISTS (SELECT 1 FROM presence_v1_typing n WHERE n.room_id = m.room_id AND n.position > $2)"
         ),
@@ -229,7 +263,7 @@ pub(super) fn counts(ask: &Ask) -> Select {
 /// Presence of the user and of those who share a room with them.
 pub(super) fn presence(ask: &Ask) -> Select {
     select(
-        "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active FROM ( \
+        "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active, p.position FROM ( \
          SELECT user_id, presence, status_msg, last_active_ms, currently_active, position \
          FROM presence_v1_presence WHERE position > $2 ORDER BY position DESC LIMIT $3) p \
          WHERE p.user_id = $1 OR EXISTS (SELECT 1 FROM rooms_v1_memberships a \
@@ -242,7 +276,7 @@ pub(super) fn presence(ask: &Ask) -> Select {
 /// Push rules, if they have changed.
 pub(super) fn push_rules(ask: &Ask) -> Select {
     select(
-        "SELECT content FROM push_v1_rules WHERE user_id = $1 AND position > $2",
+        "SELECT content, position FROM push_v1_rules WHERE user_id = $1 AND position > $2",
         params![&ask.user, ask.from()],
     )
 }

@@ -9,6 +9,7 @@ use tessera_sdk::{cache, config, params};
 
 use super::ask::Ask;
 use super::queries::{self, Path};
+use super::settle;
 use crate::event::EventRow;
 use crate::filter::Filter;
 use crate::ignored;
@@ -124,28 +125,29 @@ pub(super) struct Change {
     pub room_id: String,
     pub membership: String,
     pub prev_membership: String,
+    pub event_id: String,
 }
 
 impl FromRow for Change {
     fn from_row(row: Vec<Value>) -> Result<Self, RowError> {
-        let (position, room_id, membership, prev_membership) = <_>::from_row(row)?;
-        Ok(Self { position, room_id, membership, prev_membership })
+        let (position, room_id, membership, prev_membership, event_id) = <_>::from_row(row)?;
+        Ok(Self { position, room_id, membership, prev_membership, event_id })
     }
 }
 
-/// A row of account data; `room_id` is empty for global ones.
-pub(super) type AccountData = (String, String, String);
-/// `room_id, user_id, type, thread_id, event_id, ts`
-pub(super) type Receipt = (String, String, String, String, String, i64);
-/// `room_id, user_id, until_ms`
-pub(super) type Typing = (String, String, i64);
+/// `room_id` (empty for global ones)`, type, content, position`
+pub(super) type AccountData = (String, String, String, i64);
+/// `room_id, user_id, type, thread_id, event_id, ts, position`
+pub(super) type Receipt = (String, String, String, String, String, i64, i64);
+/// `room_id, user_id, until_ms, position`
+pub(super) type Typing = (String, String, i64, i64);
 /// `room_id, thread_id, notifications, highlights, position`
 pub(super) type Count = (String, String, i64, i64, i64);
-/// `user_id, presence, status_msg, last_active_ms, currently_active`
-pub(super) type Presence = (String, String, Option<String>, i64, bool);
+/// `user_id, presence, status_msg, last_active_ms, currently_active, position`
+pub(super) type Presence = (String, String, Option<String>, i64, bool, i64);
 
-/// All that is new since the token, as of one moment.
-#[derive(Debug)]
+/// All that is new since the token, as of the horizon.
+#[derive(Debug, Default)]
 pub(super) struct News {
     pub horizon: i64,
     pub memberships: Vec<Membership>,
@@ -161,22 +163,36 @@ pub(super) struct News {
     pub typing: Vec<Typing>,
     pub counts: Vec<Count>,
     pub presence: Vec<Presence>,
-    /// `m.push_rules`, if they changed.
-    pub push_rules: Option<String>,
+    /// `m.push_rules` and their position, if they changed.
+    pub push_rules: Option<(String, i64)>,
     /// Users whose messages and invites are kept back.
     pub ignored: BTreeSet<String>,
-    push_progress: i64,
+    /// Rooms that are not told of: the user is in them only above the horizon.
+    pub absent: BTreeSet<String>,
 }
 
-/// Everything that is new, as of one moment: one storage call. `horizon`: as last known, to choose the way.
+/// Everything that is new, as of the horizon: one storage call, or two where what lies above it left too little room for what lies
+/// below. `horizon`: as last known, to choose the way.
 pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<News, Error> {
     let gap = horizon.map(|horizon| horizon.saturating_sub(ask.from()));
-    let path = Path::choose(ask, gap, queries::looks(filter));
+    let looks = queries::looks(filter);
+    let path = Path::choose(ask, gap, looks);
+    let mut news = read(ask, filter, path, None)?;
+    if settle::displaced(ask, &news, path, looks) {
+        news = read(ask, filter, path, Some(news.horizon))?;
+    }
+    settle::settle(ask, &mut news);
+    Ok(news)
+}
+
+/// `upto`: the horizon, where it is known.
+fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<News, Error> {
+    let last = upto.unwrap_or(i64::MAX);
     let moment = storage::snapshot(&[
         queries::memberships(ask, filter),
-        queries::changes(ask),
-        queries::timelines(ask, filter, path),
-        queries::fresh(ask, filter),
+        queries::changes(ask, upto),
+        queries::timelines(ask, filter, path, last),
+        queries::fresh(ask, filter, last),
         queries::deltas(ask, path),
         queries::account_data(ask),
         queries::receipts(ask, path),
@@ -185,9 +201,8 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
         queries::presence(ask),
         queries::push_rules(ask),
         ignored::select(&ask.user),
-        select("SELECT position FROM push_v1_progress", params![]),
     ])?;
-    let horizon = i64::try_from(moment.horizon).unwrap_or(i64::MAX);
+    let horizon = upto.unwrap_or_else(|| i64::try_from(moment.horizon).unwrap_or(i64::MAX));
     let mut answers = moment.answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     Ok(News {
@@ -202,12 +217,12 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
         typing: next()?.all()?,
         counts: next()?.all()?,
         presence: next()?.all()?,
-        push_rules: next()?.first::<(String,)>()?.map(|(content,)| content),
+        push_rules: next()?.first()?,
         ignored: next()?
             .first::<(String,)>()?
             .map(|(json,)| ignored::users(&json))
             .unwrap_or_default(),
-        push_progress: next()?.first::<(i64,)>()?.map_or(i64::MAX, |(position,)| position),
+        absent: BTreeSet::new(),
     })
 }
 
@@ -222,14 +237,13 @@ pub(super) fn peek(ask: &Ask, now_ms: u64) -> Result<Option<u64>, Error> {
         return Ok(None);
     };
     let found = storage::query(
-        "SELECT (SELECT position FROM push_v1_progress), MAX(e.position) \
-         FROM rooms_v1_memberships m JOIN rooms_v1_events e ON e.room_id = m.room_id \
-         WHERE m.user_id = $1 AND m.membership = 'join' AND e.position > $2 AND e.sender <> $1",
+        "SELECT 1 FROM rooms_v1_memberships m JOIN rooms_v1_events e ON e.room_id = m.room_id \
+         LEFT JOIN push_v2_progress g ON g.room_id = m.room_id \
+         WHERE m.user_id = $1 AND m.membership = 'join' AND e.position > $2 AND e.sender <> $1 \
+         AND (g.position IS NULL OR g.position < e.position) LIMIT 1",
         params![&ask.user, since],
     )?;
-    let (progress, newest) = found.first::<(Option<i64>, Option<i64>)>()?.unwrap_or_default();
-    let behind = matches!((progress, newest), (Some(progress), Some(newest)) if newest > progress);
-    Ok(behind.then(|| now_ms.saturating_add(wait)))
+    Ok((!found.rows.is_empty()).then(|| now_ms.saturating_add(wait)))
 }
 
 fn push_wait_ms() -> u64 {
@@ -237,13 +251,11 @@ fn push_wait_ms() -> u64 {
 }
 
 impl News {
-    /// Until when an answer should wait for the unread counts of its newest event: only where others' events are newer than
-    /// what push has seen, and never longer than configured.
+    /// Until when an answer should wait for the unread counts of its events: only where push has not come to others' events
+    /// in their rooms, and never longer than configured.
     pub(super) fn wants_hold(&self, ask: &Ask, now_ms: u64) -> Option<u64> {
         ask.since?;
-        let newest =
-            self.events.iter().filter(|e| e.sender != ask.user).map(|e| e.position).max()?;
-        if newest <= self.push_progress {
+        if !self.events.iter().any(|e| e.sender != ask.user && e.counted == Some(false)) {
             return None;
         }
         let until = ask.held_until_ms.unwrap_or_else(|| now_ms.saturating_add(push_wait_ms()));

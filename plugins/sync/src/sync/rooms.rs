@@ -72,8 +72,14 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
     let drafts = drafts(ask, filter, &mut news);
     let (plan, newly_sent) = answering.plan(&drafts);
     let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
+    let fresh = plan.fresh;
 
-    let mut account_data = ephemeral::by_room(std::mem::take(&mut news.account_data));
+    // Of a room joined since the token all account data is read once more.
+    let old = std::mem::take(&mut filled.account_data);
+    let mut account_data = std::mem::take(&mut news.account_data);
+    account_data.retain(|row| !fresh.contains(&row.0));
+    account_data.extend(old);
+    let mut account_data = ephemeral::by_room(account_data);
     let all_receipts = std::mem::take(&mut news.receipts).into_iter();
     let all_receipts = all_receipts.chain(std::mem::take(&mut filled.receipts));
     let mut receipts = ephemeral::receipts(all_receipts, &ask.user, &news.ignored)?;
@@ -107,7 +113,7 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
             }
             room.ephemeral = (!events.is_empty()).then_some(Events { events });
             let counts = counts.remove(&id).unwrap_or_default();
-            let news = counts.iter().any(|count| count.4 > ask.from());
+            let news = counts.iter().any(|count| news.tells(ask, count.4));
             answering.count(&mut room, &counts);
             if full || news || !answering.is_silent(&room) {
                 rooms.join.insert(id, room);
@@ -134,10 +140,10 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
             response.account_data.events.push(ephemeral::account_data(&kind, &content)?);
         }
     }
-    if let Some(rules) = push_rules(ask, filter, news.push_rules) {
+    if let Some(rules) = push_rules(ask, filter, news.push_rules.take().map(|(rules, _)| rules)) {
         response.account_data.events.push(ephemeral::account_data("m.push_rules", &rules)?);
     }
-    for row in news.presence {
+    for row in std::mem::take(&mut news.presence) {
         if filter.presence.allows_type("m.presence") && filter.presence.allows_sender(&row.0) {
             response.presence.events.push(ephemeral::presence(row, now_ms)?);
         }
@@ -210,7 +216,7 @@ impl Answering<'_> {
                 plan.views.insert(room.clone());
             }
             if draft.fresh {
-                plan.receipts.insert(room.clone());
+                plan.fresh.insert(room.clone());
             }
             if draft.full {
                 plan.full.insert(room.clone(), draft.first_position());

@@ -14,6 +14,7 @@ mod counts;
 mod ephemeral;
 mod filters;
 mod history;
+mod horizon;
 mod incremental;
 mod initial;
 mod lazy;

@@ -83,10 +83,9 @@ fn a_join_wakes_and_tells_the_new_room_in_three_storage_calls() {
 #[test]
 fn an_answer_waits_a_moment_for_its_unread_counts() {
     let world = world_with_room();
-    world.progress(100);
     let first = token(&world.sync(ALICE, &[]));
     let answer = poll(&world, ALICE, &first);
-    world.run("push", "UPDATE push_progress SET position = 1 WHERE id = 1", vec![], "");
+    world.progress(ROOM, 1);
     world.say(ROOM, BOB, "hi");
     let held = world.resume(&answer, Woken);
     let parking = held.parked().expect("push has not come so far");
@@ -97,7 +96,7 @@ fn an_answer_waits_a_moment_for_its_unread_counts() {
     let held = world.resume(&held, Woken);
     assert_eq!(held.parked().expect("still behind").timeout_ms, 30);
     world.counts(ALICE, ROOM, "", 1, 0);
-    world.progress(1000);
+    world.progress(ROOM, 1000);
     let body = world.resume(&held, Woken).ok();
     assert_eq!(joined(&body, ROOM)["unread_notifications"]["notification_count"], 1);
 }
@@ -105,7 +104,7 @@ fn an_answer_waits_a_moment_for_its_unread_counts() {
 #[test]
 fn an_answer_goes_out_when_push_is_late() {
     let world = world_with_room();
-    world.progress(1);
+    world.progress(ROOM, 1);
     let first = token(&world.sync(ALICE, &[]));
     world.say(ROOM, BOB, "hi");
     let held = poll(&world, ALICE, &first);

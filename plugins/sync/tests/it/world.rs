@@ -39,7 +39,7 @@ name = "push"
 version = "0.1.0"
 description = "fixture"
 [storage]
-exposes = ["push_v1_counts", "push_v1_progress", "push_v1_rules"]
+exposes = ["push_v1_counts", "push_v2_progress", "push_v1_rules"]
 "#;
 
 const PUSH_TABLES: &str = "
@@ -47,11 +47,11 @@ CREATE TABLE push_counts (user_id text NOT NULL, room_id text NOT NULL, thread_i
   notification_count bigint NOT NULL, highlight_count bigint NOT NULL, position bigint NOT NULL,
   PRIMARY KEY (user_id, room_id, thread_id));
 CREATE INDEX push_counts_position ON push_counts (user_id, position);
-CREATE TABLE push_progress (id bigint NOT NULL PRIMARY KEY, position bigint NOT NULL);
+CREATE TABLE push_rooms (room_id text NOT NULL PRIMARY KEY, position bigint NOT NULL);
 CREATE TABLE push_rules (user_id text NOT NULL PRIMARY KEY, content text NOT NULL, position bigint NOT NULL);
 CREATE VIEW push_v1_counts AS SELECT user_id, room_id, thread_id, notification_count, highlight_count, position
   FROM push_counts;
-CREATE VIEW push_v1_progress AS SELECT position FROM push_progress;
+CREATE VIEW push_v2_progress AS SELECT room_id, position FROM push_rooms;
 CREATE VIEW push_v1_rules AS SELECT user_id, content, position FROM push_rules;
 ";
 
@@ -208,8 +208,9 @@ impl World {
             .wake(format!("user:{key}"))
     }
 
-    /// A room with create event, its creator and power levels: three events.
+    /// A room with create event, its creator and power levels: three events. Push is never behind in it.
     pub(crate) fn create(&self, room: &str, creator: &str) {
+        self.progress(room, i64::MAX);
         self.state(room, creator, "m.room.create", "", json!({ "room_version": "11" }));
         self.join(room, creator);
         self.state(room, creator, "m.room.power_levels", "", json!({}));
@@ -291,6 +292,17 @@ impl World {
         );
     }
 
+    pub(crate) fn presence(&self, user: &str, presence: &str) {
+        self.run(
+            "presence",
+            "INSERT INTO presence_status (user_id, presence, last_active_ms, currently_active, position) \
+             VALUES ($1, $2, 0, FALSE, $P) ON CONFLICT (user_id) \
+             DO UPDATE SET presence = excluded.presence, position = excluded.position",
+            params![user, presence],
+            &format!("user:{user}"),
+        );
+    }
+
     pub(crate) fn counts(&self, user: &str, room: &str, thread: &str, n: i64, highlights: i64) {
         self.run(
             "push",
@@ -303,12 +315,13 @@ impl World {
         );
     }
 
-    /// Push has evaluated everything up to this position.
-    pub(crate) fn progress(&self, at: i64) {
+    /// Push has evaluated the room up to this position.
+    pub(crate) fn progress(&self, room: &str, at: i64) {
         self.run(
             "push",
-            "INSERT INTO push_progress (id, position) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET position = excluded.position",
-            params![at],
+            "INSERT INTO push_rooms (room_id, position) VALUES ($1, $2) \
+             ON CONFLICT (room_id) DO UPDATE SET position = excluded.position",
+            params![room, at],
             "push.progress",
         );
     }
