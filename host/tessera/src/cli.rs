@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Tenant(Tenant),
     /// Look at the nodes of the cluster.
     Nodes(Nodes),
+    /// Move databases.
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Check a descriptor and the plug-ins it names, without starting anything.
     Check(Settings),
     /// Look at the configuration.
@@ -58,6 +61,25 @@ pub(crate) struct Nodes {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Option<NodesCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    /// Copy tenants from one place to another, such as from SQLite to PostgreSQL; no server may run on either.
+    Copy(StorageCopy),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StorageCopy {
+    /// Where they are: a data folder, or postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) from: Place,
+    /// Where they shall be; it must not have them yet.
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) to: Place,
+    /// Only this tenant; otherwise all, with the list of those that were made while the server ran.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<TenantName>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Tenant(arguments) => commands::tenant::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
         Command::Nodes(arguments) => commands::nodes::run(&arguments),
+        Command::Storage(StorageCommand::Copy(arguments)) => commands::storage::run(&arguments),
         Command::Check(settings) => commands::check::run(&settings),
         Command::Config(ConfigCommand::Default) => {
             print!("{}", settings::DEFAULT);

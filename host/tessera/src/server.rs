@@ -142,7 +142,9 @@ pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<(
     edge.drain();
     if let Some(member) = &member {
         member.announce();
-        sleep(LINGER.min(patience / 4)).await;
+        if member.cluster.live() > 1 {
+            sleep(LINGER.min(patience / 4)).await;
+        }
     }
     let others = async {
         if let Some(member) = &member {
