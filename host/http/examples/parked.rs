@@ -134,7 +134,12 @@ fn main() {
     };
     let sites = OneSite::new(site);
     let edge = Edge::new(settings, bus.clone(), sites, &prometheus::Registry::new()).unwrap();
-    let server = runtime.block_on(Server::bind(edge, &["127.0.0.1:0".parse().unwrap()])).unwrap();
+    let server = runtime
+        .block_on(Server::bind(
+            edge,
+            vec!["127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()],
+        ))
+        .unwrap();
     let address = server.addresses()[0];
     let _running = runtime.block_on(async { server.start() });
 

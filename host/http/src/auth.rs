@@ -1,20 +1,26 @@
 //! Asks authenticators and keeps their answers for as long as they hold.
 //!
 //! An answer that is kept carries a watch of the grant's topics, so it is void the moment one of them is notified:
-//! whoever commits a logout and has its answer finds nothing here any more.
+//! whoever commits a logout and has its answer finds nothing here any more. Each tenant has a store of its own, and
+//! all share one number of answers.
+
+mod store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use moka::sync::Cache;
 use tessera_bus::{Bus, Watch};
 use tessera_engine::api::{CallError, Credentials, Denial, Dispatch, Grant};
 
+pub(crate) use self::store::Store;
 use crate::redact;
 use crate::routes::Authenticate;
 
 /// The longest that an answer is kept, whatever the authenticator says: a bound on what a lost wake-up can cost.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// The same where there are several nodes: a wake-up comes over the network then.
+const LONGEST_OF_MANY: Duration = Duration::from_secs(5);
 
 /// A hash over who is asked and all secrets of a request.
 pub(crate) type Key = [u8; 32];
@@ -22,6 +28,7 @@ pub(crate) type Key = [u8; 32];
 /// What an authenticator granted.
 pub(crate) struct Granted {
     pub(crate) grant: Grant,
+    asked: Instant,
     until: Instant,
     /// Absent if the bus had no room, and the answer is then good for this request only.
     watch: Option<Watch>,
@@ -31,6 +38,15 @@ impl Granted {
     /// Whether one of the topics fired since the authenticator was asked.
     pub(crate) fn is_void(&self) -> bool {
         self.watch.as_ref().is_none_or(Watch::is_fired)
+    }
+
+    /// Whether it is older than an answer may become with so many nodes, for requests that hold on to theirs.
+    pub(crate) fn is_stale(&self, nodes: u32) -> bool {
+        nodes > 1 && self.asked.elapsed() >= LONGEST_OF_MANY
+    }
+
+    fn holds(&self) -> bool {
+        !self.is_void() && Instant::now() < self.until
     }
 }
 
@@ -42,70 +58,55 @@ pub(crate) enum Verdict {
     Denied(Denial),
 }
 
-/// Answers of authenticators.
-pub(crate) struct AuthCache {
-    answers: Cache<Key, Arc<Granted>>,
-    bus: Bus,
+/// Whom to ask, and for which tenant.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) bus: &'a Bus,
+    pub(crate) tenant: &'a str,
+    pub(crate) dispatch: &'a dyn Dispatch,
+    pub(crate) who: &'a Authenticate,
+    pub(crate) nodes: u32,
 }
 
-impl AuthCache {
-    pub(crate) fn new(capacity: u64, bus: Bus) -> Self {
-        Self { answers: Cache::new(capacity), bus }
-    }
-
-    /// A kept answer that still holds.
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Granted>> {
-        let granted = self.answers.get(key)?;
-        if granted.is_void() || Instant::now() >= granted.until {
-            self.answers.invalidate(key);
-            return None;
-        }
-        Some(granted)
-    }
-
-    /// Drops everything: after a swap of plug-ins, or when wake-ups may have been lost.
-    pub(crate) fn clear(&self) {
-        self.answers.invalidate_all();
-    }
-
-    /// Asks the authenticator, and keeps its answer if it may be kept and there is a key.
+impl Asking<'_> {
+    /// Asks the authenticator, and keeps its answer in `store` if it may be kept and there is a key.
     pub(crate) async fn ask(
-        &self,
-        dispatch: &dyn Dispatch,
-        tenant: &str,
-        who: &Authenticate,
+        self,
         credentials: Credentials,
+        store: &Store,
         key: Option<Key>,
     ) -> Result<Verdict, CallError> {
-        // Before the authenticator looks, so that a logout that falls between is seen.
+        // Before the authenticator looks, so that a logout or a swap that falls between is seen.
         let mark = self.bus.mark();
-        let grant = match dispatch.authenticate(&who.plugin, credentials).await? {
+        let generation = store.generation();
+        let asked = Instant::now();
+        let grant = match self.dispatch.authenticate(&self.who.plugin, credentials).await? {
             Err(denial) => return Ok(Verdict::Denied(denial)),
             Ok(None) => return Ok(Verdict::Anonymous),
             Ok(Some(grant)) => grant,
         };
-        let watch = match self.bus.watch_since(mark, tenant, &grant.topics) {
+        let watch = match self.bus.watch_since(mark, self.tenant, &grant.topics) {
             Ok(watch) => Some(watch),
             Err(error) => {
                 tracing::warn!(%error, "answer of an authenticator is not kept");
                 None
             }
         };
-        let keep = Duration::from_millis(u64::from(grant.cache_ms)).min(LONGEST);
+        let longest = if self.nodes > 1 { LONGEST_OF_MANY } else { LONGEST };
+        let keep = Duration::from_millis(u64::from(grant.cache_ms)).min(longest);
         // One who acts for others may name them outside of the credentials: never answer from memory.
         let alone = grant.principal.service.is_none();
-        let granted = Arc::new(Granted { grant, until: Instant::now() + keep, watch });
-        if let Some(key) = key.filter(|_| alone && !keep.is_zero() && !granted.is_void()) {
-            self.answers.insert(key, Arc::clone(&granted));
+        let granted = Arc::new(Granted { grant, asked, until: asked + keep, watch });
+        if let Some(key) = key.filter(|_| alone && granted.holds()) {
+            store.keep(key, Arc::clone(&granted), generation);
         }
         Ok(Verdict::Granted(granted))
     }
 }
 
-/// The key of a request's credentials: the tenant, who is asked, every `authorization` header, and the secret parameters of the
-/// query. `None` where there are none of these, or where the body counts too.
+/// The key of a request's credentials within its tenant: who is asked, every `authorization` header, and the secret
+/// parameters of the query. `None` where there are none of these, or where the body counts too.
 pub(crate) fn key(
-    tenant: &str,
     who: &Authenticate,
     headers: &http::HeaderMap,
     query: &str,
@@ -121,7 +122,6 @@ pub(crate) fn key(
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    add(4, tenant.as_bytes());
     add(0, who.plugin.as_bytes());
     add(1, who.name.as_bytes());
     let mut secrets = 0;

@@ -12,6 +12,8 @@ use tessera_engine::api::BoxFuture;
 use tessera_engine::{Fetch, FetchError, FetchGrants, FetchRequest, FetchResponse};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 pub use self::client::FetchSetupError;
 use self::client::{Clients, Setup};
@@ -49,7 +51,8 @@ impl FetchClient {
             let _room = self.room.acquire().await.map_err(|_| FetchError::Timeout)?;
             request::send(self, request, grants, blobs).await
         };
-        timeout_at(deadline, work).await.unwrap_or(Err(FetchError::Timeout))
+        let span = tracing::info_span!(target: "tessera::span", "fetch", host = Empty);
+        timeout_at(deadline, work.instrument(span)).await.unwrap_or(Err(FetchError::Timeout))
     }
 }
 

@@ -10,21 +10,28 @@ const LONGEST: usize = 253;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadHost;
 
-/// The host of a request as [`crate::Sites`] want it. `None`: HTTP/1.0 without one, or an empty one.
-pub(crate) fn of<B>(
-    request: &Request<B>,
-    trust_forwarded: bool,
-) -> Result<Option<Box<str>>, BadHost> {
-    let sent = sent(request)?;
+/// For which host a request is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// As [`crate::Sites`] want it. `None`: HTTP/1.0 without a host, or an empty one.
+    pub(crate) host: Option<Box<str>>,
+    /// A proxy says so; the connection is the proxy's.
+    pub(crate) forwarded: bool,
+}
+
+/// Finds out for which host a request is.
+pub(crate) fn of<B>(request: &Request<B>, trust_forwarded: bool) -> Result<Asked, BadHost> {
+    let host = sent(request)?;
     if trust_forwarded {
         // The last is the one that the trusted proxy added.
         let all = request.headers().get_all("x-forwarded-host");
         if let Some(value) = all.iter().next_back() {
             let list = value.to_str().map_err(|_| BadHost)?;
-            return parse(list.rsplit(',').next().unwrap_or("").trim());
+            let host = parse(list.rsplit(',').next().unwrap_or("").trim())?;
+            return Ok(Asked { host, forwarded: true });
         }
     }
-    Ok(sent)
+    Ok(Asked { host, forwarded: false })
 }
 
 fn sent<B>(request: &Request<B>) -> Result<Option<Box<str>>, BadHost> {
@@ -57,7 +64,7 @@ fn header(headers: &HeaderMap) -> Result<Option<Option<Box<str>>>, BadHost> {
 }
 
 /// Takes off port and last dot, and makes it lower case.
-fn parse(text: &str) -> Result<Option<Box<str>>, BadHost> {
+pub(crate) fn parse(text: &str) -> Result<Option<Box<str>>, BadHost> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, rest) = rest.split_once(']').ok_or(BadHost)?;

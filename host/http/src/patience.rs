@@ -9,8 +9,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+
+use crate::tls::Stream;
 
 /// What a connection is at: odd while a request is answered, even while one is awaited; it only grows.
 #[derive(Clone, Default)]
@@ -47,7 +48,7 @@ type Timer = Option<Pin<Box<Sleep>>>;
 
 /// A stream with that patience.
 pub(crate) struct Patient {
-    stream: TcpStream,
+    stream: Stream,
     turn: Turn,
     /// From the first byte of a head to its last.
     head: Duration,
@@ -61,7 +62,7 @@ pub(crate) struct Patient {
 
 impl Patient {
     /// A new connection; the time for its first head runs from now on.
-    pub(crate) fn new(stream: TcpStream, turn: Turn, head: Duration, stall: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, turn: Turn, head: Duration, stall: Duration) -> Self {
         let reading = Some(Box::pin(sleep(head)));
         let read_in = turn.now();
         Self { stream, turn, head, stall, reading, read_in, writing: None }

@@ -25,7 +25,7 @@ pub(crate) async fn run(fixtures: &Path) -> Result<()> {
     };
     let edge = Edge::new(settings, house.bus.clone(), OneSite::new(site), &house.registry)?;
     let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let server = Server::bind(edge, &[loopback]).await?;
+    let server = Server::bind(edge, vec![loopback.into()]).await?;
     let edge_address = *server.addresses().first().context("no address")?;
     let _running = server.start();
 

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::RANGE;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
+use tessera_engine::trace;
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::edge::Edge;
 use crate::redact;
 use crate::routes::Target;
 use crate::sites::Site;
+use crate::tenants::Tenant;
 
 /// The status that stands in metrics and log for a client that went away.
 const GONE: u16 = 499;
@@ -29,6 +33,11 @@ pub(crate) struct Context {
     /// The `range` header of a GET or HEAD without `if-range`.
     pub(crate) range: Option<Box<str>>,
     pub(crate) target: Option<Arc<Target>>,
+    tenant: Option<Arc<Tenant>>,
+    /// Says that the connection ends with the answer, where the version of HTTP can say so.
+    pub(crate) last: bool,
+    http1: bool,
+    pub(crate) span: Span,
     started: Instant,
     pub(crate) parked_for: Duration,
     ended: bool,
@@ -36,15 +45,20 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(edge: &Arc<Edge>, request: &Request<Incoming>, peer: IpAddr) -> Self {
+        let id = edge.ids.next();
         Self {
             edge: Arc::clone(edge),
-            id: edge.ids.next(),
+            span: span(request, &id),
+            id,
             method: request.method().clone(),
             path: request.uri().path().into(),
             query: Box::default(),
             remote: remote(request, peer, edge.settings.trust_forwarded),
             range: range(request),
             target: None,
+            tenant: None,
+            last: false,
+            http1: request.version() < Version::HTTP_2,
             started: Instant::now(),
             parked_for: Duration::ZERO,
             ended: false,
@@ -56,6 +70,17 @@ impl Context {
         if tracing::enabled!(tracing::Level::DEBUG) {
             self.query = redact::query(query, site.routes.secret_query()).into();
         }
+    }
+
+    /// Whom the request is for.
+    pub(crate) fn belongs(&mut self, tenant: &Arc<Tenant>) {
+        self.span.record("tenant", &*tenant.name);
+        self.tenant = Some(Arc::clone(tenant));
+    }
+
+    /// Whether the answer should carry `connection: close`.
+    pub(crate) fn says_close(&self, draining: bool) -> bool {
+        self.http1 && (self.last || draining)
     }
 
     /// Counts and logs the end of the request.
@@ -82,7 +107,13 @@ impl Context {
         let took = self.started.elapsed();
         let worked = took.saturating_sub(self.parked_for);
         metrics.seconds.with_label_values(&[plugin, route]).observe(worked.as_secs_f64());
+        if let Some(tenant) = &self.tenant {
+            tenant.figures.count(status);
+        }
+        self.span.record("route", route);
+        self.span.record("status", status);
         tracing::debug!(
+            tenant = self.tenant.as_deref().map_or("", |tenant| &*tenant.name),
             request_id = self.id,
             method = self.method.as_str(),
             path = self.path,
@@ -110,6 +141,26 @@ fn decimal(status: u16, digits: &mut [u8; 3]) -> &str {
     *digits = [status / 100, status / 10 % 10, status % 10]
         .map(|digit| b'0'.saturating_add(u8::try_from(digit % 10).unwrap_or(0)));
     std::str::from_utf8(digits).unwrap_or("")
+}
+
+/// The span that is exported, under the one that the client names if it does.
+fn span(request: &Request<Incoming>, id: &str) -> Span {
+    let span = tracing::info_span!(
+        target: "tessera::span",
+        "request",
+        tenant = Empty,
+        method = request.method().as_str(),
+        route = Empty,
+        status = Empty,
+        request_id = id,
+    );
+    if !span.is_disabled()
+        && let Some(parent) = request.headers().get("traceparent")
+        && let Ok(parent) = parent.to_str()
+    {
+        trace::adopt(&span, parent);
+    }
+    span
 }
 
 /// The client's address: the last that a trusted proxy added, else the peer's.

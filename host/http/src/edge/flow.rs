@@ -12,20 +12,19 @@ use tessera_engine::api::{
 use tessera_manifest::{BodyKind, RateBy};
 
 use crate::answers::Case;
-use crate::auth::{self, Granted, Verdict};
+use crate::auth::{self, Asking, Granted, Verdict};
 use crate::body::Body;
 use crate::edge::Edge;
+use crate::edge::admission::Served;
 use crate::edge::context::Context;
 use crate::edge::parking::{ParkedAuth, Waiting};
-use crate::host;
 use crate::incoming::{self, BodyError};
 use crate::outgoing;
 use crate::rates::Holder;
 use crate::routes::{Authenticate, Found, Params, Target};
-use crate::sites::{NoSite, Site};
-
-/// The path of `[http] native-route`.
-const NATIVE: &str = "/_tessera/native";
+use crate::sites::Site;
+use crate::tenants::Tenant;
+use crate::wire::Wire;
 
 /// What the engine may take beyond a route's own time before the edge gives up by itself.
 const SLACK: Duration = Duration::from_secs(1);
@@ -51,24 +50,20 @@ impl Edge {
         &self,
         context: &mut Context,
         request: Box<Request<Incoming>>,
+        wire: &Wire,
     ) -> Stepped {
-        let site = self.site(&request).await?;
-        context.note(request.uri().query().unwrap_or(""), &site);
-        if let Some(response) = self.by_itself(context, &site, &request) {
+        let (served, _running) = self.admit(context, &request, wire).await?;
+        let site = &served.site;
+        context.note(request.uri().query().unwrap_or(""), site);
+        if let Some(response) = self.by_itself(context, site, &request) {
             return Ok(Step::Done(response));
         }
-        let (target, params) = self.route(&site, &context.method, &context.path)?;
+        let (target, params) = self.route(site, &context.method, &context.path)?;
         context.target = Some(Arc::clone(&target));
-        if self.closing.is_cancelled() {
-            return Err(self.case(Case::Unavailable));
-        }
-        let Ok(_running) = Arc::clone(&self.running).try_acquire_owned() else {
-            return Err(self.case(Case::Unavailable));
-        };
         if let Some(class) = &target.rate
             && class.by == RateBy::Address
         {
-            self.limit(&site, &target, &Holder::Address(context.remote))?;
+            self.limit(&served.tenant, &target, &Holder::Address(context.remote))?;
         }
 
         let (head, body) = request.into_parts();
@@ -78,14 +73,13 @@ impl Edge {
         let mut asker = None;
         if let Some(who) = &target.auth {
             if who.with_body {
-                read = Some(self.read(context, &site, &target, body.take()).await?);
+                read = Some(self.read(context, site, &target, body.take()).await?);
             }
             let bytes = match &read {
                 Some(RequestBody::Bytes(bytes)) => bytes.clone(),
                 _ => Vec::new(),
             };
-            let key =
-                auth::key(&site.tenant, who, &head.headers, query, site.routes.secret_query());
+            let key = auth::key(who, &head.headers, query, site.routes.secret_query());
             let credentials = Credentials {
                 name: who.name.to_string(),
                 method: head.method.as_str().to_owned(),
@@ -95,7 +89,7 @@ impl Edge {
                 remote: context.remote.to_string(),
                 body: bytes,
             };
-            asker = self.authenticate(context, &site, &target, who, credentials, key).await?;
+            asker = self.authenticate(context, &served, &target, who, credentials, key).await?;
         }
         let principal = asker.as_ref().map(|asker| asker.granted.grant.principal.clone());
         if let Some(class) = &target.rate
@@ -103,14 +97,16 @@ impl Edge {
         {
             match &principal {
                 Some(principal) if principal.unlimited => {}
-                Some(principal) => self.limit(&site, &target, &Holder::User(&principal.user))?,
-                None => self.limit(&site, &target, &Holder::Address(context.remote))?,
+                Some(principal) => {
+                    self.limit(&served.tenant, &target, &Holder::User(&principal.user))?
+                }
+                None => self.limit(&served.tenant, &target, &Holder::Address(context.remote))?,
             }
         }
 
         let body = match read {
             Some(body) => body,
-            None => self.read(context, &site, &target, body).await?,
+            None => self.read(context, site, &target, body).await?,
         };
         let get = target.body == BodyKind::None && head.method == Method::HEAD;
         let call = PluginRequest {
@@ -127,48 +123,7 @@ impl Edge {
             request_id: context.id.clone(),
         };
         let answer = self.timed(&target, site.dispatch.handle(&target.plugin, call)).await;
-        self.settle(context, site, answer, asker).await
-    }
-
-    /// What the request's host serves.
-    async fn site(&self, request: &Request<Incoming>) -> Result<Arc<Site>, Box<Response<Body>>> {
-        let Ok(host) = host::of(request, self.settings.trust_forwarded) else {
-            return Err(self.case(Case::BadRequest));
-        };
-        self.sites.find(host.as_deref()).await.map_err(|reason| self.no_site(&reason))
-    }
-
-    pub(crate) fn no_site(&self, reason: &NoSite) -> Box<Response<Body>> {
-        self.case(match reason {
-            NoSite::Unknown => Case::UnknownHost,
-            NoSite::Suspended => Case::Suspended,
-            NoSite::Unavailable(reason) => {
-                tracing::warn!(reason, "no site");
-                Case::Unavailable
-            }
-        })
-    }
-
-    /// Answers that need no plug-in.
-    fn by_itself(
-        &self,
-        context: &Context,
-        site: &Site,
-        request: &Request<Incoming>,
-    ) -> Option<Response<Body>> {
-        if context.method == Method::OPTIONS && self.cors.enabled() {
-            // A route for OPTIONS gets those that are no preflight.
-            let preflight = request.headers().contains_key("access-control-request-method");
-            let routed = || {
-                let found = site.routes.find(&Method::OPTIONS, &context.path);
-                matches!(found, Found::Route(..))
-            };
-            if preflight || !routed() {
-                return Some(self.cors.preflight());
-            }
-        }
-        let native = self.settings.native_route && &*context.path == NATIVE;
-        native.then(|| Response::new(Body::bytes("{}")))
+        self.settle(context, served, answer, asker, false).await
     }
 
     fn route(
@@ -195,12 +150,12 @@ impl Edge {
 
     fn limit(
         &self,
-        site: &Site,
+        tenant: &Tenant,
         target: &Target,
         holder: &Holder<'_>,
     ) -> Result<(), Box<Response<Body>>> {
         let Some(class) = &target.rate else { return Ok(()) };
-        self.rates.take(&site.tenant, class, holder).map_err(|wait| {
+        tenant.rates.take(class, holder, self.nodes()).map_err(|wait| {
             let labels = [target.plugin.as_ref(), target.route.as_ref()];
             self.metrics.rate_limited.with_label_values(&labels).inc();
             Box::new(self.answers.too_many(wait))
@@ -211,7 +166,7 @@ impl Edge {
     pub(crate) async fn authenticate(
         &self,
         context: &Context,
-        site: &Site,
+        served: &Served,
         target: &Target,
         who: &Authenticate,
         credentials: Credentials,
@@ -219,15 +174,13 @@ impl Edge {
     ) -> Result<Option<Asker>, Box<Response<Body>>> {
         let asker =
             |granted| Some(Asker { granted, credentials: credentials.clone(), who: who.clone() });
-        if let Some(granted) = key.as_ref().and_then(|key| self.auth.get(key)) {
+        let store = &served.tenant.auth;
+        if let Some(granted) = key.as_ref().and_then(|key| store.get(key)) {
             self.metrics.auth_hits.inc();
             return Ok(asker(granted));
         }
         self.metrics.auth_misses.inc();
-        let asked = self
-            .auth
-            .ask(site.dispatch.as_ref(), &site.tenant, who, credentials.clone(), key)
-            .await;
+        let asked = self.asking(&served.site, who).ask(credentials.clone(), store, key).await;
         match asked {
             Ok(Verdict::Granted(granted)) => Ok(asker(granted)),
             Ok(Verdict::Anonymous) if target.auth_optional => Ok(None),
@@ -239,6 +192,11 @@ impl Edge {
             Ok(Verdict::Denied(denial)) => Err(Box::new(self.denied(denial))),
             Err(error) => Err(self.failed(context, &who.plugin, &error)),
         }
+    }
+
+    pub(crate) fn asking<'a>(&'a self, site: &'a Site, who: &'a Authenticate) -> Asking<'a> {
+        let (tenant, dispatch) = (&*site.tenant, site.dispatch.as_ref());
+        Asking { bus: &self.bus, tenant, dispatch, who, nodes: self.nodes() }
     }
 
     async fn read(
@@ -280,19 +238,21 @@ impl Edge {
         tokio::time::timeout(time + SLACK, call).await.unwrap_or(Err(CallError::Timeout))
     }
 
-    /// Makes the next step of what a plug-in answered.
+    /// Makes the next step of what a plug-in answered; `resumed`: to a request that had been parked.
     pub(crate) async fn settle(
         &self,
         context: &Context,
-        site: Arc<Site>,
+        served: Served,
         answer: Result<Answer, CallError>,
         asker: Option<Asker>,
+        resumed: bool,
     ) -> Stepped {
         let Some(target) = &context.target else { return Err(self.case(Case::Internal)) };
         match answer {
             Ok(Answer::Done(response)) => {
                 let made =
-                    outgoing::response(response, context.range.as_deref(), &site.blobs).await;
+                    outgoing::response(response, context.range.as_deref(), &served.site.blobs)
+                        .await;
                 made.map(Step::Done).map_err(|error| {
                     let (plugin, route) = (&target.plugin, &target.route);
                     tracing::error!(request_id = context.id, %plugin, %route, %error, "bad response");
@@ -300,14 +260,22 @@ impl Edge {
                 })
             }
             Ok(Answer::Park(parked)) => {
-                let auth = asker.map(|asker| self.parked_auth(&site, asker)).transpose()?;
-                self.park(site, target, parked, auth)
+                // Where it stops, a request is resumed once and has to answer then.
+                if resumed && self.draining.is_cancelled() {
+                    return Err(self.case(Case::Unavailable));
+                }
+                let auth = asker.map(|asker| self.parked_auth(&served.site, asker)).transpose()?;
+                self.park(served, target, parked, auth)
             }
             Err(error) => Err(self.failed(context, &target.plugin, &error)),
         }
     }
 
-    fn parked_auth(&self, site: &Site, asker: Asker) -> Result<ParkedAuth, Box<Response<Body>>> {
+    pub(crate) fn parked_auth(
+        &self,
+        site: &Site,
+        asker: Asker,
+    ) -> Result<ParkedAuth, Box<Response<Body>>> {
         match ParkedAuth::new(&self.bus, &site.tenant, asker) {
             Ok(auth) => Ok(auth),
             Err(error) => {
@@ -336,8 +304,12 @@ impl Edge {
         // The engine logs the cause with its own figures; this line ties it to the request.
         tracing::warn!(request_id = context.id, plugin, %error, "call failed");
         self.case(match error {
+            CallError::Quota { retry_after, .. } => {
+                return Box::new(self.answers.too_many(*retry_after));
+            }
             CallError::Unavailable(_) | CallError::Overloaded => Case::Unavailable,
-            CallError::Timeout => Case::Timeout,
+            // It may have happened: the client cannot tell one from the other.
+            CallError::Timeout | CallError::Lost(_) => Case::Timeout,
             _ => Case::Internal,
         })
     }
@@ -352,6 +324,8 @@ fn pairs(headers: &HeaderMap, without_credentials: bool) -> Vec<(String, String)
     headers
         .iter()
         .filter(|(name, _)| !(without_credentials && **name == AUTHORIZATION))
+        // The host's own, between its processes.
+        .filter(|(name, _)| !["traceparent", "tracestate"].contains(&name.as_str()))
         .filter_map(|(name, value)| {
             let value = std::str::from_utf8(value.as_bytes()).ok()?;
             Some((name.as_str().to_owned(), value.to_owned()))

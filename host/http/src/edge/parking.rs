@@ -7,31 +7,37 @@ use std::time::Instant;
 use http::Response;
 use tessera_bus::{Bus, Watch, WatchError};
 use tessera_engine::api::{MAX_PARKED_STATE, Parked, Principal, WakeReason};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep_until;
 
 use crate::answers::Case;
 use crate::auth::Verdict;
 use crate::body::Body;
 use crate::edge::Edge;
+use crate::edge::admission::Served;
 use crate::edge::context::Context;
 use crate::edge::flow::{Asker, Step, Stepped};
 use crate::metrics::Held;
 use crate::routes::Target;
-use crate::sites::Site;
+use crate::share::Place;
 
 /// A parked request.
 pub(crate) struct Waiting {
-    /// Keeps the tenant awake.
-    site: Arc<Site>,
+    served: Served,
     target: Arc<Target>,
     watch: Watch,
     state: Vec<u8>,
     deadline: tokio::time::Instant,
     auth: Option<ParkedAuth>,
     since: Instant,
-    _room: OwnedSemaphorePermit,
-    _held: Held,
+    _room: Place,
+    _held: [Held; 2],
+}
+
+impl Waiting {
+    fn again(mut self: Box<Self>) -> Step {
+        self.since = Instant::now();
+        Step::Parked(self)
+    }
 }
 
 /// Under which authentication it is parked.
@@ -51,6 +57,10 @@ impl ParkedAuth {
     fn is_void(&self) -> bool {
         self.watch.is_fired() || self.asker.granted.is_void()
     }
+
+    fn is_stale(&self, nodes: u32) -> bool {
+        self.asker.granted.is_stale(nodes)
+    }
 }
 
 enum Event {
@@ -62,7 +72,7 @@ enum Event {
 impl Edge {
     pub(crate) fn park(
         &self,
-        site: Arc<Site>,
+        served: Served,
         target: &Arc<Target>,
         parked: Parked,
         auth: Option<ParkedAuth>,
@@ -70,18 +80,17 @@ impl Edge {
         let Parked { watch, timeout, mut state } = parked;
         if state.len() > MAX_PARKED_STATE {
             let (plugin, route) = (&target.plugin, &target.route);
-            tracing::error!(tenant = %site.tenant, %plugin, %route, bytes = state.len(), "parked state too large");
+            let (tenant, bytes) = (&served.tenant.name, state.len());
+            tracing::error!(%tenant, %plugin, %route, bytes, "parked state too large");
             return Err(self.case(Case::Internal));
         }
-        let Ok(room) = Arc::clone(&self.parked).try_acquire_owned() else {
+        let Some(room) = self.tenants.shares.parked.take(&served.tenant.parked) else {
             return Err(self.case(Case::Unavailable));
         };
-        if self.closing.is_cancelled() {
-            return Err(self.case(Case::Unavailable));
-        }
         state.shrink_to_fit();
         Ok(Step::Parked(Box::new(Waiting {
-            site,
+            _held: [&self.metrics.parked, &served.tenant.figures.parked].map(Held::new),
+            served,
             target: Arc::clone(target),
             watch,
             state,
@@ -89,7 +98,6 @@ impl Edge {
             auth,
             since: Instant::now(),
             _room: room,
-            _held: Held::new(&self.metrics.parked),
         })))
     }
 
@@ -109,7 +117,8 @@ impl Edge {
                 biased;
                 () = auth_void => Event::AuthVoid,
                 () = waiting.watch.fired() => Event::Woken,
-                () = self.closing.cancelled() => Event::Deadline,
+                () = self.draining.cancelled() => Event::Deadline,
+                () = waiting.served.tenant.gone.cancelled() => Event::Deadline,
                 () = sleep_until(waiting.deadline) => Event::Deadline,
             }
         };
@@ -125,29 +134,31 @@ impl Edge {
     async fn resume(
         &self,
         context: &Context,
-        waiting: Box<Waiting>,
+        mut waiting: Box<Waiting>,
         reason: WakeReason,
     ) -> Stepped {
         // A topic that ten thousand watch must not put ten thousand calls before everybody else's.
-        let Ok(admitted) = self.resumes.acquire().await else {
-            return Err(self.case(Case::Unavailable));
-        };
-        if waiting.auth.as_ref().is_some_and(ParkedAuth::is_void) {
-            // Logged out while it waited for its turn.
-            drop(admitted);
-            return self.ask_again(context, waiting).await;
+        let admitted = self.turns.take(&waiting.served.tenant.name).await;
+        let nodes = self.nodes();
+        if waiting.auth.as_ref().is_some_and(|auth| auth.is_void() || auth.is_stale(nodes)) {
+            // Logged out while it waited for its turn; or so long ago that it may have been elsewhere.
+            self.ask_anew(context, &mut waiting).await?;
+            if waiting.auth.as_ref().is_some_and(ParkedAuth::is_void) {
+                drop(admitted);
+                return Ok(waiting.again());
+            }
         }
-        let Waiting { site, target, state, auth, watch, _room, _held, .. } = *waiting;
+        let Waiting { served, target, state, auth, watch, _room, _held, .. } = *waiting;
         drop((watch, _held, _room));
         let label = if reason == WakeReason::Woken { "woken" } else { "timeout" };
         self.metrics.resumed.with_label_values(&[label]).inc();
         let _running = Held::new(&self.metrics.running);
 
-        let site = self.current(&site).await?;
+        let served = self.current(&served).await?;
         let asker = auth.map(|auth| auth.asker);
         let principal: Option<Principal> =
             asker.as_ref().map(|asker| asker.granted.grant.principal.clone());
-        let call = site.dispatch.resume(
+        let call = served.site.dispatch.resume(
             &target.plugin,
             &context.id,
             &target.route,
@@ -156,29 +167,30 @@ impl Edge {
             principal,
         );
         let answer = self.timed(&target, call).await;
-        self.settle(context, site, answer, asker).await
-    }
-
-    /// What the tenant serves now.
-    async fn current(&self, site: &Arc<Site>) -> Result<Arc<Site>, Box<Response<Body>>> {
-        self.sites.current(site).await.map_err(|reason| self.no_site(&reason))
+        self.settle(context, served, answer, asker, true).await
     }
 
     /// A topic of the authentication fired: asks the authenticator again, and parks again if it still grants the same.
     async fn ask_again(&self, context: &Context, mut waiting: Box<Waiting>) -> Stepped {
-        let Ok(_admitted) = self.resumes.acquire().await else {
-            return Err(self.case(Case::Unavailable));
-        };
-        let site = self.current(&waiting.site).await?;
+        let _admitted = self.turns.take(&waiting.served.tenant.name).await;
+        self.ask_anew(context, &mut waiting).await?;
+        Ok(waiting.again())
+    }
+
+    /// Asks the authenticator whether what it granted a parked request still holds. The error is the answer to one
+    /// whom it does not let in any more.
+    async fn ask_anew(
+        &self,
+        context: &Context,
+        waiting: &mut Waiting,
+    ) -> Result<(), Box<Response<Body>>> {
+        let served = self.current(&waiting.served).await?;
         let Some(ParkedAuth { asker, .. }) = waiting.auth.take() else {
             return Err(self.case(Case::Internal));
         };
         let credentials = asker.credentials.clone();
-        let asked = self
-            .auth
-            .ask(site.dispatch.as_ref(), &site.tenant, &asker.who, credentials, None)
-            .await;
-        let granted = match asked {
+        let asking = self.asking(&served.site, &asker.who);
+        let granted = match asking.ask(credentials, &served.tenant.auth, None).await {
             Ok(Verdict::Granted(granted)) => granted,
             Ok(Verdict::Denied(denial)) => return Err(Box::new(self.denied(denial))),
             Ok(Verdict::Anonymous) => return Err(self.case(Case::Internal)),
@@ -190,15 +202,8 @@ impl Edge {
             return Err(self.case(Case::Unavailable));
         }
         let asker = Asker { granted, ..asker };
-        match ParkedAuth::new(&self.bus, &site.tenant, asker) {
-            Ok(auth) => waiting.auth = Some(auth),
-            Err(error) => {
-                tracing::warn!(%error, "request not parked again");
-                return Err(self.case(Case::Unavailable));
-            }
-        }
-        waiting.since = Instant::now();
-        Ok(Step::Parked(waiting))
+        waiting.auth = Some(self.parked_auth(&served.site, asker)?);
+        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) async fn send(
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| FetchError::Invalid(format!("`{}` is no method", request.method)))?;
     let mut url = url(&request.url)?;
+    tracing::Span::current().record("host", url.host_str());
     granted(&url, grants)?;
     detour_granted(&url, request.connect_to.as_deref(), request.server_name.as_deref(), grants)?;
     let mut headers = headers(request.headers)?;

@@ -10,6 +10,7 @@ async fn each_failure_of_a_call_has_its_answer() {
         ("/late", 504),
         ("/busy", 503),
         ("/gone", 503),
+        ("/lost", 504),
         ("/panic", 500),
         ("/nonsense", 500),
         ("/fat", 500),
@@ -22,6 +23,23 @@ async fn each_failure_of_a_call_has_its_answer() {
     assert_eq!(house.figure("tessera_http_panics_total"), 1.0);
     assert_eq!(house.figure("tessera_http_running"), 0.0, "a panic leaks nothing");
     assert_eq!(house.ask("GET /rooms/a").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_quota_that_a_plug_in_ran_into_says_when_to_come_again() {
+    let house = House::open().await;
+    let reply = house.ask("GET /quota").await;
+    assert_eq!((reply.status, reply.text().as_str()), (429, r#"{"wait":2500}"#));
+    assert_eq!(reply.header("retry-after"), Some("3"));
+}
+
+#[tokio::test]
+async fn the_hosts_trace_headers_reach_no_plug_in() {
+    let house = House::open().await;
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let reply = house.ask(&format!("GET /rooms/a\ntraceparent: {parent}\nx-b: c")).await.json();
+    let headers = reply["headers"].to_string();
+    assert!(headers.contains("x-b") && !headers.contains("traceparent"), "{headers}");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(crate) const TENANT: &str = "example.org";
 
 pub(crate) struct Fake {
     pub(crate) bus: Bus,
+    pub(crate) tenant: String,
     /// Tokens and who they belong to.
     pub(crate) sessions: Mutex<HashMap<String, Principal>>,
     pub(crate) cache_ms: u32,
@@ -30,6 +31,8 @@ pub(crate) struct Fake {
     pub(crate) gate: Semaphore,
     /// `resume` waits for a permit of `gate`, too.
     pub(crate) hold_resumes: AtomicBool,
+    /// `resume` parks again whatever woke it.
+    pub(crate) parks_always: AtomicBool,
     /// Told when a call has begun.
     pub(crate) begun: Notify,
     /// What `resume` adds to its answer.
@@ -52,6 +55,7 @@ impl Fake {
             .map(|(token, user)| (token.to_owned(), principal(user)));
         Self {
             bus,
+            tenant: TENANT.to_owned(),
             sessions: Mutex::new(sessions.into()),
             cache_ms: 60_000,
             asked: AtomicUsize::new(0),
@@ -59,6 +63,7 @@ impl Fake {
             blob: Mutex::new(String::new()),
             gate: Semaphore::new(0),
             hold_resumes: AtomicBool::new(false),
+            parks_always: AtomicBool::new(false),
             begun: Notify::new(),
             name: "first",
         }
@@ -67,11 +72,11 @@ impl Fake {
     /// As a plug-in's commit would: the row goes, then the topic fires.
     pub(crate) fn log_out(&self, token: &str) {
         self.sessions.lock().unwrap().remove(token);
-        self.bus.notify(TENANT, &[format!("session:{token}")]);
+        self.bus.notify(&self.tenant, &[format!("session:{token}")]);
     }
 
     fn park(&self, topic: &str, ms: u64, state: Vec<u8>) -> Answer {
-        let watch = self.bus.watch(TENANT, &[topic]).unwrap();
+        let watch = self.bus.watch(&self.tenant, &[topic]).unwrap();
         Answer::Park(Parked { watch, timeout: Duration::from_millis(ms), state })
     }
 }
@@ -168,6 +173,11 @@ impl Dispatch for Fake {
                 }
                 "fat" => Ok(self.park("news", 60_000, vec![0; 20_000])),
                 "trap" => Err(CallError::Trapped("unreachable".to_owned())),
+                "quota" => Err(CallError::Quota {
+                    retry_after: Duration::from_millis(2_500),
+                    what: "cpu".to_owned(),
+                }),
+                "lost" => Err(CallError::Lost("the node is gone".to_owned())),
                 "late" => Err(CallError::Timeout),
                 "busy" => Err(CallError::Overloaded),
                 "gone" => Err(CallError::Unavailable("quarantined".to_owned())),
@@ -211,7 +221,8 @@ impl Dispatch for Fake {
         Box::pin(async move {
             assert_eq!((plugin, route), ("app", "park"));
             let user = principal.map_or("nobody".to_owned(), |principal| principal.user);
-            if state == b"1" && reason == WakeReason::Woken {
+            let stubborn = self.parks_always.load(Ordering::SeqCst);
+            if stubborn || state == b"1" && reason == WakeReason::Woken {
                 let again = self.park("more", 60_000, b"2".to_vec());
                 self.begun.notify_one();
                 return Ok(again);

@@ -9,7 +9,10 @@ use tempfile::TempDir;
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_bus::Bus;
 use tessera_engine::api::Dispatch;
-use tessera_http::{Edge, OneSite, PluginRoutes, RouteError, RouteTable, Running, Server, Site};
+use tessera_http::{
+    Certificates, Edge, Listen, OneSite, PluginRoutes, RouteError, RouteTable, Running, Server,
+    Site, Sites,
+};
 use tessera_manifest::{Http, Name, PluginManifest, Rate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,6 +45,8 @@ routes = [
   { id = "park", methods = ["GET"], paths = ["/park"] },
   { id = "fat", methods = ["GET"], paths = ["/fat"], auth = "none" },
   { id = "trap", methods = ["GET"], paths = ["/trap"], auth = "none" },
+  { id = "quota", methods = ["GET"], paths = ["/quota"], auth = "none" },
+  { id = "lost", methods = ["GET"], paths = ["/lost"], auth = "none" },
   { id = "late", methods = ["GET"], paths = ["/late"], auth = "none" },
   { id = "busy", methods = ["GET"], paths = ["/busy"], auth = "none" },
   { id = "gone", methods = ["GET"], paths = ["/gone"], auth = "none" },
@@ -105,6 +110,16 @@ impl House {
         change: impl FnOnce(&mut Http),
         change_fake: impl FnOnce(&mut Fake),
     ) -> Self {
+        Self::make(change, change_fake, |lone| lone.clone(), None).await
+    }
+
+    /// A house whose edge serves what `sites` makes of the lone tenant's site.
+    pub(crate) async fn make(
+        change: impl FnOnce(&mut Http),
+        change_fake: impl FnOnce(&mut Fake),
+        sites: impl FnOnce(&Arc<OneSite>) -> Arc<dyn Sites>,
+        tls: Option<Arc<dyn Certificates>>,
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let dir = tempfile::tempdir().unwrap();
@@ -115,12 +130,13 @@ impl House {
         change_fake(&mut fake);
         let fake = Arc::new(fake);
         let registry = Registry::new();
-        let sites = OneSite::new(site(fake.clone(), &blobs));
-        let edge = Edge::new(settings, bus.clone(), sites.clone(), &registry).unwrap();
-        let server =
-            Server::bind(Arc::clone(&edge), &["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let lone = OneSite::new(site(fake.clone(), &blobs));
+        let edge = Edge::new(settings, bus.clone(), sites(&lone), &registry).unwrap();
+        let listen = Listen { address: "127.0.0.1:0".parse().unwrap(), tls };
+        let server = Server::bind(Arc::clone(&edge), vec![listen]).await.unwrap();
         let address = server.addresses()[0];
-        Self { fake, bus, blobs, sites, edge, address, registry, server: server.start(), _dir: dir }
+        let server = server.start();
+        Self { fake, bus, blobs, sites: lone, edge, address, registry, server, _dir: dir }
     }
 
     pub(crate) async fn connect(&self) -> Client {
@@ -174,7 +190,10 @@ impl Client {
 
     pub(crate) async fn send(&mut self, lines: &str, body: &str) {
         let mut lines = lines.trim().lines().map(str::trim);
-        let mut text = format!("{} HTTP/1.1\r\nhost: example.org\r\n", lines.next().unwrap());
+        let mut text = format!("{} HTTP/1.1\r\n", lines.next().unwrap());
+        if !lines.clone().any(|line| line.starts_with("host:")) {
+            text.push_str("host: example.org\r\n");
+        }
         for line in lines {
             text.push_str(line);
             text.push_str("\r\n");
