@@ -36,7 +36,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Refused(error) => error,
-            Failure::Conflict => Self::internal("account data changes all the time"),
+            Failure::Conflict => storage::Error::Busy.into(),
             Failure::Storage(error) => error.into(),
         }
     }

@@ -13,8 +13,8 @@ use tessera_sdk::{clock, digest, params};
 
 use crate::{Plugin, topics};
 
-/// How long the host may keep an answer: a logout voids it at once by its topics, so only the table of
-/// a single node bounds this.
+/// How long the host may keep an answer: a logout voids it at once by its topics, so only its table bounds this. Where a node may
+/// miss a wake-up of another, the host keeps it for a few seconds at most.
 const CACHE_MS: u64 = 300_000;
 
 impl Guest for Plugin {
@@ -85,12 +85,12 @@ fn grant(token: &str) -> Result<Grant, Error> {
 /// A refreshed token is used for the first time: the refresh token that it came from is void.
 fn first_use(hash: &str, replaced: &str) -> Result<(), Error> {
     Batch::new()
+        .run("UPDATE accounts_tokens SET replaces = NULL WHERE hash = $1", params![hash])
         .run("DELETE FROM accounts_refresh_tokens WHERE hash = $1", params![replaced])
         .run(
             "UPDATE accounts_refresh_tokens SET replaces = NULL WHERE replaces = $1",
             params![replaced],
         )
-        .run("UPDATE accounts_tokens SET replaces = NULL WHERE hash = $1", params![hash])
-        .commit()?;
+        .commit_blind()?;
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Devices and their tokens. Only hashes of tokens are stored.
+//!
+//! Whoever writes goes through the tables in one order, so that no two wait for each other: users, tokens, refresh tokens, devices.
 
 use serde::Serialize;
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{Batch, position, query, snapshot};
-use tessera_sdk::storage::{Moment, Select, select};
+use tessera_sdk::storage::{self, Batch, Moment, Select, position, query, select, snapshot};
 use tessera_sdk::{clock, digest, params, random};
 
 use crate::{config, ids, topics};
@@ -146,6 +147,9 @@ fn revoke(batch: Batch, user: &str, device: &str, hashes: &[String]) -> Batch {
     hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)))
 }
 
+/// How often a refresh is tried when another uses the token at the same moment.
+const TRIES: usize = 3;
+
 /// New tokens for a refresh token. The old one stays good until one of the new is used, so a lost answer
 /// can be asked for again. `None`: the token is unknown.
 /// Spec: client-server API, Refreshing access tokens.
@@ -154,9 +158,41 @@ fn revoke(batch: Batch, user: &str, device: &str, hashes: &[String]) -> Batch {
 /// Storage.
 pub fn refresh(token: &str) -> Result<Option<Issued>, Error> {
     let hash = digest::sha256(token.as_bytes());
+    for _ in 1..TRIES {
+        match exchange(&hash) {
+            // Used or revoked at the same moment by another: the next look tells.
+            Err(Failure::Conflict) => {}
+            other => return other.map_err(Failure::told),
+        }
+    }
+    exchange(&hash).map_err(Failure::told)
+}
+
+/// Why a refresh did not happen.
+enum Failure {
+    Conflict,
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Failure {
+    fn told(self) -> Error {
+        match self {
+            Self::Conflict => storage::Error::Busy.into(),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
     let known: Option<(String, String, Option<String>)> = query(
         "SELECT user_id, device_id, replaces FROM accounts_refresh_tokens WHERE hash = $1",
-        params![&hash],
+        params![hash],
     )?
     .first()?;
     let Some((user, device, replaces)) = known else { return Ok(None) };
@@ -164,25 +200,24 @@ pub fn refresh(token: &str) -> Result<Option<Issued>, Error> {
     let void = "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id = $2";
     let void: Vec<(String,)> = query(void, params![&user, &device])?.all()?;
     let mut batch = Batch::new()
-        .run("UPDATE accounts_refresh_tokens SET replaces = NULL WHERE hash = $1", params![&hash])
+        .run(
+            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            params![&user, &device],
+        )
+        .run("UPDATE accounts_refresh_tokens SET replaces = NULL WHERE hash = $1", params![hash])
         .expect(1)
         .run(
             "DELETE FROM accounts_refresh_tokens WHERE user_id = $1 AND device_id = $2 AND \
              (hash = $3 OR replaces = $4)",
-            params![&user, &device, replaces.unwrap_or_default(), &hash],
-        )
-        .run(
-            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
-            params![&user, &device],
+            params![&user, &device, replaces.unwrap_or_default(), hash],
         );
     for (hash,) in &void {
         batch = batch.wake(topics::session(hash));
     }
-    let (batch, issued) = issue(batch, &user, &device, true, Some(&hash))?;
+    let (batch, issued) = issue(batch, &user, &device, true, Some(hash))?;
     match batch.commit() {
         Ok(_) => Ok(Some(issued)),
-        // Used or revoked at the same moment by another.
-        Err(tessera_sdk::storage::Error::Conflict(_)) => Ok(None),
+        Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }
 }
@@ -192,7 +227,7 @@ pub fn refresh(token: &str) -> Result<Option<Issued>, Error> {
 /// # Errors
 /// Storage.
 pub fn remove_devices(user: &str, devices: &[String]) -> Result<(), Error> {
-    remove(Batch::new(), user, devices)?.commit()?;
+    remove(Batch::new(), user, devices)?.commit_blind()?;
     Ok(())
 }
 
@@ -225,13 +260,18 @@ pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch,
             Ok(batch)
         }
         Some(keep) => {
-            let devices: Vec<(String,)> = query(
-                "SELECT device_id FROM accounts_devices WHERE user_id = $1 AND device_id <> $2",
+            let hashes: Vec<(String,)> = query(
+                "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id <> $2",
                 params![user, keep],
             )?
             .all()?;
-            let devices: Vec<String> = devices.into_iter().map(|(device,)| device).collect();
-            remove(batch, user, &devices)
+            // Whoever logged in since that look goes, too.
+            let mut batch = batch;
+            for table in ["accounts_tokens", "accounts_refresh_tokens", "accounts_devices"] {
+                let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id <> $2");
+                batch = batch.run(&sql, params![user, keep]);
+            }
+            Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
         }
     }
 }

@@ -124,7 +124,7 @@ pub fn open(scope: &str) -> Result<String, Error> {
             "INSERT INTO accounts_uia (session, scope, created_ms) VALUES ($1, $2, $3)",
             params![&session, scope, now],
         )
-        .commit()?;
+        .commit_blind()?;
     Ok(session)
 }
 

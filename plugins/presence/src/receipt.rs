@@ -138,7 +138,7 @@ pub(crate) fn store(
         };
     }
     if !batch.is_empty() {
-        batch.commit()?;
+        batch.commit_blind()?;
     }
     if let Some(event_id) = fully_read {
         let content = json!({ "event_id": event_id }).to_string();

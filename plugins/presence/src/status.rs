@@ -84,7 +84,7 @@ fn put(request: &Request) -> Result {
                 "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
                 params![user, clock::now_ms()],
             )
-            .commit()?;
+            .commit_blind()?;
         return Answer::empty();
     }
     let mut batch = Batch::new().relaxed();
@@ -110,7 +110,7 @@ fn put(request: &Request) -> Result {
     for (watcher,) in watchers {
         batch = batch.wake(format!("user:{watcher}"));
     }
-    batch.commit()?;
+    batch.commit_blind()?;
     Answer::empty()
 }
 

@@ -17,6 +17,9 @@ const DEFAULT_MS: u64 = 30_000;
 /// The longest that one request keeps somebody typing: a client that is gone should not seem to type on.
 const MAX_MS: u64 = 120_000;
 
+/// How often it is said when the room's timer ends typing at the same moment.
+const TRIES: usize = 3;
+
 /// Who types, or has stopped without anybody having been told.
 const TYPING: &str =
     "SELECT user_id, until_ms FROM presence_typing WHERE room_id = $1 AND until_ms > 0";
@@ -35,6 +38,36 @@ pub(crate) fn handle(request: &Request) -> Result {
         return Err(Error::forbidden("you can only say of yourself that you type"));
     }
     let body: Body = request.json()?;
+    for _ in 1..TRIES {
+        match say(user, room_id, &body) {
+            Err(Failure::Conflict) => {}
+            other => return answer(other),
+        }
+    }
+    answer(say(user, room_id, &body))
+}
+
+enum Failure {
+    /// The room's timer was quicker: the user does not type any more.
+    Conflict,
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+fn answer(said: std::result::Result<(), Failure>) -> Result {
+    match said {
+        Ok(()) => Answer::empty(),
+        Err(Failure::Conflict) => Err(storage::Error::Busy.into()),
+        Err(Failure::Other(error)) => Err(error),
+    }
+}
+
+fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failure> {
     let rows =
         storage::snapshot(&[room::select_joined(user, room_id), select(TYPING, params![room_id])])?;
     let mut answers = rows.answers();
@@ -49,15 +82,18 @@ pub(crate) fn handle(request: &Request) -> Result {
     };
     let was_typing = typing.iter().any(|(typist, until)| typist == user && *until > now);
     if !was_typing && until == 0 {
-        return Answer::empty();
+        return Ok(());
     }
     // Somebody who goes on typing is no news: the row keeps its position and nobody is woken.
     let mut batch = Batch::new().relaxed();
     if was_typing && until > 0 {
-        batch = batch.run(
-            "UPDATE presence_typing SET until_ms = $3 WHERE room_id = $1 AND user_id = $2",
-            params![room_id, user, until],
-        );
+        batch = batch
+            .run(
+                "UPDATE presence_typing SET until_ms = $3 \
+                 WHERE room_id = $1 AND user_id = $2 AND until_ms > 0",
+                params![room_id, user, until],
+            )
+            .expect(1);
     } else {
         let first = batch.take_positions(1);
         batch = batch
@@ -69,14 +105,18 @@ pub(crate) fn handle(request: &Request) -> Result {
             )
             .wake(room::topic(room_id));
     }
-    batch.commit()?;
+    match batch.commit() {
+        Ok(_) => {}
+        Err(storage::Error::Conflict(_)) => return Err(Failure::Conflict),
+        Err(error) => return Err(error.into()),
+    }
     if until > 0 && !was_typing {
         // One timer serves the room: it stands at whoever runs out first, and is set again for those who are left.
         let first = typing.iter().map(|(_, until)| *until).min();
         let due = first.map_or(until, |first| first.min(until));
         timers::set(&format!("{TIMER_PREFIX}{room_id}"), due, "").map_err(Error::internal)?;
     }
-    Answer::empty()
+    Ok(())
 }
 
 /// Tells a room who no longer types. Called by the room's timer.
@@ -102,7 +142,7 @@ pub(crate) fn expire(room_id: &str) -> std::result::Result<(), Error> {
                 rows,
             )
             .wake(room::topic(room_id))
-            .commit()?;
+            .commit_blind()?;
     }
     if let Some(next) = left.into_iter().map(|(_, until)| until).min() {
         timers::set(&format!("{TIMER_PREFIX}{room_id}"), next, "").map_err(Error::internal)?;

@@ -67,8 +67,9 @@ pub fn register(request: &Request) -> Result {
     if !fits(&secret, &signed.join("\0"), &mac) {
         return Err(Error::forbidden("the HMAC is wrong"));
     }
+    let spent = || Error::new(ErrorCode::Unknown, "the nonce is unknown or over").status(400);
     if !uia::is_open(&nonce, SCOPE)? {
-        return Err(Error::new(ErrorCode::Unknown, "the nonce is unknown or over").status(400));
+        return Err(spent());
     }
     password::check_new(&given)?;
     let user = register::free(&username)?;
@@ -88,7 +89,7 @@ pub fn register(request: &Request) -> Result {
     }
     let home_server = crypto::tenant_name();
     if body.inhibit_login {
-        register::commit(batch)?;
+        register::commit(batch, Some(spent()))?;
         return Answer::json(&LoggedIn { user_id: user, home_server, issued: None });
     }
     let wish = Wish {
@@ -99,7 +100,7 @@ pub fn register(request: &Request) -> Result {
         remote: request.remote().to_owned(),
     };
     let (batch, issued) = session::log_in(batch, &wish)?;
-    register::commit(batch)?;
+    register::commit(batch, Some(spent()))?;
     Answer::json(&LoggedIn { user_id: user, home_server, issued: Some(issued) })
 }
 

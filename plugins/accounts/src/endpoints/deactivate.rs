@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::params;
-use tessera_sdk::storage::Batch;
+use tessera_sdk::storage::{self, Batch};
 
 use crate::uia::{self, Auth, Stage};
 use crate::{session, topics};
@@ -26,10 +26,11 @@ pub fn handle(request: &Request) -> Result {
     }
     let mut batch = Batch::new()
         .run(
-            "UPDATE accounts_users SET deactivated = TRUE, password_hash = NULL, displayname = NULL,              avatar_url = NULL, revision = revision + 1 WHERE user_id = $1",
+            "UPDATE accounts_users SET deactivated = TRUE, password_hash = NULL, displayname = NULL,              avatar_url = NULL, revision = revision + 1 WHERE user_id = $1              AND deactivated = FALSE",
             params![user],
         )
-        .expect(1);
+        .expect(1)
+        .run("UPDATE accounts_counts SET users = users - 1 WHERE id = 1", params![]);
     let owned =
         ["accounts_profile_fields", "accounts_account_data", "accounts_filters", "accounts_openid"];
     for table in owned {
@@ -39,7 +40,11 @@ pub fn handle(request: &Request) -> Result {
     let batch = session::remove_all(batch, user, None)?
         .emit(topics::USERS, user, message)
         .wake(topics::user(user));
-    batch.commit()?;
+    match batch.commit() {
+        // The other one did the same.
+        Ok(_) | Err(storage::Error::Conflict(0)) => {}
+        Err(error) => return Err(error.into()),
+    }
     // There are no third-party ids to unbind.
     Answer::json(&json!({ "id_server_unbind_result": "success" }))
 }

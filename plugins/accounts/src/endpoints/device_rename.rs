@@ -27,7 +27,7 @@ pub fn handle(request: &Request) -> Result {
             "UPDATE accounts_devices SET display_name = COALESCE($1, display_name)              WHERE user_id = $2 AND device_id = $3",
             params![body.display_name, request.user()?, request.param("deviceId")],
         )
-        .commit()?;
+        .commit_blind()?;
     if committed.affected.first() == Some(&1) {
         return Answer::empty();
     }

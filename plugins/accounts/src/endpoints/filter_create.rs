@@ -82,6 +82,6 @@ pub fn handle(request: &Request) -> Result {
             "INSERT INTO accounts_filters (user_id, filter_id, json) VALUES ($1, $2, $3)              ON CONFLICT (user_id, filter_id) DO NOTHING",
             params![user, id, &text],
         )
-        .commit()?;
+        .commit_blind()?;
     Answer::json(&json!({ "filter_id": id }))
 }

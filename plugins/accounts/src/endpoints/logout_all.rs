@@ -9,6 +9,6 @@ use crate::session;
 
 /// Ends every session of the user.
 pub fn handle(request: &Request) -> Result {
-    session::remove_all(Batch::new(), request.user()?, None)?.commit()?;
+    session::remove_all(Batch::new(), request.user()?, None)?.commit_blind()?;
     Answer::empty()
 }

@@ -29,7 +29,7 @@ pub fn handle(request: &Request) -> Result {
             "DELETE FROM accounts_openid WHERE hash IN (SELECT o.hash FROM accounts_openid AS o              WHERE o.user_id = $1 ORDER BY o.expires_ms DESC LIMIT 1000 OFFSET $2)",
             params![user, MAX_TOKENS],
         )
-        .commit()?;
+        .commit_blind()?;
     Answer::json(&json!({
         "access_token": token,
         "token_type": "Bearer",

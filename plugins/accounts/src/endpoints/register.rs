@@ -7,7 +7,7 @@ use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, query};
-use tessera_sdk::{clock, crypto, params, random};
+use tessera_sdk::{clock, crypto, limits, params, random};
 
 use super::login::LoggedIn;
 use crate::config::{self, Registration};
@@ -31,7 +31,8 @@ struct Body {
 /// Registers a user after the dummy stage.
 ///
 /// `M_FORBIDDEN` if registration is closed, `M_GUEST_ACCESS_FORBIDDEN` for guests, `M_INVALID_USERNAME`,
-/// `M_USER_IN_USE`, `M_WEAK_PASSWORD`, `M_MISSING_PARAM` without a password.
+/// `M_USER_IN_USE`, `M_WEAK_PASSWORD`, `M_MISSING_PARAM` without a password, `M_RESOURCE_LIMIT_EXCEEDED` if the tenant may
+/// have no more users.
 pub fn handle(request: &Request) -> Result {
     match request.query("kind") {
         None | Some("user") => {}
@@ -44,6 +45,7 @@ pub fn handle(request: &Request) -> Result {
         return Err(Error::forbidden("registration is closed"));
     }
     let body: Body = request.json()?;
+    room_for_one()?;
     // Said before the stages, so that a person can choose another name.
     if let Some(username) = &body.username {
         free(username)?;
@@ -60,7 +62,7 @@ pub fn handle(request: &Request) -> Result {
     let user = ids::check_new_localpart(&localpart)?;
     let batch = create(Batch::new(), &user, password, false);
     if body.inhibit_login {
-        commit(batch)?;
+        commit(batch, None)?;
         return Answer::json(&LoggedIn {
             user_id: user,
             home_server: crypto::tenant_name(),
@@ -75,7 +77,7 @@ pub fn handle(request: &Request) -> Result {
         remote: request.remote().to_owned(),
     };
     let (batch, issued) = session::log_in(batch, &wish)?;
-    commit(batch)?;
+    commit(batch, None)?;
     let home_server = crypto::tenant_name();
     Answer::json(&LoggedIn { user_id: user, home_server, issued: Some(issued) })
 }
@@ -97,24 +99,59 @@ fn in_use() -> Error {
     Error::new(ErrorCode::UserInUse, "this user name is taken")
 }
 
-/// Adds a new user to an empty batch. Deactivated users keep their names.
+/// How often a registration is tried that met another in the database.
+const TRIES: usize = 5;
+
+/// Adds a new user to an empty batch, and counts it: two statements. Deactivated users keep their names.
 pub fn create(batch: Batch, user: &str, password: &str, admin: bool) -> Batch {
     batch
         .run(
             "INSERT INTO accounts_users (user_id, password_hash, created_ms, deactivated, guest, admin,              displayname, avatar_url, revision)              VALUES ($1, $2, $3, FALSE, FALSE, $4, NULL, NULL, 0)",
             params![user, crypto::hash_password(password), clock::now_ms(), admin],
         )
+        // The guard of the cap: whoever registers at the same moment waits here.
+        .run(
+            "UPDATE accounts_counts SET users = users + 1 WHERE id = 1 AND users < $1",
+            params![cap()],
+        )
+        .expect(1)
         .emit(topics::USERS, user, json!({ "user_id": user, "change": "registered" }).to_string())
 }
 
-/// Commits a batch that begins with [`create`].
+/// How many users there may be.
+fn cap() -> i64 {
+    limits::cap("users").map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// Checks that there may be one more user.
+fn room_for_one() -> std::result::Result<(), Error> {
+    let cap = cap();
+    if cap == i64::MAX {
+        return Ok(());
+    }
+    let users: Option<(i64,)> =
+        query("SELECT users FROM accounts_counts WHERE id = 1", params![])?.first()?;
+    if users.is_some_and(|(users,)| users < cap) {
+        return Ok(());
+    }
+    let text = "this server has as many users as it may have";
+    Err(Error::new(ErrorCode::ResourceLimitExceeded, text))
+}
+
+/// Commits a batch that begins with [`create`]. `spent`: the error where a further guard of the caller's does not hold.
 ///
 /// # Errors
-/// `M_USER_IN_USE` if somebody was quicker.
-pub fn commit(batch: Batch) -> std::result::Result<(), Error> {
-    match batch.commit() {
-        Ok(_) => Ok(()),
-        Err(storage::Error::Conflict(0)) => Err(in_use()),
-        Err(error) => Err(error.into()),
+/// `M_USER_IN_USE` if somebody was quicker, `M_RESOURCE_LIMIT_EXCEEDED` if there may be no more users.
+pub fn commit(batch: Batch, spent: Option<Error>) -> std::result::Result<(), Error> {
+    for _ in 0..TRIES {
+        match batch.clone().commit() {
+            Ok(_) => return Ok(()),
+            Err(storage::Error::Conflict(0)) => return Err(in_use()),
+            Err(storage::Error::Conflict(1)) => room_for_one()?,
+            Err(storage::Error::Conflict(_)) if spent.is_some() => break,
+            Err(storage::Error::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    Err(spent.unwrap_or_else(|| storage::Error::Busy.into()))
 }

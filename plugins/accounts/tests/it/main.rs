@@ -16,6 +16,8 @@ mod filters;
 mod login;
 mod password;
 mod profile;
+mod quota;
+mod races;
 mod refresh;
 mod register;
 mod services;

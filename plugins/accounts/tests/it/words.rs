@@ -10,7 +10,10 @@ use tessera_test_host::{Builder, PluginUnderTest, TestAnswer, TestHost};
 pub(crate) const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
     manifest: include_str!("../../plugin.toml"),
-    migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
+    migrations: &[
+        ("0001_init", include_str!("../../migrations/0001_init.sql")),
+        ("0002_counts", include_str!("../../migrations/0002_counts.sql")),
+    ],
 };
 
 pub(crate) const ANN: &str = "@ann:hs1";

@@ -1,0 +1,85 @@
+//! Two nodes at the same moment: `before_next_commit` is the other one.
+
+use serde_json::{Value, json};
+use tessera_plugin_accounts::Plugin;
+use tessera_test_host::TestHost;
+
+use crate::words::{ANN, ask_as, by_name, log_in, proof, register, start, who};
+
+fn session(host: &TestHost, route: &str) -> Value {
+    ask_as(host, ANN, "DEV", "POST", route, json!({})).json()["session"].clone()
+}
+
+#[test]
+fn one_name_is_registered_once() {
+    let host = start();
+    host.before_next_commit(|host| {
+        register(host, "ann");
+    });
+    let body =
+        json!({ "username": "ann", "password": "other", "auth": { "type": "m.login.dummy" } });
+    let late = host.request("POST", "register").json(&body).send::<Plugin>();
+    assert_eq!(late.error(), (400, "M_USER_IN_USE".to_owned()));
+    assert_eq!(log_in(&host, by_name("ann", "secret")).status(), 200);
+    assert_eq!(log_in(&host, by_name("ann", "other")).status(), 403);
+}
+
+#[test]
+fn a_log_in_with_the_old_password_does_not_outlive_the_change() {
+    let host = start();
+    register(&host, "ann");
+    let session = session(&host, "password");
+    host.before_next_commit(|host| {
+        log_in(host, by_name("ann", "secret")).ok();
+    });
+    let body = json!({ "new_password": "changed", "auth": proof(&session) });
+    ask_as(&host, ANN, "DEV", "POST", "password", body).ok();
+    let devices = ask_as(&host, ANN, "DEV", "GET", "devices", Value::Null).ok();
+    assert_eq!(devices["devices"].as_array().unwrap().len(), 1, "{devices}");
+}
+
+#[test]
+fn a_log_in_after_the_password_has_changed_fails() {
+    let host = start();
+    register(&host, "ann");
+    let session = session(&host, "password");
+    host.before_next_commit(move |host| {
+        let body = json!({ "new_password": "changed", "auth": proof(&session) });
+        ask_as(host, ANN, "DEV", "POST", "password", body).ok();
+    });
+    assert_eq!(log_in(&host, by_name("ann", "secret")).status(), 403);
+}
+
+#[test]
+fn a_refresh_after_the_log_out_fails() {
+    let host = start();
+    register(&host, "ann");
+    let mut body = by_name("ann", "secret");
+    body["refresh_token"] = json!(true);
+    body["device_id"] = json!("DEV");
+    let tokens = log_in(&host, body).ok();
+    host.before_next_commit(|host| {
+        ask_as(host, ANN, "DEV", "POST", "logout", json!({})).ok();
+    });
+    let body = json!({ "refresh_token": tokens["refresh_token"] });
+    let late = host.request("POST", "refresh").json(&body).send::<Plugin>();
+    assert_eq!(late.error(), (401, "M_UNKNOWN_TOKEN".to_owned()));
+    assert!(who(&tokens["access_token"]).is_err());
+}
+
+#[test]
+fn a_user_is_deactivated_once() {
+    let host = start();
+    register(&host, "ann");
+    host.cap("users", Some(2));
+    let (one, other) = (session(&host, "deactivate"), session(&host, "deactivate"));
+    host.before_next_commit(move |host| {
+        let body = json!({ "auth": proof(&other) });
+        ask_as(host, ANN, "DEV", "POST", "deactivate", body).ok();
+    });
+    ask_as(&host, ANN, "DEV", "POST", "deactivate", json!({ "auth": proof(&one) })).ok();
+    register(&host, "bob");
+    register(&host, "eve");
+    let body = json!({ "username": "joe", "password": "p", "auth": { "type": "m.login.dummy" } });
+    assert_eq!(host.request("POST", "register").json(&body).send::<Plugin>().status(), 403);
+}
