@@ -236,13 +236,13 @@ impl Server {
         let mut command = self.command();
         command.args(arguments);
         if let Some(config) = &self.options.config {
-            command.arg("--config").arg(config);
+            command.env("TESSERA_CONFIG", config);
         }
         if self.options.node.is_none() {
-            command.arg("--data").arg(self.data());
+            command.env("TESSERA_DATA", self.data());
         }
         if let Some(plugins) = &self.options.plugins {
-            command.arg("--plugins").arg(plugins);
+            command.env("TESSERA_PLUGINS", plugins);
         }
         let tool = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
         let output = tokio::time::timeout(TOOL_PATIENCE, tool).await;

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, EngineConfig, HookSettings, PasswordCost, Passwords, Plugin, PluginLimits, PluginSpec,
-    Tenant, TenantParts, TenantQuotas,
+    Crypto, Engine, EngineConfig, Fetch, HookSettings, PasswordCost, Passwords, Plugin,
+    PluginLimits, PluginSpec, Tenant, TenantParts, TenantQuotas,
 };
 use tessera_storage::{Database, DatabaseConfig};
 
@@ -25,6 +25,10 @@ pub(crate) struct House {
     pub(crate) blobs: Blobs,
     pub(crate) tenant: Arc<Tenant>,
     pub(crate) plugins: Vec<Plugin>,
+    engine: Engine,
+    database: Database,
+    fetch: Arc<dyn Fetch>,
+    crypto: Arc<Crypto>,
     _dir: TempDir,
 }
 
@@ -42,22 +46,10 @@ impl House {
             BlobStore::open(&dir.path().join("blobs"), BlobConfig::default())?.tenant(TENANT)?;
         let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1, at_once: 1 };
         let fetch = tessera_http::FetchClient::new(&tessera_manifest::Fetch::default())?;
-        let tenant = Tenant::new(
-            &engine,
-            TenantParts {
-                name: TENANT.to_owned(),
-                database,
-                bus: bus.clone(),
-                blobs: blobs.clone(),
-                fetch: Arc::new(fetch),
-                crypto: Arc::new(Crypto::open(&dir.path().join("key"), Passwords::new(cost)?)?),
-                limits: std::collections::BTreeMap::new(),
-                calls: 64,
-                hooks: HookSettings::default(),
-                quotas: TenantQuotas::default(),
-                remote: None,
-            },
-        );
+        let fetch: Arc<dyn Fetch> = Arc::new(fetch);
+        let crypto = Arc::new(Crypto::open(&dir.path().join("key"), Passwords::new(cost)?)?);
+        let parts = |name: &str| parts(name, &database, &bus, &blobs, &fetch, &crypto);
+        let tenant = Tenant::new(&engine, parts(TENANT));
         let plugins = vec![load(&engine, fixtures, CALLER)?, load(&engine, fixtures, PROVIDER)?];
         let spec = |plugin: &Plugin| {
             let mut spec = PluginSpec::asked(plugin.clone());
@@ -65,7 +57,51 @@ impl House {
             spec
         };
         tenant.install(plugins.iter().map(spec).collect())?;
-        Ok(Self { registry, bus, blobs, tenant, plugins, _dir: dir })
+        Ok(Self {
+            registry,
+            bus,
+            blobs,
+            tenant,
+            plugins,
+            engine,
+            database,
+            fetch,
+            crypto,
+            _dir: dir,
+        })
+    }
+
+    /// Another tenant with the same plug-ins, on the same database: what a tenant costs the engine.
+    pub(crate) fn another(&self, name: &str) -> Result<Arc<Tenant>> {
+        let parts = parts(name, &self.database, &self.bus, &self.blobs, &self.fetch, &self.crypto);
+        let tenant = Tenant::new(&self.engine, parts);
+        tenant.install(
+            self.plugins.iter().map(|plugin| PluginSpec::asked(plugin.clone())).collect(),
+        )?;
+        Ok(tenant)
+    }
+}
+
+fn parts(
+    name: &str,
+    database: &Database,
+    bus: &Bus,
+    blobs: &Blobs,
+    fetch: &Arc<dyn Fetch>,
+    crypto: &Arc<Crypto>,
+) -> TenantParts {
+    TenantParts {
+        name: name.to_owned(),
+        database: database.clone(),
+        bus: bus.clone(),
+        blobs: blobs.clone(),
+        fetch: Arc::clone(fetch),
+        crypto: Arc::clone(crypto),
+        limits: std::collections::BTreeMap::new(),
+        calls: 64,
+        hooks: HookSettings::default(),
+        quotas: TenantQuotas::default(),
+        remote: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod calls;
 mod clock;
 mod decision;
 mod house;
+mod neighbours;
 mod noop;
 mod serve;
 
@@ -42,6 +43,7 @@ enum Part {
     Calls,
     Decision,
     Noop,
+    Neighbours,
 }
 
 /// A name, a value and its unit.
@@ -66,6 +68,7 @@ fn main() -> Result<()> {
             Part::Calls => runtime.block_on(calls::run(&options.fixtures, round)),
             Part::Decision => runtime.block_on(decision::run(&options.fixtures, round)),
             Part::Noop => noop::run(&options.fixtures, round),
+            Part::Neighbours => neighbours::run(&options.fixtures, round),
         };
         figures.extend(made.with_context(|| format!("{part:?}"))?);
     }
