@@ -190,8 +190,12 @@ fn load(path: &Path) -> io::Result<(String, SigningKey)> {
             getrandom::fill(&mut tag).map_err(io::Error::other)?;
             let id = format!("ed25519:a_{}", hex::encode(tag));
             let line = format!("{id} {}\n", STANDARD_NO_PAD.encode(seed));
-            compile::write_secret(path, line.as_bytes())?;
-            Ok((id, SigningKey::from_bytes(&seed)))
+            match compile::write_secret(path, line.as_bytes()) {
+                Ok(()) => Ok((id, SigningKey::from_bytes(&seed))),
+                // Another node was faster: its key is the tenant's.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(path),
+                Err(error) => Err(error),
+            }
         }
         Err(error) => Err(error),
     }

@@ -131,8 +131,12 @@ fn secret(path: &Path) -> io::Result<[u8; 32]> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(io::Error::other)?;
-            write_secret(path, &key)?;
-            Ok(key)
+            match write_secret(path, &key) {
+                Ok(()) => Ok(key),
+                // Another process that shares the folder was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => secret(path),
+                Err(error) => Err(error),
+            }
         }
         Err(error) => Err(error),
     }
