@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tessera_manifest::{HostPattern, ListenAddr, OrOff, PluginName, TenantName};
 
+use crate::commands::storage::Place;
+
 /// A Matrix homeserver assembled from WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, disable_help_subcommand = true)]

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ConfigCommand, PluginCommand};
+use crate::cli::{Cli, Command, ConfigCommand, PluginCommand, StorageCommand};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {

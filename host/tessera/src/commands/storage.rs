@@ -4,8 +4,7 @@
 //! the tenant already is refused before anything is written.
 
 use std::{
-    fmt,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -87,24 +86,27 @@ pub(crate) fn run(arguments: &StorageCopy) -> Result<()> {
         let there = to.tenants().await?;
         for name in &names {
             if there.contains(name) && !to.is_empty(name).await? {
-                bail!(
-                    "{} has {} already; nothing was copied",
-                    arguments.to,
-                    called(name)
-                );
+                bail!("{} has {} already; nothing was copied", arguments.to, called(name));
             }
         }
         for name in &names {
-            let done = one(&from, &to, name).await.with_context(|| {
+            let done = one(&from, &to, name, there.contains(name)).await.with_context(|| {
                 format!(
                     "{} was not copied; {} has nothing of it, so this command can be run again",
                     called(name),
                     arguments.to
                 )
             })?;
-            println!("{}: {} rows in {} tables, the same in both", called(name), done.rows, done.tables);
+            println!(
+                "{}: {} rows in {} tables, the same in both",
+                called(name),
+                done.rows,
+                done.tables
+            );
         }
-        println!("keys and blobs stay where they are: `[server] keys` and `blobs` of the descriptor");
+        println!(
+            "keys and blobs stay where they are: `[server] keys` and `blobs` of the descriptor"
+        );
         Ok(())
     })
 }
@@ -115,12 +117,12 @@ fn called(name: &str) -> String {
 }
 
 fn shown(names: &[String]) -> String {
-    let names: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| *name != HOST).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| *name != HOST).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-async fn one(from: &Open, to: &Open, name: &str) -> Result<Transferred> {
+/// `existed`: the target has something of this name, though it is empty.
+async fn one(from: &Open, to: &Open, name: &str, existed: bool) -> Result<Transferred> {
     let target = to.begin(name).await?;
     let copied = match from.open(name).await {
         Ok(source) => {
@@ -141,7 +143,10 @@ async fn one(from: &Open, to: &Open, name: &str) -> Result<Transferred> {
     match copied {
         Ok(done) => to.finish(name).map(|()| done),
         Err(error) => {
-            to.give_up(name).await;
+            // What was there before is not ours to remove.
+            if !existed {
+                to.give_up(name).await;
+            }
             Err(error)
         }
     }
@@ -168,10 +173,9 @@ impl Open {
                 }
                 match DataFolder::try_open(path)? {
                     Taken::Mine(folder) => Ok(Self::Folder(folder)),
-                    Taken::Another(_) => bail!(
-                        "a server runs on the data folder {}; stop it first",
-                        path.display()
-                    ),
+                    Taken::Another(_) => {
+                        bail!("a server runs on the data folder {}; stop it first", path.display())
+                    }
                 }
             }
             Place::Server(url) => {
