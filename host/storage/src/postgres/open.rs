@@ -10,13 +10,14 @@ use tokio::sync::Notify;
 
 use crate::counts::Counts;
 use crate::fence::Fences;
+use crate::quota::Quota;
 use crate::{DatabaseConfig, Error, OpenError, Wake};
 
 use super::horizon::Horizon;
 use super::ops::{ask_on, text};
 use super::pool::{Leased, Pool};
 use super::script::{Script, Step, quoted};
-use super::{Engine, Gate, access, flavor, names};
+use super::{Engine, Gate, flavor, names};
 
 const CLUSTER: &str = include_str!("cluster.sql");
 const TENANT: &str = include_str!("tenant.sql");
@@ -60,9 +61,10 @@ pub(super) async fn prepare_database(pool: &Arc<Pool>) -> Result<(), OpenError> 
         leased.in_transaction = true;
         let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
         ask_on(&mut leased, Step::Quiet, &lock).await.map_err(&failed)?;
-        // Another process may have made it while this one waited.
-        let rows = ask_on(&mut leased, Step::Host, "SELECT to_regclass('tessera.meta')").await;
-        if text(&rows.map_err(&failed)?, 0, 0).is_empty() {
+        // Another process may have made it while this one waited. Read from the table: `to_regclass` would say what
+        // this connection remembers.
+        let there = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'tessera'";
+        if ask_on(&mut leased, Step::Host, there).await.map_err(&failed)?.is_empty() {
             ask_on(&mut leased, Step::Quiet, CLUSTER).await.map_err(&failed)?;
         }
         ask_on(&mut leased, Step::Quiet, "COMMIT").await.map_err(&failed)?;
@@ -75,6 +77,14 @@ pub(super) async fn prepare_database(pool: &Arc<Pool>) -> Result<(), OpenError> 
         return Err(OpenError::Newer { path: pool.database(), found, known: SCHEMA_VERSION });
     }
     Ok(())
+}
+
+/// Names of all tenants, sorted.
+pub(super) async fn tenants(pool: &Arc<Pool>) -> Result<Vec<String>, Error> {
+    let mut leased = pool.lease().await?;
+    let sql = "SELECT name FROM tessera.tenants ORDER BY name COLLATE \"C\"";
+    let rows = ask_on(&mut leased, Step::Host, sql).await?;
+    Ok((0..rows.len()).map(|row| text(&rows, row, 0).to_owned()).collect())
 }
 
 struct Found {
@@ -178,7 +188,7 @@ pub(super) async fn open(
         advancing: AtomicBool::new(false),
         outbox_full: AtomicBool::new(false),
         emitting: AtomicU64::new(0),
-        quota: access::Quota::default(),
+        quota: Quota::default(),
     };
     engine.load_catalog().await.map_err(&failed)?;
     engine.look().await.map_err(&failed)?;
