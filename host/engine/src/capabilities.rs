@@ -12,10 +12,9 @@ mod limits;
 mod log;
 mod metrics;
 mod storage;
-mod timers;
+pub(crate) mod timers;
 pub(crate) mod wasi;
 
-pub(crate) use self::timers::Scheduler;
 pub use self::{
     crypto::{Crypto, CryptoError, PasswordCost, Passwords},
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
@@ -45,7 +44,6 @@ pub(crate) struct Shared {
     pub(crate) account: Arc<Account>,
     /// Keeps the label values of its metrics; they go with it.
     pub(crate) labels: Labels,
-    pub(crate) scheduler: Scheduler,
 }
 
 /// What one plug-in of one tenant holds, shared by its instances.

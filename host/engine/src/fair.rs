@@ -223,3 +223,158 @@ impl Drop for Turn<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures::task::{ArcWake, noop_waker, waker};
+
+    use super::*;
+    use crate::quota::TenantQuotas;
+
+    fn account() -> Arc<Account> {
+        Arc::new(Account::new(TenantQuotas::default()))
+    }
+
+    /// Used so much in each second from now on.
+    fn charge(account: &Account, each: Duration) {
+        for second in 0..10 {
+            account.charge(each, Instant::now() + Duration::from_secs(second));
+        }
+    }
+
+    fn begin(turn: &mut Turn<'_>) -> bool {
+        turn.begin(&Context::from_waker(&noop_waker())).is_ready()
+    }
+
+    #[test]
+    fn while_there_is_room_nothing_waits() {
+        let (fair, a) = (Fair::new(2), account());
+        let mut turns: Vec<Turn<'_>> = (0..3).map(|_| Turn::new(&fair, &a)).collect();
+        assert!(begin(&mut turns[0]) && begin(&mut turns[1]));
+        assert!(!begin(&mut turns[2]), "both places are taken");
+        turns[0].end();
+        assert!(begin(&mut turns[2]));
+        assert!(!begin(&mut turns[0]));
+    }
+
+    #[test]
+    fn who_used_least_lately_goes_first() {
+        let fair = Fair::new(1);
+        let (busy, quiet, holder) = (account(), account(), account());
+        charge(&busy, Duration::from_millis(500));
+        charge(&quiet, Duration::from_millis(5));
+        let mut first = Turn::new(&fair, &holder);
+        assert!(begin(&mut first));
+        // Each takes the place that is kept for those of whom nothing runs; the next ones wait.
+        let (mut busy_runs, mut b, mut q) =
+            (Turn::new(&fair, &busy), Turn::new(&fair, &busy), Turn::new(&fair, &quiet));
+        assert!(begin(&mut busy_runs));
+        assert!(!begin(&mut b) && !begin(&mut q));
+        busy_runs.end();
+        assert!(begin(&mut q), "the quiet one");
+        assert!(!begin(&mut b));
+        q.end();
+        assert!(begin(&mut b));
+    }
+
+    #[test]
+    fn a_tenant_of_which_nothing_runs_need_not_wait_for_one_that_floods() {
+        let (fair, flood, quiet) = (Fair::new(2), account(), account());
+        charge(&flood, Duration::from_millis(900));
+        let mut floods: Vec<Turn<'_>> = (0..10).map(|_| Turn::new(&fair, &flood)).collect();
+        let begun = floods.iter_mut().map(begin).filter(|begun| *begun).count();
+        assert_eq!(begun, 2, "no more than there are places");
+        let mut turn = Turn::new(&fair, &quiet);
+        assert!(begin(&mut turn));
+        let mut second = Turn::new(&fair, &quiet);
+        assert!(!begin(&mut second), "one place is kept, not more");
+    }
+
+    #[test]
+    fn who_leaves_the_line_leaves_no_place_behind() {
+        let (fair, a, b) = (Fair::new(1), account(), account());
+        let mut first = Turn::new(&fair, &a);
+        assert!(begin(&mut first));
+        let mut waits = Turn::new(&fair, &a);
+        assert!(!begin(&mut waits));
+        drop(waits);
+        let mut granted = Turn::new(&fair, &a);
+        assert!(!begin(&mut granted));
+        first.end();
+        // It has the place now, and goes away with it.
+        drop(granted);
+        assert_eq!(fair.waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(fair.running.load(Ordering::SeqCst), 0);
+        assert_eq!(a.running.load(Ordering::SeqCst), 0);
+        assert!(begin(&mut Turn::new(&fair, &b)));
+    }
+
+    #[test]
+    fn a_poll_that_panics_gives_its_place_back() {
+        let (fair, a) = (Fair::new(1), account());
+        let mut turn = Turn::new(&fair, &a);
+        assert!(begin(&mut turn));
+        drop(turn);
+        assert_eq!(fair.running.load(Ordering::SeqCst), 0);
+    }
+
+    struct Woken(AtomicUsize);
+
+    impl ArcWake for Woken {
+        fn wake_by_ref(woken: &Arc<Self>) {
+            woken.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_it_is_its_turn() {
+        let (fair, a) = (Fair::new(1), account());
+        let woken = Arc::new(Woken(AtomicUsize::new(0)));
+        let mut first = Turn::new(&fair, &a);
+        assert!(begin(&mut first));
+        let mut waits = Turn::new(&fair, &a);
+        assert!(!begin(&mut waits));
+        // Polled by another task since.
+        let waker = waker(Arc::clone(&woken));
+        assert!(waits.begin(&Context::from_waker(&waker)).is_pending());
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        first.end();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+
+    /// A task of the runtime: woken, it stands in the runtime's line.
+    struct Task(usize, Arc<Mutex<VecDeque<usize>>>);
+
+    impl ArcWake for Task {
+        fn wake_by_ref(task: &Arc<Self>) {
+            task.1.lock().unwrap_or_else(PoisonError::into_inner).push_back(task.0);
+        }
+    }
+
+    #[test]
+    fn two_that_flood_get_the_same_whatever_their_numbers() {
+        let (fair, many, few) = (Fair::new(1), account(), account());
+        let line: Arc<Mutex<VecDeque<usize>>> = Arc::new(Mutex::new((0..66).collect()));
+        let accounts: Vec<&Arc<Account>> =
+            (0..66).map(|task| if task < 64 { &many } else { &few }).collect();
+        let mut turns: Vec<Turn<'_>> =
+            accounts.iter().map(|account| Turn::new(&fair, account)).collect();
+        let mut polls = [0_u32; 2];
+        // One thread, and all of them want to run all the time; who may takes a tick.
+        while polls[0] + polls[1] < 1_000 {
+            let next = line.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let task = next.expect("somebody may run");
+            let waker = waker(Arc::new(Task(task, Arc::clone(&line))));
+            let cx = Context::from_waker(&waker);
+            if turns[task].begin(&cx).is_ready() {
+                charge(accounts[task], Duration::from_millis(1));
+                polls[usize::from(task >= 64)] += 1;
+                turns[task].again(&cx);
+            }
+        }
+        let [many, few] = polls;
+        assert!(many.abs_diff(few) <= 20, "{many} and {few}");
+    }
+}

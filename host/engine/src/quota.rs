@@ -205,3 +205,52 @@ const SECOND: u64 = 1_000_000_000;
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(quotas: TenantQuotas) -> Account {
+        Account::new(quotas)
+    }
+
+    #[test]
+    fn without_quotas_all_may() {
+        let account = account(TenantQuotas::default());
+        account.charge(Duration::from_secs(1_000), Instant::now());
+        account.grow(usize::MAX >> 1);
+        assert_eq!(account.admit(), Ok(()));
+        assert!(account.has_memory());
+        assert!((0..1_000).all(|_| account.fetch().is_ok()));
+        assert_eq!(account.cap("users"), None);
+        assert_eq!(account.usage().refused, 0);
+    }
+
+    #[test]
+    fn over_its_cpu_no_call_begins_until_it_is_paid_for() {
+        let account = account(TenantQuotas { cpu: Some(0.5), ..TenantQuotas::default() });
+        account.charge(Duration::from_secs(4), Instant::now());
+        assert_eq!(account.admit(), Ok(()), "ten seconds' worth at once");
+        account.charge(Duration::from_secs(61), Instant::now());
+        let Err(CallError::Quota { retry_after, what }) = account.admit() else {
+            unreachable!("admitted")
+        };
+        assert_eq!(what, "cpu");
+        // Sixty of them at half a second each second.
+        assert!((100..=120).contains(&retry_after.as_secs()), "{retry_after:?}");
+        assert_eq!(account.usage().refused, 1);
+        account.set(TenantQuotas::default());
+        assert_eq!(account.admit(), Ok(()));
+    }
+
+    #[test]
+    fn fetches_and_counts_are_capped() {
+        let counts = [("users".to_owned(), 3)].into();
+        let fetches_per_minute = Some(2.0);
+        let account = account(TenantQuotas { fetches_per_minute, counts, ..Default::default() });
+        assert_eq!((account.fetch(), account.fetch()), (Ok(()), Ok(())));
+        assert!(account.fetch().unwrap_err() > Duration::from_secs(1));
+        assert_eq!(account.usage().fetches, 2);
+        assert_eq!((account.cap("users"), account.cap("rooms")), (Some(3), None));
+    }
+}

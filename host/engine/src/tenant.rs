@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 pub(crate) use self::set::PluginSet;
 use self::set::Ways;
 use crate::{
-    capabilities::{Buckets, Crypto, Fetch, LimitClass, Scheduler, Shared},
+    capabilities::{Buckets, Crypto, Fetch, LimitClass, Shared, timers},
     engine::Engine,
     link::LinkError,
     pool::Health,
@@ -109,7 +109,6 @@ impl Tenant {
             crypto: parts.crypto,
             buckets: Buckets::new(parts.limits),
             account: Arc::new(Account::new(parts.quotas)),
-            scheduler: Scheduler::default(),
         });
         let tenant = Arc::new(Self {
             engine: engine.clone(),
@@ -152,11 +151,11 @@ impl Tenant {
     /// Fires timers of plug-ins that run here as they come due; runs until the tenant is closed. Start it once the
     /// plug-ins are started.
     pub async fn run_timers(self: Arc<Self>) {
-        let scheduler = self.shared.scheduler.clone();
-        let database = self.shared.database.clone();
+        let shared = Arc::clone(&self.shared);
+        let database = shared.database.clone();
         let mut closed = self.closed.subscribe();
         tokio::select! {
-            () = scheduler.run(database, self) => {}
+            () = timers::run(&shared.tenant, &shared.bus, database, self) => {}
             _ = closed.wait_for(|closed| *closed) => {}
         }
     }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use tessera_bus::Bus;
 use tessera_storage::{Database, Timer};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{api::Dispatch, bindings::tessera::host::timers as wit, state::State};
 
@@ -24,16 +25,16 @@ const EACH: usize = 32;
 const LOOK: Duration = Duration::from_secs(60);
 /// A timer that was taken is not another node's for so long. Where this one dies with it, another fires it then.
 const CLAIM: Duration = Duration::from_secs(4);
+/// How soon to look again while there are timers that are due: those that others claimed, or had no room.
+const BUSY: Duration = Duration::from_millis(500);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Timers whose failures are counted; of more the count begins anew.
 const FAILURES_MAX: usize = 10_000;
 
-/// Tells the task that a timer was set.
-#[derive(Clone, Default)]
-pub(crate) struct Scheduler {
-    changed: Arc<Notify>,
-}
+/// A topic of the tenant that tells the nodes that a timer was set. The control character keeps it apart from what
+/// plug-ins name.
+const TOPIC: &str = "\u{1}timers";
 
 impl wit::Host for State {
     async fn set(
@@ -50,7 +51,7 @@ impl wit::Host for State {
         }
         let caps = &self.caps;
         let set = caps.shared.database.timer_set(&caps.plugin, &name, due_ms, &payload).await;
-        caps.shared.scheduler.changed.notify_one();
+        caps.shared.bus.notify(&caps.shared.tenant, &[TOPIC]);
         Ok(set.map_err(|error| error.to_string()))
     }
 
@@ -68,60 +69,96 @@ type Key = (String, String, u64);
 /// A timer that was fired, and why it failed if it did.
 type Landed = (Timer, Option<String>);
 
-impl Scheduler {
-    /// Fires timers as they come due, until dropped.
-    pub(crate) async fn run(self, database: Database, dispatch: Arc<dyn Dispatch>) {
-        let mut fires: JoinSet<Landed> = JoinSet::new();
-        // One of a name at a time, also where it is set anew meanwhile.
-        let mut flying: HashSet<(String, String)> = HashSet::new();
-        let mut failures: HashMap<Key, u32> = HashMap::new();
-        loop {
-            let changed = self.changed.notified();
-            let now = now_ms();
-            // Twice as many, because those that fly are still in the table.
-            let (limit, each) = (2 * AT_ONCE as u32, 2 * EACH as u32);
-            let due = match database.timers_claim(now, limit, each, CLAIM).await {
-                Ok(due) => due,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read timers");
-                    tokio::time::sleep(BACKOFF_FIRST).await;
-                    continue;
-                }
-            };
-            for timer in due {
-                let name = (timer.plugin.clone(), timer.name.clone());
-                let beside = flying.iter().filter(|(plugin, _)| *plugin == timer.plugin).count();
-                // Without room it is found again when one lands.
-                if beside < EACH && flying.len() < AT_ONCE && flying.insert(name) {
-                    fires.spawn(fire(database.clone(), Arc::clone(&dispatch), timer));
-                }
+/// Fires timers as they come due, until dropped. Nodes that run it for one tenant share the timers: who claims one
+/// fires it, wherever its plug-in runs.
+pub(crate) async fn run(tenant: &str, bus: &Bus, database: Database, dispatch: Arc<dyn Dispatch>) {
+    let mut fires: JoinSet<Landed> = JoinSet::new();
+    // One of a name at a time, also where it is set anew meanwhile.
+    let mut flying: HashSet<(String, String)> = HashSet::new();
+    let mut failures: HashMap<Key, u32> = HashMap::new();
+    loop {
+        // Before the look: a timer that is set meanwhile is not missed.
+        let changed = bus.watch(tenant, &[TOPIC]);
+        let now = now_ms();
+        let room = AT_ONCE.saturating_sub(flying.len());
+        let (due, busy) = match claim(&database, now, room, room_of_each(&flying)).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read timers");
+                tokio::time::sleep(BACKOFF_FIRST).await;
+                continue;
             }
-            let wait = match database.timer_after(now).await {
-                Ok(Some(at)) => Duration::from_millis(at.saturating_sub(now_ms())).min(LOOK),
-                Ok(None) => LOOK,
-                Err(_) => BACKOFF_FIRST,
-            };
-            let mut landed = tokio::select! {
-                Some(landed) = fires.join_next(), if !fires.is_empty() => Some(landed),
-                () = tokio::time::sleep(wait) => None,
-                () = changed => None,
-            };
-            while let Some(result) = landed {
-                match result {
-                    Ok((timer, failure)) => {
-                        if let Some(error) = failure {
-                            postpone(&database, &timer, &error, &mut failures).await;
-                        } else {
-                            failures.remove(&key(&timer));
-                        }
-                        flying.remove(&(timer.plugin, timer.name));
-                    }
-                    Err(error) => tracing::error!(%error, "a timer was lost"),
-                }
-                landed = fires.try_join_next();
+        };
+        for timer in due {
+            let name = (timer.plugin.clone(), timer.name.clone());
+            let beside = flying.iter().filter(|(plugin, _)| *plugin == timer.plugin).count();
+            // Without room its claim ends by itself, and it is found again.
+            if beside < EACH && flying.len() < AT_ONCE && flying.insert(name) {
+                fires.spawn(fire(database.clone(), Arc::clone(&dispatch), timer));
             }
         }
+        let wait = match database.timer_after(now).await {
+            Ok(Some(at)) => Duration::from_millis(at.saturating_sub(now_ms())).min(LOOK),
+            Ok(None) => LOOK,
+            Err(_) => BACKOFF_FIRST,
+        };
+        let wait = if busy { wait.min(BUSY) } else { wait };
+        let changed = async {
+            match &changed {
+                Ok(watch) => watch.fired().await,
+                // No room for subscriptions: as if it had fired, but not all the time.
+                Err(_) => tokio::time::sleep(BUSY).await,
+            }
+        };
+        let mut landed = tokio::select! {
+            Some(landed) = fires.join_next(), if !fires.is_empty() => Some(landed),
+            () = tokio::time::sleep(wait) => None,
+            () = changed => None,
+        };
+        while let Some(result) = landed {
+            match result {
+                Ok((timer, failure)) => {
+                    if let Some(error) = failure {
+                        postpone(&database, &timer, &error, &mut failures).await;
+                    } else {
+                        failures.remove(&key(&timer));
+                    }
+                    flying.remove(&(timer.plugin, timer.name));
+                }
+                Err(error) => tracing::error!(%error, "a timer was lost"),
+            }
+            landed = fires.try_join_next();
+        }
     }
+}
+
+/// How many of one plug-in have room beside those that fly, of whichever has least; but one in any case, so that
+/// none hides those of others.
+fn room_of_each(flying: &HashSet<(String, String)>) -> usize {
+    let mut beside: HashMap<&str, usize> = HashMap::new();
+    for (plugin, _) in flying {
+        let count = beside.entry(plugin).or_default();
+        *count = count.saturating_add(1);
+    }
+    EACH.saturating_sub(beside.into_values().max().unwrap_or(0)).max(1)
+}
+
+/// Claims what is due, if anything is, and says whether something was due: it may be another node's, which may die.
+async fn claim(
+    database: &Database,
+    now: u64,
+    room: usize,
+    each: usize,
+) -> Result<(Vec<Timer>, bool), tessera_storage::Error> {
+    // A claim writes; while nothing is due this only reads.
+    if database.timers_due(now, 1).await?.is_empty() {
+        return Ok((Vec::new(), false));
+    }
+    if room == 0 {
+        return Ok((Vec::new(), true));
+    }
+    let due = database.timers_claim(now, room as u32, each as u32, CLAIM).await?;
+    Ok((due, true))
 }
 
 async fn fire(database: Database, dispatch: Arc<dyn Dispatch>, timer: Timer) -> Landed {

@@ -346,3 +346,213 @@ impl Reader<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(shapes: &[(&str, Shape)]) -> Vec<(String, Shape)> {
+        shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.clone())).collect()
+    }
+
+    fn texts(items: &[&str]) -> Vec<String> {
+        items.iter().map(ToString::to_string).collect()
+    }
+
+    fn some(value: Val) -> Val {
+        Val::Option(Some(Box::new(value)))
+    }
+
+    fn boxed(shape: Shape) -> Box<Shape> {
+        Box::new(shape)
+    }
+
+    /// Every kind of type, with values at its edges.
+    fn table() -> Vec<(Shape, Vec<Val>)> {
+        let option = |shape: Shape| Shape::Option(boxed(shape));
+        let variant = Shape::Variant(vec![
+            ("none".to_owned(), None),
+            ("number".to_owned(), Some(Shape::U64)),
+            ("maybe".to_owned(), Some(option(Shape::String))),
+        ]);
+        let case =
+            |name: &str, value: Option<Val>| Val::Variant(name.to_owned(), value.map(Box::new));
+        let record = Shape::Record(named(&[("a", Shape::U8), ("b", option(Shape::Bool))]));
+        let record_of =
+            |a: u8, b: Val| Val::Record(vec![("a".to_owned(), Val::U8(a)), ("b".to_owned(), b)]);
+        let flags: Vec<String> = (0..70).map(|n| format!("f{n}")).collect();
+        vec![
+            (Shape::Bool, vec![Val::Bool(true), Val::Bool(false)]),
+            (Shape::S8, [i8::MIN, -1, 0, i8::MAX].map(Val::S8).into()),
+            (Shape::U8, [0, 23, 24, u8::MAX].map(Val::U8).into()),
+            (Shape::S16, [i16::MIN, -257, i16::MAX].map(Val::S16).into()),
+            (Shape::U16, [0, 256, u16::MAX].map(Val::U16).into()),
+            (Shape::S32, [i32::MIN, -1, i32::MAX].map(Val::S32).into()),
+            (Shape::U32, [0, 65_536, u32::MAX].map(Val::U32).into()),
+            (Shape::S64, [i64::MIN, -1, 0, i64::MAX].map(Val::S64).into()),
+            (Shape::U64, [0, 1 << 32, u64::MAX].map(Val::U64).into()),
+            (Shape::F32, [0.0, -0.5, 0.1, f32::MAX, f32::INFINITY].map(Val::Float32).into()),
+            (Shape::F64, [0.0, 0.1, f64::MIN_POSITIVE, f64::NEG_INFINITY].map(Val::Float64).into()),
+            (Shape::Char, ['\0', 'a', '\u{d7ff}', '\u{10ffff}'].map(Val::Char).into()),
+            (
+                Shape::String,
+                vec![
+                    Val::String(String::new()),
+                    Val::String("späť \0 🦀".to_owned()),
+                    Val::String("🦀".repeat(5_000)),
+                ],
+            ),
+            (
+                Shape::List(boxed(Shape::U32)),
+                vec![Val::List(vec![]), Val::List((0..1_000).map(Val::U32).collect())],
+            ),
+            (
+                Shape::Map(boxed(Shape::String), boxed(Shape::U8)),
+                vec![Val::Map(vec![]), Val::Map(vec![(Val::String("k".to_owned()), Val::U8(1))])],
+            ),
+            (
+                record.clone(),
+                vec![record_of(1, Val::Option(None)), record_of(2, some(Val::Bool(false)))],
+            ),
+            (Shape::Record(vec![]), vec![Val::Record(vec![])]),
+            (
+                Shape::Tuple(vec![Shape::String, record.clone()]),
+                vec![Val::Tuple(vec![
+                    Val::String("x".to_owned()),
+                    record_of(3, Val::Option(None)),
+                ])],
+            ),
+            (
+                variant,
+                vec![
+                    case("none", None),
+                    case("number", Some(Val::U64(7))),
+                    case("maybe", Some(Val::Option(None))),
+                    case("maybe", Some(some(Val::String("y".to_owned())))),
+                ],
+            ),
+            (
+                Shape::Enum(texts(&["a", "b"])),
+                vec![Val::Enum("a".to_owned()), Val::Enum("b".to_owned())],
+            ),
+            (
+                option(option(option(Shape::Bool))),
+                vec![
+                    Val::Option(None),
+                    some(Val::Option(None)),
+                    some(some(Val::Option(None))),
+                    some(some(some(Val::Bool(true)))),
+                ],
+            ),
+            (
+                option(Shape::List(boxed(option(Shape::U8)))),
+                vec![some(Val::List(vec![])), some(Val::List(vec![Val::Option(None)]))],
+            ),
+            (Shape::Result(None, None), vec![Val::Result(Ok(None)), Val::Result(Err(None))]),
+            (
+                Shape::Result(Some(boxed(option(Shape::U8))), Some(boxed(Shape::String))),
+                vec![
+                    Val::Result(Ok(Some(Box::new(Val::Option(None))))),
+                    Val::Result(Err(Some(Box::new(Val::String("no".to_owned()))))),
+                ],
+            ),
+            (
+                Shape::Flags(flags.clone()),
+                vec![Val::Flags(vec![]), Val::Flags(texts(&["f0", "f69"])), Val::Flags(flags)],
+            ),
+            (
+                Shape::List(boxed(record)),
+                vec![Val::List(vec![record_of(9, Val::Option(None)); 300])],
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_value_comes_back_as_it_went() {
+        for (shape, values) in table() {
+            for value in values {
+                let bytes = encode([(&shape, &value)].into_iter()).unwrap();
+                let back = decode([&shape].into_iter(), &bytes).unwrap();
+                assert_eq!(back, [value], "{shape}");
+            }
+        }
+        let nan = encode([(&Shape::F64, &Val::Float64(f64::NAN))].into_iter()).unwrap();
+        let back = decode([&Shape::F64].into_iter(), &nan).unwrap();
+        assert!(matches!(back[..], [Val::Float64(value)] if value.is_nan()));
+    }
+
+    #[test]
+    fn all_of_them_together_come_back_as_they_went() {
+        let table = table();
+        let all: Vec<(&Shape, &Val)> = table
+            .iter()
+            .flat_map(|(shape, values)| values.iter().map(move |value| (shape, value)))
+            .collect();
+        let bytes = encode(all.iter().copied()).unwrap();
+        let back = decode(all.iter().map(|(shape, _)| *shape), &bytes).unwrap();
+        assert!(back.iter().eq(all.iter().map(|(_, value)| *value)));
+        assert!(decode(all.iter().skip(1).map(|(shape, _)| *shape), &bytes).is_err());
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_an_error_on_both_sides() {
+        let table = table();
+        for (shape, values) in &table {
+            for (other, _) in &table {
+                if shape == other {
+                    continue;
+                }
+                for value in values {
+                    if let Ok(bytes) = encode([(other, value)].into_iter()) {
+                        // It fits both, such as an empty list.
+                        assert!(decode([other].into_iter(), &bytes).is_ok(), "{shape} as {other}");
+                    }
+                    let bytes = encode([(shape, value)].into_iter()).unwrap();
+                    // What it may be by chance is a value of that type.
+                    if let Ok(back) = decode([other].into_iter(), &bytes) {
+                        assert!(encode([(other, &back[0])].into_iter()).is_ok());
+                    }
+                }
+            }
+        }
+        assert!(encode([(&Shape::U8, &Val::U16(1))].into_iter()).is_err());
+        assert!(encode([(&Shape::Enum(vec![]), &Val::Enum("a".to_owned()))].into_iter()).is_err());
+    }
+
+    #[test]
+    fn damaged_bytes_are_an_error_and_never_a_panic() {
+        for (shape, values) in table() {
+            for value in &values {
+                let bytes = encode([(&shape, value)].into_iter()).unwrap();
+                let short = bytes.len().min(200);
+                for end in 0..short {
+                    assert!(decode([&shape].into_iter(), &bytes[..end]).is_err(), "{shape}");
+                }
+                for at in 0..short {
+                    for bit in 0..8 {
+                        let mut bytes = bytes.clone();
+                        bytes[at] ^= 1 << bit;
+                        // A value, or an error.
+                        drop(decode([&shape].into_iter(), &bytes));
+                    }
+                }
+                let longer = [&bytes[..], &[0]].concat();
+                assert!(decode([&shape].into_iter(), &longer).is_err(), "{shape}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_not_there_costs_nothing() {
+        let list = Shape::List(boxed(Shape::U8));
+        for bytes in [
+            &[0x81, 0x9b, 255, 255, 255, 255, 255, 255, 255, 255][..],
+            &[0x81, 0x9a, 127, 255, 255, 255],
+            &[0x81, 0x9f],
+        ] {
+            assert!(decode([&list].into_iter(), bytes).is_err());
+        }
+        let text = [0x81, 0x7b, 0, 0, 255, 255, 255, 255, 255, 255];
+        assert!(decode([&Shape::String].into_iter(), &text).is_err());
+    }
+}

@@ -7,7 +7,7 @@ use crate::{
     support::{House, packed},
 };
 
-fn caller() -> Vec<u8> {
+pub fn caller() -> Vec<u8> {
     packed("caller", CALL, "caller", CALLER)
 }
 
@@ -60,7 +60,7 @@ async fn a_paused_provider_is_unavailable_to_the_caller() {
 }
 
 /// `add` of one calls `add` of the other, and gives one more than it gets; on an error it gives 1.
-fn pass_on(from: &str, to: &str) -> String {
+pub fn pass_on(from: &str, to: &str) -> String {
     format!(
         r#"
         (import "demo:services/{to}@0.1.0" "add" (func $add (param i32 i32 i32)))

@@ -5,7 +5,7 @@ use tessera_manifest::OnError;
 
 use crate::support::{House, packed_of};
 
-const HOOKS: &str = r#"
+pub const HOOKS: &str = r#"
 package demo:hooks@0.1.0;
 
 interface rules {
@@ -22,7 +22,7 @@ world asker { import rules; export tessera:plugin/timer@0.1.0; }
 
 /// `fire(name)`: the name's length says which function is asked, 1 to 5; the answer's length is
 /// the number that came back, or the refusal's text is the answer. `ok`: nothing came back.
-const ASKER: &str = r#"
+pub const ASKER: &str = r#"
     (import "demo:hooks/rules@0.1.0" "refuse" (func $refuse (param i32 i32)))
     (import "demo:hooks/rules@0.1.0" "first" (func $first (param i32 i32)))
     (import "demo:hooks/rules@0.1.0" "all" (func $all (param i32 i32)))
@@ -61,22 +61,22 @@ const ASKER: &str = r#"
 
 /// What one module answers.
 #[derive(Clone)]
-struct Module {
-    name: &'static str,
-    refuses: Option<&'static str>,
-    first: Option<u32>,
-    all: u32,
-    adds: u32,
-    traps: bool,
-    loops: bool,
+pub struct Module {
+    pub name: &'static str,
+    pub refuses: Option<&'static str>,
+    pub first: Option<u32>,
+    pub all: u32,
+    pub adds: u32,
+    pub traps: bool,
+    pub loops: bool,
 }
 
 impl Module {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         Self { name, refuses: None, first: None, all: 1, adds: 0, traps: false, loops: false }
     }
 
-    fn packed(&self) -> Vec<u8> {
+    pub fn packed(&self) -> Vec<u8> {
         let start = if self.traps {
             "unreachable"
         } else if self.loops {
@@ -150,11 +150,11 @@ async fn house(modules: &[Module], order: &[&str], on_error: OnError) -> House {
     house
 }
 
-const REFUSE: &str = "1";
-const FIRST: &str = "12";
-const ALL: &str = "123";
-const PIPE: &str = "1234";
-const TELL: &str = "12345";
+pub const REFUSE: &str = "1";
+pub const FIRST: &str = "12";
+pub const ALL: &str = "123";
+pub const PIPE: &str = "1234";
+pub const TELL: &str = "12345";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_modules_nobody_objects() {

@@ -23,7 +23,7 @@ timeout = "50ms"
 
 /// The route's name decides: `answer` is 201 with the body `hello`, `park` waits for the topic `room`,
 /// `slow` loops, `lie` parks on a watch that it does not hold, `big` parks with too much.
-const WEB: &str = r#"
+pub const WEB: &str = r#"
     (import "tessera:host/bus@0.1.0" "watch" (func $watch (param i32 i32) (result i64)))
     (data (i32.const 2048) "hello")
     (data (i32.const 2064) "room")
@@ -61,7 +61,7 @@ const WEB: &str = r#"
         (call $done (i32.add (i32.const 200) (i32.load offset=12 (local.get 0)))))
 "#;
 
-fn request(route: &str) -> Request {
+pub fn request(route: &str) -> Request {
     Request {
         route: route.to_owned(),
         method: "GET".to_owned(),

@@ -7,7 +7,7 @@ use tessera_engine::{Health, api::CallError};
 use crate::support::{House, packed};
 
 /// `fire` counts its calls; a name of one byte traps.
-const COUNTER: &str = r#"
+pub const COUNTER: &str = r#"
     (global $calls (mut i32) (i32.const 0))
     (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
         (if (i32.eq (local.get 1) (i32.const 1)) (then unreachable))
@@ -44,7 +44,7 @@ async fn an_instance_retires_after_its_calls() {
     assert_eq!(house.metric("tessera_instances_retired_total", "counter"), 2.0);
 }
 
-const LOOP: &str = r#"
+pub const LOOP: &str = r#"
     (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
         (loop $again (br $again))
         unreachable)

@@ -18,5 +18,7 @@ mod http;
 mod limits;
 mod links;
 mod load;
+mod quotas;
+mod remote;
 mod support;
 mod timers;

@@ -10,8 +10,8 @@ use tessera_blobs::{BlobConfig, BlobStore};
 use tessera_bus::{Bus, BusConfig, TenantWake};
 use tessera_engine::{
     Crypto, Engine, EngineConfig, Fetch, FetchError, FetchGrants, FetchRequest, FetchResponse,
-    HookSettings, LimitClass, LinkError, PasswordCost, Passwords, Plugin, PluginSpec, Tenant,
-    TenantParts, TenantQuotas,
+    HookSettings, LimitClass, LinkError, PasswordCost, Passwords, Plugin, PluginSpec, Remote,
+    Tenant, TenantParts, TenantQuotas,
     api::{BoxFuture, CallError, Dispatch},
 };
 use tessera_storage::{Database, DatabaseConfig};
@@ -157,11 +157,7 @@ pub struct House {
 
 /// Few instances: a test needs no terabytes of address space.
 pub fn engine(dir: &Path, registry: &prometheus::Registry) -> Engine {
-    engine_of(dir, registry, 64)
-}
-
-fn engine_of(dir: &Path, registry: &prometheus::Registry, instances: u32) -> Engine {
-    let config = EngineConfig { instances, ..EngineConfig::below(dir) };
+    let config = EngineConfig { instances: 64, ..EngineConfig::below(dir) };
     Engine::new(config, registry).unwrap()
 }
 
@@ -175,35 +171,42 @@ impl House {
     }
 
     pub async fn of(hooks: HookSettings, instances: u32) -> Self {
+        Self::configured(hooks, None, |config| config.instances = instances).await
+    }
+
+    /// A tenant that calls plug-ins on other nodes through `remote`.
+    pub async fn joined(hooks: HookSettings, remote: Arc<dyn Remote>) -> Self {
+        Self::configured(hooks, Some(remote), |config| config.instances = 64).await
+    }
+
+    pub async fn configured(
+        hooks: HookSettings,
+        remote: Option<Arc<dyn Remote>>,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let registry = prometheus::Registry::new();
-        let engine = engine_of(dir.path(), &registry, instances);
+        let mut config = EngineConfig::below(dir.path());
+        change(&mut config);
+        let engine = Engine::new(config, &registry).unwrap();
         let bus = Bus::new(BusConfig::default());
         let wake = Arc::new(TenantWake::new(bus.clone(), "t"));
         let database = Database::open(&dir.path().join("t.db"), DatabaseConfig::default(), wake)
             .await
             .unwrap();
-        let blobs = BlobStore::open(&dir.path().join("blobs"), BlobConfig::default()).unwrap();
-        let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1, at_once: 1 };
-        let tenant = Tenant::new(
-            &engine,
-            TenantParts {
-                name: "t".to_owned(),
-                database: database.clone(),
-                bus: bus.clone(),
-                blobs: blobs.tenant("t").unwrap(),
-                fetch: Arc::new(NoFetch),
-                crypto: Arc::new(
-                    Crypto::open(&dir.path().join("key"), Passwords::new(cost).unwrap()).unwrap(),
-                ),
-                limits: [("login".to_owned(), LimitClass { per_second: 0.001, burst: 2 })].into(),
-                calls: 32,
-                hooks,
-                quotas: TenantQuotas::default(),
-                remote: None,
-            },
-        );
+        let tenant = tenant("t", &engine, dir.path(), &bus, &database, hooks, remote);
         Self { dir, engine, registry, bus, tenant, database }
+    }
+
+    /// Another tenant object in the same engine, on the same database and bus: another node as far as plug-ins can
+    /// tell, or with another name another tenant.
+    pub fn add(
+        &self,
+        name: &str,
+        hooks: HookSettings,
+        remote: Option<Arc<dyn Remote>>,
+    ) -> Arc<Tenant> {
+        tenant(name, &self.engine, self.dir.path(), &self.bus, &self.database, hooks, remote)
     }
 
     pub fn load(&self, bytes: &[u8]) -> Plugin {
@@ -237,4 +240,31 @@ impl House {
             .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
             .sum()
     }
+}
+
+fn tenant(
+    name: &str,
+    engine: &Engine,
+    dir: &Path,
+    bus: &Bus,
+    database: &Database,
+    hooks: HookSettings,
+    remote: Option<Arc<dyn Remote>>,
+) -> Arc<Tenant> {
+    let blobs = BlobStore::open(&dir.join("blobs"), BlobConfig::default()).unwrap();
+    let cost = PasswordCost { memory_kib: 64, passes: 1, lanes: 1, at_once: 1 };
+    let parts = TenantParts {
+        name: name.to_owned(),
+        database: database.clone(),
+        bus: bus.clone(),
+        blobs: blobs.tenant(name).unwrap(),
+        fetch: Arc::new(NoFetch),
+        crypto: Arc::new(Crypto::open(&dir.join("key"), Passwords::new(cost).unwrap()).unwrap()),
+        limits: [("login".to_owned(), LimitClass { per_second: 0.001, burst: 2 })].into(),
+        calls: 32,
+        hooks,
+        quotas: TenantQuotas::default(),
+        remote,
+    };
+    Tenant::new(engine, parts)
 }

@@ -74,3 +74,51 @@ async fn a_crowd_of_timers_that_fail_does_not_hide_those_of_others() {
     .await;
     task.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_is_set_for_later_fires_when_it_is_due() {
+    let house = House::new().await;
+    house.install(&[packed("clock", "", "timer", TIMER)]);
+    let task = tokio::spawn(Arc::clone(&house.tenant).run_timers());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let due = now.as_millis() as u64 + 300;
+    house.database.timer_set("clock", "later", due, "").await.unwrap();
+    // As `timers.set` does, on whichever node.
+    house.bus.notify("t", &["\u{1}timers"]);
+    until(async || house.metric("tessera_calls_total", "fire") >= 1.0).await;
+    until(async || house.database.timer_next().await.unwrap().is_none()).await;
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_fire_each_timer_once() {
+    let house = House::new().await;
+    let bytes = packed("clock", "", "timer", TIMER);
+    house.install(std::slice::from_ref(&bytes));
+    let second = house.add("t", tessera_engine::HookSettings::default(), None);
+    second.install(vec![tessera_engine::PluginSpec::asked(house.load(&bytes))]).unwrap();
+    for n in 0..100 {
+        house.database.timer_set("clock", &format!("name {n}"), 1, "").await.unwrap();
+    }
+    let tasks: Vec<_> = [Arc::clone(&house.tenant), second]
+        .into_iter()
+        .map(|tenant| tokio::spawn(tenant.run_timers()))
+        .collect();
+    until(async || house.database.timer_next().await.unwrap().is_none()).await;
+    assert_eq!(house.metric("tessera_calls_total", "fire"), 100.0);
+    tasks.iter().for_each(|task| task.abort());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_node_had_claimed_is_fired_by_another() {
+    let house = House::new().await;
+    house.install(&[packed("clock", "", "timer", TIMER)]);
+    house.database.timer_set("clock", "orphan", 1, "").await.unwrap();
+    // Claimed by a node that does nothing more.
+    let claimed = house.database.timers_claim(10, 10, 10, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let task = tokio::spawn(Arc::clone(&house.tenant).run_timers());
+    until(async || house.database.timer_next().await.unwrap().is_none()).await;
+    assert_eq!(house.metric("tessera_calls_total", "fire"), 1.0);
+    task.abort();
+}
