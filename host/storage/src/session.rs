@@ -3,8 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument, info_span};
+
 use crate::lock::Locks;
 use crate::{Batch, Committed, Error, Hit, LockGuard, Query, Rows, Snapshot, postgres, sqlite};
+
+/// The target of spans that are exported; without an exporter they cost a look.
+const SPAN: &str = "tessera::span";
 
 /// What a plug-in reads and writes through. Cheap to clone.
 #[derive(Clone)]
@@ -50,17 +55,22 @@ impl Session {
 
     /// One SELECT.
     pub async fn query(&self, query: Query) -> Result<Rows, Error> {
-        on!(self, engine => engine.query(query).await)
+        let span = info_span!(target: SPAN, "query", plugin = self.plugin());
+        on!(self, engine => engine.query(query).instrument(span).await)
     }
 
     /// Several SELECTs of one moment, with the horizon of that moment.
     pub async fn snapshot(&self, queries: Vec<Query>) -> Result<Snapshot, Error> {
-        on!(self, engine => engine.snapshot(queries).await)
+        let statements = queries.len();
+        let span = info_span!(target: SPAN, "snapshot", plugin = self.plugin(), statements);
+        on!(self, engine => engine.snapshot(queries).instrument(span).await)
     }
 
     /// All of the batch or nothing. Dropping the future does not undo it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
-        on!(self, engine => engine.commit(batch).await)
+        let statements = batch.statements.len();
+        let span = info_span!(target: SPAN, "commit", plugin = self.plugin(), statements);
+        on!(self, engine => engine.commit(batch).instrument(span).await)
     }
 
     /// Entries whose text has every word of `query`, best first; `word*` finds by prefix.
