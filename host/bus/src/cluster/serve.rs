@@ -39,7 +39,8 @@ pub trait Serve: Send + Sync + 'static {
     fn serve<'a>(&'a self, payload: Bytes, headers: CallHeaders) -> BoxFuture<'a, Bytes>;
 }
 
-/// A service that this node offers. Dropping it ends it at once: calls in hand are lost. [`Served::drain`] first.
+/// A service that this node offers. Dropping it ends it at once: calls on their way here are lost, those in hand go on.
+/// [`Served::drain`] first.
 #[must_use = "the service ends when this is dropped"]
 pub struct Served {
     name: String,

@@ -6,3 +6,4 @@ mod secure;
 mod support;
 mod topics;
 mod wakes;
+mod whole;

@@ -1,13 +1,14 @@
 //! What this node takes from one topic for one plug-in, of all tenants.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -240,7 +241,14 @@ impl Taker {
                     let (topic, consumer) = (&*self.topic, &*self.consumer);
                     let span =
                         tracing::info_span!(target: "tessera::span", "topic", topic, consumer);
-                    self.with_progress(message, self.follow(hint).instrument(span)).await;
+                    let follow = AssertUnwindSafe(self.follow(hint).instrument(span));
+                    let follow = follow.catch_unwind().map(|outcome| {
+                        if outcome.is_err() {
+                            // Hinted at again, with growing pauses. The partition goes on.
+                            tracing::error!(topic, consumer, "a consumer failed within the host");
+                        }
+                    });
+                    self.with_progress(message, follow).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "a hint that this version does not know"),
