@@ -42,7 +42,7 @@ async fn an_unknown_node_is_named_with_those_that_there_are() {
 
 #[tokio::test]
 async fn a_plugin_that_no_node_has_is_named() {
-    let edit = |text: String| text.replace("\"sync\"", "\"sink\"");
+    let edit = |text: String| text.replace("\"sync\"", "\"sync\", \"sink\"");
     assert_names(&refusal(edit, |_| {}).await, &["sink"]);
 }
 

@@ -93,10 +93,12 @@ async fn many_senders_at_all_nodes_write_one_history() {
     let mut pages = Vec::new();
     for url in &urls {
         let page = owner.at(url).get(&format!("/rooms/{room}/messages?dir=b&limit=200")).await;
-        let page = page.unwrap()["chunk"].clone();
-        let texts = page.as_array().unwrap().iter().filter(|e| e["type"] == "m.room.message");
+        let page = page.unwrap();
+        let events = page["chunk"].as_array().unwrap();
+        let texts = events.iter().filter(|event| event["type"] == "m.room.message");
         assert_eq!(texts.count(), 120, "at {url}");
-        pages.push(page);
+        let ids: Vec<_> = events.iter().map(|event| event["event_id"].clone()).collect();
+        pages.push(ids);
     }
     assert_eq!(pages[0], pages[1], "both nodes tell the same history in the same order");
 }
