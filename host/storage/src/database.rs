@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::lock::Locks;
 use crate::{
     Consumer, DatabaseConfig, DeadLetter, Delivery, Error, Head, InstallError, OpenError,
-    OutboxQuery, PluginSchema, Session, SessionGrant, Timer, Usage, postgres, sqlite,
+    OutboxQuery, PluginSchema, Session, SessionGrant, Timer, Usage, postgres, sqlite, transfer,
 };
 
 /// Told about commits of this process, on threads that others wait for: must return at once.
@@ -160,6 +160,20 @@ impl Database {
     /// What is stored. Looks at every table on SQLite: not for every request.
     pub async fn usage(&self) -> Result<Usage, Error> {
         on!(self, engine => engine.usage().await)
+    }
+
+    /// Sends all there is, as of one moment.
+    pub(crate) fn dump(&self, to: transfer::Sender) {
+        on!(self, engine => engine.dump(to));
+    }
+
+    /// Takes in what comes, into an empty tenant, in one transaction.
+    pub(crate) async fn load(
+        &self,
+        from: transfer::Receiver,
+        watch: transfer::Watch,
+    ) -> Result<transfer::Transferred, transfer::TransferError> {
+        on!(self, engine => engine.load(from, watch).await)
     }
 
     /// Counters for metrics.

@@ -16,8 +16,10 @@ mod install;
 mod lock;
 mod params;
 mod postgres;
+mod quota;
 mod session;
 mod sqlite;
+mod transfer;
 mod types;
 
 pub use config::{
@@ -28,6 +30,7 @@ pub use error::{Error, InstallError, OpenError};
 pub use lock::LockGuard;
 pub use postgres::{Postgres, PostgresConfig, PostgresStats};
 pub use session::Session;
+pub use transfer::{Progress, TransferError, Transferred, copy};
 pub use types::{
     Batch, Committed, Consumer, DeadLetter, Delivery, Durability, FullTextEntry, Head, Hit,
     Message, OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Usage, Value,

@@ -14,6 +14,7 @@ mod ops;
 mod pool;
 mod script;
 mod session;
+mod transfer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::counts::Counts;
 use crate::dialect::Flavor;
 use crate::fence::{Fences, gone};
+use crate::quota::Quota;
 use crate::{Database, DatabaseConfig, Error, OpenError, Stats, Wake};
 
 use horizon::Horizon;
@@ -123,6 +125,11 @@ impl Postgres {
         Ok(Database::on_postgres(engine, locks))
     }
 
+    /// Names of all tenants that have a schema, sorted.
+    pub async fn tenants(&self) -> Result<Vec<String>, Error> {
+        open::tenants(&self.pool).await
+    }
+
     /// Removes a tenant with all it has. No process may have it open. False: there was none.
     pub async fn drop_tenant(&self, tenant: &str) -> Result<bool, Error> {
         open::drop_tenant(&self.pool, tenant).await
@@ -168,7 +175,7 @@ pub(crate) struct Engine {
     advancing: AtomicBool,
     outbox_full: AtomicBool,
     emitting: AtomicU64,
-    quota: access::Quota,
+    quota: Quota,
 }
 
 /// A tenant's share of the connections: one tenant must not take them all.

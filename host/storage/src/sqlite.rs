@@ -16,11 +16,12 @@ mod readers;
 mod session;
 mod shared;
 mod timers;
+mod transfer;
 mod usage;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -31,6 +32,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::dialect::Flavor;
 use crate::fence::{Fences, gone};
+use crate::quota::Quota;
+use crate::transfer::{Receiver, Record, Sender, TransferError, Transferred, Watch};
 use crate::{
     Consumer, DatabaseConfig, DeadLetter, Delivery, Error, Head, InstallError, OpenError,
     OutboxQuery, PluginSchema, Stats, Timer, Usage, Wake,
@@ -45,12 +48,14 @@ pub(crate) use session::EngineSession;
 
 /// An open database.
 pub(crate) struct Engine {
+    path: PathBuf,
     config: DatabaseConfig,
     shared: Arc<Shared>,
     queue: mpsc::Sender<Work>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
     fences: Fences,
+    quota: Quota,
     flavor: Arc<dyn Flavor + Send>,
 }
 
@@ -107,7 +112,17 @@ impl Engine {
         let readers = Readers::new(path.to_owned(), config.clone(), shared.clone());
         let writer = Mutex::new(Some(thread));
         let (fences, flavor) = (Fences::default(), Arc::new(flavor::Sqlite));
-        Ok(Self { config, shared, queue, readers, writer, fences, flavor })
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            shared,
+            queue,
+            readers,
+            writer,
+            fences,
+            quota: Quota::default(),
+            flavor,
+        })
     }
 
     /// Lets everything accepted finish, then joins the threads. Whatever comes later is refused.
@@ -180,6 +195,33 @@ impl Engine {
         }));
         self.queue.send(work).await.map_err(|_| failed(gone()))?;
         answer.await.map_err(|_| failed(gone()))?
+    }
+
+    /// Sends all there is, as of one moment, on a thread of its own.
+    pub(crate) fn dump(&self, to: Sender) {
+        let (path, config, failed) = (self.path.clone(), self.config.clone(), to.clone());
+        let thread = std::thread::Builder::new()
+            .name("sql-export".to_owned())
+            .spawn(move || transfer::dump(&path, &config, &to));
+        if let Err(error) = thread {
+            let error = Error::Unavailable(format!("no thread for an export: {error}"));
+            // The way is empty: there is room.
+            let _ = failed.try_send(Record::Failed(error.into()));
+        }
+    }
+
+    /// Takes in what comes.
+    pub(crate) async fn load(
+        &self,
+        mut from: Receiver,
+        watch: Watch,
+    ) -> Result<Transferred, TransferError> {
+        let (reply, answer) = oneshot::channel();
+        let work = Work::Alone(Box::new(move |writer: &mut Writer<'_>| {
+            let _ = reply.send(transfer::load(writer, &mut from, &watch));
+        }));
+        self.queue.send(work).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
     }
 
     pub(crate) async fn register(&self, topic: &str, consumer: &str) -> Result<(), Error> {
@@ -302,6 +344,17 @@ impl Engine {
         let topic = topic.map(str::to_owned);
         self.read(move |raw| outbox::heads(raw, topic.as_deref(), now_ms, older_than_ms, limit))
             .await
+    }
+
+    /// Whether a commit that adds may go on. Bytes are held by the file itself.
+    async fn within_quota(&self) -> Result<(), Error> {
+        if self.config.max_rows.is_none() {
+            return Ok(());
+        }
+        if self.quota.due() {
+            self.quota.seen(self.usage().await?, &self.config, false);
+        }
+        self.quota.check()
     }
 
     pub(crate) async fn usage(&self) -> Result<Usage, Error> {

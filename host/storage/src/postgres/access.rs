@@ -1,41 +1,18 @@
 //! Roles, the catalog and quotas of a tenant.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use crate::Error;
 use crate::catalog::Catalog;
 use crate::fence::Fence;
-use crate::{Error, Usage};
 
 use super::Engine;
 use super::names;
 use super::ops::{ask_on, text};
 use super::pool::Leased;
 use super::script::{Script, Step, quoted};
-
-/// How often a tenant's usage is looked at, if it commits.
-const USAGE_EVERY: Duration = Duration::from_secs(10);
-
-/// What the last look at the usage said.
-#[derive(Default)]
-pub(super) struct Quota {
-    state: Mutex<State>,
-    looks: AtomicU64,
-}
-
-#[derive(Default)]
-struct State {
-    looked: Option<Instant>,
-    over: Option<String>,
-}
-
-impl Quota {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Rows of plug-ins' tables and bytes of all.
 pub(super) fn usage_sql(schema: &str) -> String {
@@ -50,30 +27,13 @@ pub(super) fn usage_sql(schema: &str) -> String {
 impl Engine {
     /// Whether a commit that adds may go on. Looks anew from time to time, and before it refuses.
     pub(super) async fn within_quota(self: &Arc<Self>) -> Result<(), Error> {
-        let (rows, bytes) = (self.config.max_rows, self.config.max_bytes);
-        if rows.is_none() && bytes.is_none() {
+        if self.config.max_rows.is_none() && self.config.max_bytes.is_none() {
             return Ok(());
         }
-        let due = {
-            let mut state = self.quota.lock();
-            let due =
-                state.over.is_some() || state.looked.is_none_or(|at| at.elapsed() > USAGE_EVERY);
-            if due {
-                state.looked = Some(Instant::now());
-            }
-            due
-        };
-        if due {
-            self.quota.looks.fetch_add(1, Ordering::Relaxed);
-            let Usage { rows: has_rows, bytes: has_bytes } = self.usage().await?;
-            let over = match (rows, bytes) {
-                (Some(cap), _) if has_rows > cap => Some(format!("{has_rows} rows of {cap}")),
-                (_, Some(cap)) if has_bytes > cap => Some(format!("{has_bytes} bytes of {cap}")),
-                _ => None,
-            };
-            self.quota.lock().over = over;
+        if self.quota.due() {
+            self.quota.seen(self.usage().await?, &self.config, true);
         }
-        self.quota.lock().over.clone().map_or(Ok(()), |what| Err(Error::Quota(what)))
+        self.quota.check()
     }
 
     fn roles(&self) -> std::sync::MutexGuard<'_, HashMap<String, HashSet<String>>> {

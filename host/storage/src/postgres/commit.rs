@@ -11,6 +11,7 @@ use crate::dialect::Compiled;
 use crate::fence::{Budget, at_statement, loose_bytes};
 use crate::{
     Batch, Committed, Durability, Error, FullTextEntry, Message, Rows, Statement, Value, params,
+    quota,
 };
 
 use super::Engine;
@@ -99,18 +100,13 @@ async fn ready(session: &EngineSession, batch: Batch) -> Result<Ready, Error> {
     })
 }
 
-fn adds(ready: &Ready) -> bool {
-    !ready.messages.is_empty()
-        || ready.full_text.iter().any(|entry| entry.text.is_some())
-        || ready.runs.iter().any(|run| run.compiled.sql.starts_with("INSERT"))
-}
-
 /// Runs a batch to its end, whoever waits for it.
 pub(super) async fn commit(session: &EngineSession, batch: Batch) -> Result<Committed, Error> {
     let queued = Instant::now();
+    let adds = quota::adds(&batch);
     let ready = ready(session, batch).await?;
     let engine = session.engine.clone();
-    if adds(&ready) {
+    if adds {
         engine.within_quota().await?;
     }
     let worker = session.clone();

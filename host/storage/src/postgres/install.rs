@@ -113,6 +113,25 @@ async fn apply(
     seq: usize,
     file: &Migration,
 ) -> Result<(), InstallError> {
+    let mut script = Script::default();
+    add(engine, &mut script, schema, role, seq, file)?;
+    script.push(Step::Commit, "COMMIT");
+    leased
+        .run(&script, |_, _| Ok(()))
+        .await
+        .map(drop)
+        .map_err(|stop| engine_error(schema, &file.name, stop.into()))
+}
+
+/// Adds what runs a migration and records it.
+pub(super) fn add(
+    engine: &Engine,
+    script: &mut Script,
+    schema: &PluginSchema,
+    role: &str,
+    seq: usize,
+    file: &Migration,
+) -> Result<(), InstallError> {
     let plugin = &schema.plugin;
     let known = engine.catalog.load().known.clone();
     let rules = Rules::new(plugin, [], HashSet::new(), HashSet::new(), known);
@@ -120,7 +139,6 @@ async fn apply(
         InstallError::Refused { plugin: plugin.clone(), migration: file.name.clone(), reason }
     })?;
     let s = &engine.schema;
-    let mut script = Script::default();
     // A migration may take long, not for ever.
     script.push(Step::Quiet, "SET LOCAL statement_timeout = '1h'");
     script.push(Step::Quiet, &format!("GRANT CREATE ON SCHEMA {s} TO \"{role}\""));
@@ -142,12 +160,7 @@ async fn apply(
             int(now_ms())
         ),
     );
-    script.push(Step::Commit, "COMMIT");
-    leased
-        .run(&script, |_, _| Ok(()))
-        .await
-        .map(drop)
-        .map_err(|stop| engine_error(schema, &file.name, stop.into()))
+    Ok(())
 }
 
 /// Declares the full-text indexes and ends the transaction.

@@ -80,6 +80,15 @@ pub(super) fn reader(
     block_on(options.read_only(true).pragma("query_only", "on").connect())
 }
 
+/// A connection for reading all there is, beside the readers: it may make temporary tables, and sorts on
+/// disk what is large.
+pub(super) fn exporter(
+    path: &Path,
+    config: &DatabaseConfig,
+) -> Result<SqliteConnection, sqlx::Error> {
+    block_on(options(path, config).read_only(true).pragma("temp_store", "file").connect())
+}
+
 /// The writer's connection; makes or checks the host's schema.
 pub(super) fn writer(path: &Path, config: &DatabaseConfig) -> Result<SqliteConnection, OpenError> {
     let engine = |e: sqlx::Error| OpenError::Engine {

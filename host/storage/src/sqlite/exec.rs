@@ -28,7 +28,7 @@ impl From<Fault> for Error {
     }
 }
 
-fn bind(value: &Value, first_position: u64) -> Bind<'_> {
+pub(super) fn bind(value: &Value, first_position: u64) -> Bind<'_> {
     match value {
         // Lists have become JSON text by now (`session::listed`).
         Value::Null | Value::IntegerList(_) | Value::TextList(_) => Bind::Null,
@@ -43,7 +43,7 @@ fn bind(value: &Value, first_position: u64) -> Bind<'_> {
     }
 }
 
-fn read(row: &Row<'_>, column: usize, boolean: bool) -> Result<(Value, usize), Fault> {
+pub(super) fn read(row: &Row<'_>, column: usize, boolean: bool) -> Result<(Value, usize), Fault> {
     Ok(match row.get(column) {
         Cellv::Null => (Value::Null, VALUE),
         Cellv::Integer(v @ (0 | 1)) if boolean => (Value::Boolean(v == 1), VALUE),

@@ -30,6 +30,22 @@ pub(super) fn interned(sql: String) -> &'static str {
     leaked
 }
 
+/// Makes an index, within the transaction that the writer is in.
+pub(super) fn create(writer: &mut Writer<'_>, plugin: &str, index: &str) -> Result<(), Error> {
+    let table = table(plugin, index);
+    writer.raw.set_mode(Mode::Host);
+    writer.raw.once(&format!(
+        "CREATE VIRTUAL TABLE {table} USING fts5(text, content='', \
+         contentless_delete=1, tokenize='unicode61 remove_diacritics 2')"
+    ))?;
+    writer.host(
+        "INSERT INTO tessera_fulltext_indexes (plugin, name) VALUES (?1, ?2)",
+        &[Bind::Text(plugin), Bind::Text(index)],
+        |_| {},
+    )?;
+    Ok(())
+}
+
 /// Writes or removes one entry.
 pub(super) fn put(
     writer: &mut Writer<'_>,

@@ -55,39 +55,13 @@ impl Install<'_, '_, '_> {
     }
 
     fn apply(&mut self, seq: usize, file: &Migration) -> Result<(), InstallError> {
-        let catalog = self.writer.shared.catalog.load_full();
-        let plugin = &self.schema.plugin;
-        let rules = Rules::new(plugin, [], HashSet::new(), HashSet::new(), catalog.known.clone());
-        let rules = Arc::new(rules);
-        let statements = migration(&file.sql, &rules, &Sqlite).map_err(|reason| {
-            InstallError::Refused { plugin: plugin.clone(), migration: file.name.clone(), reason }
-        })?;
-        let result = self.writer.begin().and_then(|()| {
-            self.writer.raw.set_deadline(Some(std::time::Instant::now() + TIME));
-            for statement in &statements {
-                self.writer.raw.set_mode(Mode::Migration(rules.clone()));
-                self.writer.raw.once(statement)?;
-            }
-            self.writer.raw.set_deadline(None);
-            self.writer.host(
-                "INSERT INTO tessera_migrations (plugin, seq, name, sql, plugin_version, \
-                 applied_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                &[
-                    Bind::Text(plugin),
-                    int(seq as u64),
-                    Bind::Text(&file.name),
-                    Bind::Text(&file.sql),
-                    Bind::Text(&self.schema.version),
-                    int(now_ms()),
-                ],
-                |_| {},
-            )?;
-            self.writer.commit()
-        });
-        result.map_err(|error| {
+        self.writer.begin().map_err(|error| self.engine(&file.name, error))?;
+        let applied = within(self.writer, self.schema, seq, file)
+            .and_then(|()| self.writer.commit().map_err(|error| self.engine(&file.name, error)));
+        if applied.is_err() {
             self.writer.rollback();
-            self.engine(&file.name, error)
-        })?;
+        }
+        applied?;
         self.writer.load_catalog().map_err(|error| self.engine(&file.name, error))
     }
 
@@ -98,18 +72,8 @@ impl Install<'_, '_, '_> {
             if self.writer.shared.catalog.load().full_text.contains(&key) {
                 continue;
             }
-            let table = super::fulltext::table(plugin, &index.name);
             let result = self.writer.begin().and_then(|()| {
-                self.writer.raw.set_mode(Mode::Host);
-                self.writer.raw.once(&format!(
-                    "CREATE VIRTUAL TABLE {table} USING fts5(text, content='', \
-                     contentless_delete=1, tokenize='unicode61 remove_diacritics 2')"
-                ))?;
-                self.writer.host(
-                    "INSERT INTO tessera_fulltext_indexes (plugin, name) VALUES (?1, ?2)",
-                    &[Bind::Text(plugin), Bind::Text(&index.name)],
-                    |_| {},
-                )?;
+                super::fulltext::create(self.writer, plugin, &index.name)?;
                 self.writer.commit()
             });
             result.map_err(|error| {
@@ -132,4 +96,45 @@ impl Install<'_, '_, '_> {
         }
         Ok(())
     }
+}
+
+/// Runs a migration within the transaction that the writer is in.
+pub(super) fn within(
+    writer: &mut Writer<'_>,
+    schema: &PluginSchema,
+    seq: usize,
+    file: &Migration,
+) -> Result<(), InstallError> {
+    let plugin = &schema.plugin;
+    let known = writer.shared.catalog.load().known.clone();
+    let rules = Arc::new(Rules::new(plugin, [], HashSet::new(), HashSet::new(), known));
+    let statements = migration(&file.sql, &rules, &Sqlite).map_err(|reason| {
+        InstallError::Refused { plugin: plugin.clone(), migration: file.name.clone(), reason }
+    })?;
+    let run = |writer: &mut Writer<'_>| {
+        writer.raw.set_deadline(Some(std::time::Instant::now() + TIME));
+        for statement in &statements {
+            writer.raw.set_mode(Mode::Migration(rules.clone()));
+            writer.raw.once(statement)?;
+        }
+        writer.raw.set_deadline(None);
+        writer.host(
+            "INSERT INTO tessera_migrations (plugin, seq, name, sql, plugin_version, \
+             applied_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            &[
+                Bind::Text(plugin),
+                int(seq as u64),
+                Bind::Text(&file.name),
+                Bind::Text(&file.sql),
+                Bind::Text(&schema.version),
+                int(now_ms()),
+            ],
+            |_| {},
+        )
+    };
+    run(writer).map(drop).map_err(|error: Error| InstallError::Engine {
+        plugin: plugin.clone(),
+        migration: file.name.clone(),
+        error,
+    })
 }

@@ -10,7 +10,7 @@ use crate::dialect::{Compiled, Rules};
 use crate::fence::{Budget, Compiler, Fence, MAX_HITS, at_statement, check, gone, loose_bytes};
 use crate::{
     Batch, Committed, Error, Hit, Limits, Query, Rows, SessionGrant, Snapshot, Statement, Value,
-    params,
+    params, quota,
 };
 
 use super::authorizer::Mode;
@@ -133,6 +133,9 @@ impl EngineSession {
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let limits = &self.limits;
         check(&batch, limits)?;
+        if quota::adds(&batch) {
+            self.engine.within_quota().await?;
+        }
         let compiler = self.compiler();
         let mut bytes = limits.bytes;
         let mut statements = Vec::with_capacity(batch.statements.len());

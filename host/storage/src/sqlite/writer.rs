@@ -111,6 +111,15 @@ impl<'h> Writer<'h> {
         Ok(this)
     }
 
+    /// Takes up what was written past the members: counters and the outbox.
+    pub(super) fn reread(&mut self) -> Result<(), Error> {
+        self.forget_consumers();
+        self.outbox = self.count("SELECT count(*) FROM tessera_outbox", &[])?;
+        self.outbox_stored = self.outbox;
+        self.shared.horizon.store(self.counters.position, Ordering::Release);
+        Ok(())
+    }
+
     /// Runs a statement of the host's.
     pub(super) fn host(
         &mut self,

@@ -22,12 +22,16 @@ macro_rules! behaviour {
         mod fences;
         #[path = "../fulltext.rs"]
         mod fulltext;
+        #[path = "../leases.rs"]
+        mod leases;
         #[path = "../migrations.rs"]
         mod migrations;
         #[path = "../outbox.rs"]
         mod outbox;
         #[path = "../timers.rs"]
         mod timers;
+        #[path = "../transfer.rs"]
+        mod transfer;
         #[path = "../types.rs"]
         mod types;
     };
@@ -44,6 +48,7 @@ mod postgres {
     behaviour!(OnPostgres);
 
     mod horizon;
+    mod tenants;
 }
 
 mod support;

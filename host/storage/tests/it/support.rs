@@ -1,5 +1,6 @@
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tessera_storage::{
@@ -51,7 +52,7 @@ pub struct Fixture<K: Kind> {
 /// Where a database lives.
 pub enum Home {
     Folder(tempfile::TempDir),
-    Server(Postgres, TestDatabase),
+    Server(Postgres, #[expect(dead_code, reason = "dropped with it")] TestDatabase),
 }
 
 impl Home {
@@ -62,10 +63,17 @@ impl Home {
         }
     }
 
-    pub fn postgres(&self) -> (&Postgres, &TestDatabase) {
+    /// Another tenant, empty.
+    pub async fn another(&self) -> Database {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("other{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (config, wake) = (DatabaseConfig::default(), Arc::new(Woken::default()));
         match self {
-            Self::Server(postgres, database) => (postgres, database),
-            Self::Folder(_) => panic!("not on PostgreSQL"),
+            Self::Folder(dir) => {
+                let path = dir.path().join(name).join("data.sqlite");
+                Database::open(&path, config, wake).await.unwrap()
+            }
+            Self::Server(postgres, _) => postgres.open(&name, config, wake).await.unwrap(),
         }
     }
 }
