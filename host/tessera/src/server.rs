@@ -139,11 +139,14 @@ pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<(
     stop.end_at_once_if_asked_again();
     let patience = descriptor.http.drain.get();
     readiness.drain();
-    edge.drain();
     if let Some(member) = &member {
         member.announce();
         if member.cluster.live() > 1 {
-            sleep(LINGER.min(patience / 4)).await;
+            let linger = LINGER.min(patience / 4);
+            sleep(linger * 3 / 4).await;
+            // Clients that keep their connections are asked to make new ones, which go elsewhere.
+            edge.drain();
+            sleep(linger / 4).await;
         }
     }
     let others = async {

@@ -9,7 +9,9 @@
 )]
 
 mod check;
+mod copy;
 mod folder;
+mod nodes;
 mod plugin;
 mod run;
 mod tenants;

@@ -37,7 +37,7 @@ impl Drop for Server {
     }
 }
 
-fn tool() -> Tool {
+pub(crate) fn tool() -> Tool {
     let tool = Tool::new();
     tool.file("tessera.toml", DESCRIPTOR);
     tool.file("plugins/nothing.wasm", component("name = \"nothing\"\nversion = \"1.2.3\""));
@@ -48,8 +48,8 @@ const ARGUMENTS: [&str; 7] =
     ["run", "--config", "tessera.toml", "--plugins", "plugins", "--data", "data"];
 
 pub(crate) fn command(tool: &Tool, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
-    command.args(ARGUMENTS).args(more).current_dir(tool.path());
+    let mut command = tool.command();
+    command.args(ARGUMENTS).args(more);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
@@ -72,7 +72,7 @@ pub(crate) fn line(banner: &str, title: &str) -> String {
     line.unwrap_or_else(|| panic!("no {title} in:\n{banner}")).trim().to_owned()
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     get_of(address, "a", path)
 }
 

@@ -38,9 +38,10 @@ impl Tool {
         path
     }
 
-    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+    /// The tool, without what the caller's environment says.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tessera"));
-        command.args(arguments).current_dir(self.path());
+        command.current_dir(self.path());
         for variable in [
             "CONFIG",
             "DATA",
@@ -55,6 +56,12 @@ impl Tool {
         ] {
             command.env_remove(format!("TESSERA_{variable}"));
         }
+        command
+    }
+
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+        let mut command = self.command();
+        command.args(arguments);
         let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ended { code: status.code(), out: text(stdout), err: text(stderr) }
