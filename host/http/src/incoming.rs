@@ -64,11 +64,16 @@ pub(crate) async fn blob(
     while let Some(chunk) = clock.next(&mut body).await? {
         match writer.write(chunk).await {
             Ok(()) => {}
-            Err(BlobError::TooLarge { .. }) => return Err(too_large(body).await),
+            Err(BlobError::TooLarge { .. } | BlobError::Quota { .. }) => {
+                return Err(too_large(body).await);
+            }
             Err(error) => return Err(BodyError::Store(error)),
         }
     }
-    writer.finish().await.map_err(BodyError::Store)
+    writer.finish().await.map_err(|error| match error {
+        BlobError::Quota { .. } => BodyError::TooLarge,
+        error => BodyError::Store(error),
+    })
 }
 
 /// The length to make room for; `None` if the client announces more than the cap.
