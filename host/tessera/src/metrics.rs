@@ -175,6 +175,7 @@ fn figures(running: &Running) -> Vec<(&'static str, &'static str, u64)> {
         ("tessera_storage_commit_microseconds_total", "counter", stats.commit_micros),
         ("tessera_storage_sync_microseconds_total", "counter", stats.sync_micros),
         ("tessera_storage_horizon", "gauge", running.database.horizon()),
+        ("tessera_blob_bytes", "gauge", running.blobs.used()),
     ]
 }
 

@@ -133,6 +133,8 @@ impl Tenants {
         self.registry.remove(name).await?;
         self.reload().await?;
         self.closed_by_others(name).await?;
+        // Again: closing may have noted when it is due.
+        self.registry.remove(name).await?;
         if data {
             self.host.stores.remove(name).await?;
         }

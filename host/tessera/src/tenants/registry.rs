@@ -87,6 +87,11 @@ impl Registry {
         Ok(Self { database, session, node: node.to_owned() })
     }
 
+    /// Whether this process is the node of this name.
+    pub(crate) fn is_mine(&self, node: &str) -> bool {
+        self.node == node
+    }
+
     /// Closes the database.
     pub(crate) async fn close(self) {
         self.database.close().await;
@@ -272,6 +277,40 @@ impl Registry {
             self.commit(vec![awake], false).await.context("cannot write to the host database")?;
         }
         self.setting(KNOWN, "yes").await.map(drop)
+    }
+
+    /// Nodes that have tenants awake.
+    pub(crate) async fn busy_nodes(&self) -> Result<Vec<String>> {
+        let sql = "SELECT DISTINCT node FROM registry_awake ORDER BY node";
+        Ok(first_texts(self.query(sql, Vec::new()).await?))
+    }
+
+    /// Takes on what a node that died had awake. Gives the tenants that no other node was faster to take.
+    pub(crate) async fn take_over(&self, node: &str) -> Result<Vec<String>> {
+        let sql = "SELECT name FROM registry_awake WHERE node = $1 ORDER BY name";
+        let mut taken = Vec::new();
+        for name in first_texts(self.query(sql, vec![text(node)]).await?) {
+            let statements = vec![
+                Statement {
+                    expect: Some(1),
+                    ..statement(
+                        "DELETE FROM registry_awake WHERE name = $1 AND node = $2",
+                        vec![text(&name), text(node)],
+                    )
+                },
+                statement(
+                    "INSERT INTO registry_awake (name, node) VALUES ($1, $2) \
+                     ON CONFLICT (name, node) DO NOTHING",
+                    vec![text(&name), text(&self.node)],
+                ),
+            ];
+            match self.commit(statements, false).await {
+                Ok(()) => taken.push(name),
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error).context("cannot write to the host database"),
+            }
+        }
+        Ok(taken)
     }
 
     /// Other nodes that have a tenant awake.

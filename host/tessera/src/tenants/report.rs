@@ -72,6 +72,12 @@ pub(crate) struct Used {
     pub(crate) fetches: u64,
     /// Calls refused because of a quota, since it awoke.
     pub(crate) refused: u64,
+    /// Requests answered since it awoke.
+    pub(crate) requests: u64,
+    /// Requests refused because of the quota, since it awoke.
+    pub(crate) limited: u64,
+    /// Requests that are parked.
+    pub(crate) parked: usize,
     /// Rows in its tables.
     pub(crate) rows: u64,
     /// Bytes of its database.
@@ -144,7 +150,11 @@ impl Tenants {
         if let Some(running) = entry.awake() {
             let database = running.database.usage().await?;
             let usage = running.tenant.usage();
+            let edge = self.edge().and_then(|edge| edge.usage(name)).unwrap_or_default();
             shown.used = Some(Used {
+                requests: edge.requests,
+                limited: edge.limited,
+                parked: edge.parked,
                 cpu: usage.cpu,
                 cpu_seconds: usage.cpu_seconds,
                 memory: usage.memory,

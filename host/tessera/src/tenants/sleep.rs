@@ -1,8 +1,9 @@
 //! Puts tenants to sleep that nobody uses, and wakes sleepers that have something to do.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
@@ -22,6 +23,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Sleepers that are woken at the same moment for what is due there: requests go before them.
 const WAKING: usize = 4;
 
+/// How often it is looked whether a node died that had tenants awake, and how long it must not have been seen: at a start
+/// the others are not seen at once.
+const LOOK_FOR_DEAD: Duration = Duration::from_secs(2);
+const DEAD: Duration = Duration::from_secs(10);
+
 /// Sleepers looked at together.
 const PAGE: u32 = 64;
 
@@ -32,6 +38,9 @@ impl Tenants {
         let tick = (after / 4).clamp(Duration::from_millis(50), LOOK);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK_FOR_DEAD);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut missing = HashMap::new();
         let room = Arc::new(Semaphore::new(WAKING));
         let mut work = JoinSet::new();
         match self.registry.left_awake().await {
@@ -52,6 +61,7 @@ impl Tenants {
                     self.wake_due(&room, &mut work).await;
                     self.put_to_sleep(after, &mut work);
                 }
+                _ = looks.tick() => self.take_over(&mut missing, &room, &mut work).await,
                 () = self.crowded.notified() => self.put_to_sleep(after, &mut work),
             }
             while work.try_join_next().is_some() {}
@@ -94,6 +104,44 @@ impl Tenants {
             }
             if let Some(entry) = self.entry(&name) {
                 work.spawn(self.wake_later(entry, room));
+            }
+        }
+    }
+
+    /// Wakes the tenants of nodes that have not been seen for a while: they may have work there that nobody else
+    /// knows of. `missing`: since when nodes are not seen.
+    async fn take_over(
+        self: &Arc<Self>,
+        missing: &mut HashMap<String, Instant>,
+        room: &Arc<Semaphore>,
+        work: &mut JoinSet<()>,
+    ) {
+        let Some(member) = &self.host.member else { return };
+        let busy = match self.registry.busy_nodes().await {
+            Ok(busy) => busy,
+            Err(error) => {
+                return tracing::warn!("cannot see which nodes have tenants awake: {error:#}");
+            }
+        };
+        let live: Vec<String> = member.cluster.nodes().into_iter().map(|node| node.name).collect();
+        missing.retain(|node, _| busy.contains(node) && !live.contains(node));
+        for node in busy.into_iter().filter(|node| !live.contains(node)) {
+            let since = *missing.entry(node.clone()).or_insert_with(Instant::now);
+            if since.elapsed() < DEAD || self.registry.is_mine(&node) {
+                continue;
+            }
+            match self.registry.take_over(&node).await {
+                Ok(names) => {
+                    tracing::info!(
+                        node,
+                        tenants = names.len(),
+                        "taking over from a node that is gone"
+                    );
+                    for entry in names.iter().filter_map(|name| self.entry(name)) {
+                        work.spawn(self.wake_later(entry, room));
+                    }
+                }
+                Err(error) => tracing::warn!(node, "{error:#}"),
             }
         }
     }

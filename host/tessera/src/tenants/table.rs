@@ -338,7 +338,7 @@ impl Tenants {
                 self.awake.fetch_add(1, Ordering::AcqRel);
                 self.crowded.notify_one();
                 let took = start.elapsed();
-                tracing::debug!(tenant = %entry.name, ?took, "awake");
+                tracing::debug!(tenant = %entry.name, first, ?took, "awake");
                 Ok(running)
             }
             Ok(Err(error)) | Err(error) => {

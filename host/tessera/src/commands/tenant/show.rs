@@ -69,7 +69,16 @@ pub(super) fn one(shown: &Shown) -> String {
         let used = used.unwrap_or_else(|| "-".to_owned());
         line(title, &cap.map_or(used.clone(), |cap| format!("{used} of {cap}")));
     };
-    quota("requests/s", None, quotas.requests_per_second.map(|rate| rate.to_string()));
+    quota(
+        "requests",
+        used.map(|used| {
+            format!(
+                "{} since it awoke, {} over the quota, {} parked",
+                used.requests, used.limited, used.parked
+            )
+        }),
+        quotas.requests_per_second.map(|rate| format!("{rate}/s")),
+    );
     quota(
         "CPU seconds/s",
         used.map(|used| per_second(used.cpu)),
