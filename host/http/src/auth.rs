@@ -135,3 +135,35 @@ pub(crate) fn key(
     }
     (secrets > 0).then(|| *hasher.finalize().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tessera_bus::Bus;
+    use tessera_engine::api::{Grant, Principal};
+
+    use super::{Granted, LONGEST_OF_MANY};
+
+    fn asked(ago: Duration) -> Granted {
+        let principal = Principal {
+            user: "alice".to_owned(),
+            device: None,
+            service: None,
+            marks: Vec::new(),
+            unlimited: false,
+        };
+        let grant = Grant { principal, cache_ms: 60_000, topics: Vec::new() };
+        let asked = Instant::now().checked_sub(ago).unwrap();
+        let watch = Bus::default().watch::<&str>("t", &[]).ok();
+        Granted { grant, asked, until: asked + Duration::from_secs(60), watch }
+    }
+
+    #[test]
+    fn of_several_nodes_none_trusts_an_answer_for_long() {
+        let (young, old) = (asked(Duration::ZERO), asked(LONGEST_OF_MANY));
+        assert!(!young.is_stale(3) && old.is_stale(3));
+        assert!(!old.is_stale(1), "a process by itself is told of every logout");
+        assert!(old.holds() && !asked(Duration::from_secs(60)).holds());
+    }
+}

@@ -68,7 +68,9 @@ impl Store {
         for _ in 0..SWEEP {
             self.sweep(&mut kept);
         }
-        if !self.pool.enter(&self.part) && !(self.evict(&mut kept) && self.pool.enter(&self.part)) {
+        let enter = || self.pool.enter(&self.part);
+        let room = enter() || self.evict(&mut kept) && enter();
+        if !room {
             return;
         }
         kept.answers.insert(key, slot);
