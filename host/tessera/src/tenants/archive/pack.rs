@@ -11,25 +11,19 @@ use anyhow::{Context, Result, bail};
 use tar::{Builder, EntryType};
 use tessera_blobs::{Blobs, Hold};
 use tessera_manifest::{Quotas, TenantEntry};
-use tessera_storage::Database;
-use tokio::{
-    io::{AsyncReadExt, DuplexStream},
-    sync::mpsc,
-};
+use tessera_storage::{Database, Progress as Rows};
+use tokio::sync::mpsc;
 
 use super::{
     super::{
         running::now_ms,
         stores::{Nobody, Stores},
     },
-    BLOBS, DATABASE, END, End, FORMAT, HEADER, Header, KEY, PIECE, Progress, stream,
+    BLOBS, DATABASE, END, End, FORMAT, HEADER, Header, KEY, Progress, stream,
 };
 
 /// Zstandard's default: a good measure of time against size.
 const LEVEL: i32 = 3;
-
-/// Pieces between the database and the file: memory of an export.
-const AHEAD: usize = 4;
 
 /// What is exported.
 pub(crate) struct Source<'a> {
@@ -75,18 +69,16 @@ pub(crate) async fn export(source: Source<'_>, file: PathBuf, progress: &Progres
     // Before the database is read: what it speaks of then is there until the end.
     let hold = source.blobs.hold().await.context("cannot read the blobs")?;
     let total = source.blobs.used();
-    let (send, pieces) = mpsc::channel(AHEAD);
+    let (cutting, pieces) = stream::cutting();
     let (key, telling) = (source.key.clone(), progress.clone());
     let writing = tokio::task::spawn_blocking(move || {
         write(part, &header, &key, pieces, &hold, total, &telling)
     });
-    let (near, far) = tokio::io::duplex(PIECE);
-    let telling = |done, total| progress.tell("database", done, total);
-    let reading = async {
-        let exported = stream::export(source.database, far, &telling).await;
-        exported.context("cannot read the database")
-    };
-    let (exported, ()) = tokio::join!(reading, pass_on(near, send));
+    let telling = progress.clone();
+    let tell = move |done: Rows| telling.tell("database", done.rows, done.total);
+    // The writer is dropped at once, so that the other end sees that there is no more.
+    let exported = source.database.export(cutting, tell).await.map(|(_, sent)| sent);
+    let exported = exported.context("cannot read the database");
     let written = writing.await.context("writing the file failed")?;
     // The writer's word first: when it fails, the database only finds that nobody reads.
     let (part, end) = match (written, exported) {
@@ -96,23 +88,6 @@ pub(crate) async fn export(source: Source<'_>, file: PathBuf, progress: &Progres
     };
     part.keep()?;
     Ok(end)
-}
-
-/// Cuts the database's stream into pieces. Ends when either side does.
-async fn pass_on(mut near: DuplexStream, send: mpsc::Sender<Vec<u8>>) {
-    loop {
-        let mut piece = Vec::with_capacity(PIECE);
-        while piece.len() < PIECE {
-            // A duplex stream does not fail.
-            match near.read_buf(&mut piece).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
-            }
-        }
-        if piece.is_empty() || send.send(piece).await.is_err() {
-            return;
-        }
-    }
 }
 
 fn write(

@@ -14,20 +14,13 @@ use serde::de::DeserializeOwned;
 use tar::{Archive, EntryType};
 use tessera_blobs::{BlobId, Blobs};
 use tessera_manifest::Quotas;
-use tessera_storage::Database;
-use tokio::{
-    io::{AsyncWriteExt, DuplexStream},
-    runtime::Handle,
-    sync::mpsc,
-};
+use tessera_storage::{Database, Progress as Rows};
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{
     super::stores::{Nobody, Stores},
     BLOBS, DATABASE, END, End, FORMAT, HEADER, Header, KEY, PIECE, Progress, SMALL, stream,
 };
-
-/// Pieces between the file and the database.
-const AHEAD: usize = 4;
 
 /// Reads the whole file without making anything of it, and gives its header: a file that is broken or not ours
 /// is found here.
@@ -63,31 +56,19 @@ async fn unpack_into(
     blobs: Blobs,
     progress: &Progress,
 ) -> Result<()> {
-    let (send, pieces) = mpsc::channel(AHEAD);
+    let (send, joining) = stream::joining();
     let mut making =
         Making { key: stores.key(name), pieces: Some(send), blobs, runtime: Handle::current() };
     let (path, telling) = (file.to_owned(), progress.clone());
     let reading =
         tokio::task::spawn_blocking(move || read(&path, "importing", &mut making, &telling));
-    let (near, far) = tokio::io::duplex(PIECE);
-    let telling = |done, total| progress.tell("database", done, total);
-    let importing = async { stream::import(database, near, &telling).await };
-    let (imported, ()) = tokio::join!(importing, pass_on(pieces, far));
+    let telling = progress.clone();
+    let tell = move |done: Rows| telling.tell("database", done.rows, done.total);
+    let imported = database.import(joining, tell).await;
     let read = reading.await.context("reading the file failed")?;
     // The database's word first: when it fails, the reader only finds that nobody takes its pieces.
     imported.context("cannot write the database")?;
     read.map(drop)
-}
-
-/// Joins the pieces of the database's stream. Ends when either side does.
-async fn pass_on(mut pieces: mpsc::Receiver<Vec<u8>>, mut far: DuplexStream) {
-    while let Some(piece) = pieces.recv().await {
-        if far.write_all(&piece).await.is_err() {
-            return;
-        }
-    }
-    // The reader sees the end when this is dropped; it cannot fail otherwise.
-    drop(far);
 }
 
 /// What is done with the entries, in order. Called on a thread that may block.
@@ -181,7 +162,9 @@ fn read(path: &Path, what: &str, sink: &mut dyn Sink, progress: &Progress) -> Re
 }
 
 fn read_from(file: impl Read, sink: &mut dyn Sink) -> Result<Header> {
-    let foreign = || anyhow!("it is no export of `tessera tenant export`");
+    let foreign = || {
+        anyhow!("it is no export of `tessera tenant export`, or broken or cut off at its beginning")
+    };
     let decoder = zstd::Decoder::new(file).map_err(|_| foreign())?;
     let mut tar = Archive::new(decoder);
     let mut entries = tar.entries().map_err(|_| foreign())?;
@@ -226,6 +209,8 @@ fn read_from(file: impl Read, sink: &mut dyn Sink) -> Result<Header> {
         }
     }
     sink.pieces_end();
+    // What follows the end of the tar is the checksum of the whole.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(broken)?;
     match end {
         Some(end) if end == found => Ok(header),
         Some(_) => bail!("the export is broken: parts of it are missing"),
