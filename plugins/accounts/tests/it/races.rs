@@ -83,3 +83,43 @@ fn a_user_is_deactivated_once() {
     let body = json!({ "username": "joe", "password": "p", "auth": { "type": "m.login.dummy" } });
     assert_eq!(host.request("POST", "register").json(&body).send::<Plugin>().status(), 403);
 }
+
+/// Registers these names at once; how many got what status.
+fn together(host: &TestHost, names: &[&str]) -> Vec<(u16, String)> {
+    let all: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let body = json!({
+                "username": name, "password": "secret", "auth": { "type": "m.login.dummy" },
+            });
+            let host = host.clone();
+            std::thread::spawn(move || {
+                host.install();
+                host.act_as("accounts");
+                let answer = host.request("POST", "register").json(&body).send::<Plugin>();
+                let code = answer.json()["errcode"].as_str().unwrap_or_default().to_owned();
+                (answer.status(), code)
+            })
+        })
+        .collect();
+    let mut answers: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+    answers.sort();
+    answers
+}
+
+#[test]
+fn of_many_who_want_one_name_one_gets_it() {
+    let host = start();
+    let answers = together(&host, &["ann"; 6]);
+    assert_eq!(answers[0].0, 200);
+    assert!(answers[1..].iter().all(|answer| answer.1 == "M_USER_IN_USE"), "{answers:?}");
+}
+
+#[test]
+fn of_many_at_once_as_many_register_as_the_cap_allows() {
+    let host = start();
+    host.cap("users", Some(3));
+    let answers = together(&host, &["a", "b", "c", "d", "e", "f"]);
+    assert!(answers[..3].iter().all(|answer| answer.0 == 200), "{answers:?}");
+    assert!(answers[3..].iter().all(|answer| answer.1 == "M_RESOURCE_LIMIT_EXCEEDED"));
+}

@@ -17,4 +17,5 @@ mod pushers;
 mod receipts;
 mod rules;
 mod service;
+mod together;
 mod world;
