@@ -1,4 +1,5 @@
-//! Prints commits and reads per second: `cargo run --example storage_bench -p tessera-storage`.
+//! Prints commits and reads per second: `cargo run --release --example storage_bench -p tessera-storage`,
+//! on PostgreSQL with `-- --postgres postgres://user@host/database` (a database of its own).
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tessera_storage::{
-    Batch, Database, DatabaseConfig, Durability, Message, Migration, PluginSchema, Query, Session,
-    SessionGrant, Statement, Value, Wake,
+    Batch, Database, DatabaseConfig, Durability, Message, Migration, PluginSchema, Postgres,
+    PostgresConfig, Query, Session, SessionGrant, Statement, Value, Wake,
 };
 
 struct Nobody;
@@ -108,13 +109,40 @@ fn cpu() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// CPU of the server's processes for this database, as far as they are on this machine.
+fn server_cpu(database: &str) -> Duration {
+    let mut ticks = 0;
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        if line.starts_with("postgres: ") && line.contains(&format!(" {database} ")) {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let fields: Vec<&str> =
+                stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+            ticks +=
+                [12, 13].iter().filter_map(|i| fields.get(*i)?.parse::<u64>().ok()).sum::<u64>();
+        }
+    }
+    Duration::from_millis(ticks * 10)
+}
+
+/// The server under measurement.
+#[derive(Clone)]
+struct Server {
+    postgres: Postgres,
+    database: String,
+}
+
 async fn run<F: Future<Output = ()> + Send + 'static>(
     name: &str,
     tasks: usize,
     each: usize,
+    server: Option<&Server>,
     job: impl Fn(usize, usize) -> F + Clone + Send + 'static,
 ) {
     let (start, before) = (Instant::now(), cpu());
+    let trips = |server: &Server| server.postgres.stats().round_trips;
+    let there = server.map(|s| (trips(s), server_cpu(&s.database)));
     let handles: Vec<_> = (0..tasks)
         .map(|task| {
             let job = job.clone();
@@ -130,12 +158,20 @@ async fn run<F: Future<Output = ()> + Send + 'static>(
     }
     let (took, used) = (start.elapsed(), cpu() - before);
     let count = (tasks * each) as f64;
-    println!(
+    print!(
         "{name:32} {:9.0} /s   {:8.1} µs each in its task   {:7.1} µs CPU",
         count / took.as_secs_f64(),
         took.as_secs_f64() * 1e6 / each as f64,
         used.as_secs_f64() * 1e6 / count,
     );
+    if let (Some(server), Some((trips_before, cpu_before))) = (server, there) {
+        print!(
+            "   {:7.1} µs CPU of the server   {:4.2} round trips",
+            (server_cpu(&server.database).saturating_sub(cpu_before)).as_secs_f64() * 1e6 / count,
+            (trips(server) - trips_before) as f64 / count,
+        );
+    }
+    println!();
 }
 
 fn reading(session: Session, sql: &'static str) -> impl Fn(usize, usize) -> ReadFuture + Clone {
@@ -155,8 +191,24 @@ type ReadFuture = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 #[tokio::main]
 async fn main() {
     let dir = tempfile::tempdir_in(".").unwrap();
-    let path = dir.path().join("bench.sqlite");
-    let db = Database::open(&path, DatabaseConfig::default(), Arc::new(Nobody)).await.unwrap();
+    let args: Vec<String> = std::env::args().collect();
+    let (db, server) = match args.iter().position(|arg| arg == "--postgres") {
+        Some(at) => {
+            let url = args[at + 1].clone();
+            let database = url.rsplit('/').next().unwrap().to_owned();
+            let postgres = Postgres::connect(PostgresConfig::new(url)).await.unwrap();
+            let config = DatabaseConfig::default();
+            let tenant = format!("bench{}", std::process::id());
+            let db = postgres.open(&tenant, config, Arc::new(Nobody)).await.unwrap();
+            (db, Some(Server { postgres, database }))
+        }
+        None => {
+            let path = dir.path().join("bench.sqlite");
+            let config = DatabaseConfig::default();
+            (Database::open(&path, config, Arc::new(Nobody)).await.unwrap(), None)
+        }
+    };
+    let server = server.as_ref();
     db.install(PluginSchema {
         plugin: "rooms".to_owned(),
         version: "1".to_owned(),
@@ -175,8 +227,9 @@ async fn main() {
         ("commit relaxed, 32 at a time", 32, 200, Durability::Relaxed),
     ] {
         let session = session.clone();
-        let offset = name.len() * 100_000 + tasks * 1_000_000;
-        run(name, tasks, each, move |task, i| {
+        let relaxed = usize::from(durability == Durability::Relaxed);
+        let offset = relaxed * 100_000_000 + tasks * 1_000_000;
+        run(name, tasks, each, server, move |task, i| {
             let session = session.clone();
             async move {
                 session.commit(event(task, offset + i, durability)).await.unwrap();
@@ -187,12 +240,12 @@ async fn main() {
     let one = "SELECT event_id, room, sender, json FROM rooms_events WHERE position = $1";
     let twenty = "SELECT event_id, room, sender, json FROM rooms_events WHERE position > $1 \
                   ORDER BY position LIMIT 20";
-    run("query of 1 row, 1 at a time", 1, 20_000, reading(session.clone(), one)).await;
-    run("query of 1 row, 32 at a time", 32, 2_000, reading(session.clone(), one)).await;
-    run("query of 20 rows, 1 at a time", 1, 5_000, reading(session.clone(), twenty)).await;
-    run("query of 20 rows, 32 at a time", 32, 500, reading(session.clone(), twenty)).await;
+    run("query of 1 row, 1 at a time", 1, 20_000, server, reading(session.clone(), one)).await;
+    run("query of 1 row, 32 at a time", 32, 2_000, server, reading(session.clone(), one)).await;
+    run("query of 20 rows, 1 at a time", 1, 5_000, server, reading(session.clone(), twenty)).await;
+    run("query of 20 rows, 32 at a time", 32, 500, server, reading(session.clone(), twenty)).await;
     let snapshots = session.clone();
-    run("snapshot of 6 queries, 32", 32, 500, move |_, i| {
+    run("snapshot of 6 queries, 32", 32, 500, server, move |_, i| {
         let session = snapshots.clone();
         let n = Value::Integer(i64::try_from(i).unwrap());
         async move {

@@ -82,9 +82,12 @@ pub(crate) struct Fence {
     compiler: Mutex<Option<Arc<Compiler>>>,
 }
 
-/// All fences of a database, by plug-in and its sorted grants.
+/// A plug-in and its sorted grants.
+type Key = (String, Vec<String>);
+
+/// All fences of a database.
 #[derive(Default)]
-pub(crate) struct Fences(Mutex<HashMap<(String, Vec<String>), Arc<Fence>>>);
+pub(crate) struct Fences(Mutex<HashMap<Key, Arc<Fence>>>);
 
 impl Fences {
     /// The fence of a plug-in under a set of grants.

@@ -1,8 +1,11 @@
 //! SQL for plug-ins: one database per tenant, single statements in one dialect, behind two fences.
 //!
-//! A [`Database`] is opened once per tenant; [`Database::install`] runs a plug-in's migrations,
-//! [`Database::session`] gives it access. Reads run on a pool of reading connections, commits go
-//! through one writer that groups those waiting into one durable transaction.
+//! A [`Database`] is opened once per tenant, on a file of SQLite ([`Database::open`]) or a schema of
+//! PostgreSQL ([`Postgres::open`]); [`Database::install`] runs a plug-in's migrations,
+//! [`Database::session`] gives it access. On SQLite reads run on a pool of reading connections, and
+//! commits go through one writer that groups those waiting into one durable transaction. On
+//! PostgreSQL all tenants share a pool of connections, commits run side by side, and several
+//! processes may have a tenant open. [`copy`] takes a tenant from one to the other.
 //! The dialect is written down in `docs/sql.md`.
 
 mod catalog;

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, Span, info_span};
 
 use crate::lock::Locks;
 use crate::{Batch, Committed, Error, Hit, LockGuard, Query, Rows, Snapshot, postgres, sqlite};
 
 /// The target of spans that are exported; without an exporter they cost a look.
 const SPAN: &str = "tessera::span";
+
+/// A span within the one that runs; none by itself: what the host asks for its own sake is no trace.
+fn within(span: impl FnOnce() -> Span) -> Span {
+    if Span::current().is_none() { Span::none() } else { span() }
+}
 
 /// What a plug-in reads and writes through. Cheap to clone.
 #[derive(Clone)]
@@ -55,21 +60,23 @@ impl Session {
 
     /// One SELECT.
     pub async fn query(&self, query: Query) -> Result<Rows, Error> {
-        let span = info_span!(target: SPAN, "query", plugin = self.plugin());
+        let span = within(|| info_span!(target: SPAN, "query", plugin = self.plugin()));
         on!(self, engine => engine.query(query).instrument(span).await)
     }
 
     /// Several SELECTs of one moment, with the horizon of that moment.
     pub async fn snapshot(&self, queries: Vec<Query>) -> Result<Snapshot, Error> {
         let statements = queries.len();
-        let span = info_span!(target: SPAN, "snapshot", plugin = self.plugin(), statements);
+        let plugin = self.plugin();
+        let span = within(|| info_span!(target: SPAN, "snapshot", plugin, statements));
         on!(self, engine => engine.snapshot(queries).instrument(span).await)
     }
 
     /// All of the batch or nothing. Dropping the future does not undo it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let statements = batch.statements.len();
-        let span = info_span!(target: SPAN, "commit", plugin = self.plugin(), statements);
+        let plugin = self.plugin();
+        let span = within(|| info_span!(target: SPAN, "commit", plugin, statements));
         on!(self, engine => engine.commit(batch).instrument(span).await)
     }
 

@@ -98,12 +98,17 @@ impl Engine {
     /// Reads what tables and views there are, and lets statements be compiled anew.
     pub(super) async fn load_catalog(&self) -> Result<(), Error> {
         let mut leased = self.pool.lease().await?;
+        self.load_catalog_on(&mut leased).await
+    }
+
+    /// As `load_catalog`, by who has a connection already: nobody waits for a second one.
+    pub(super) async fn load_catalog_on(&self, leased: &mut Leased) -> Result<(), Error> {
         let space = format!("'{}'::regnamespace", self.schema);
         let relations = format!(
             "SELECT relname, relkind FROM pg_class WHERE relnamespace = {space} \
              AND relkind IN ('r', 'v')"
         );
-        let lines = ask_on(&mut leased, Step::Host, &relations).await?;
+        let lines = ask_on(leased, Step::Host, &relations).await?;
         let mut known = HashSet::new();
         let mut views: HashMap<String, HashSet<String>> = HashMap::new();
         for i in 0..lines.len() {
@@ -120,13 +125,13 @@ impl Engine {
              AND d.refclassid = 'pg_class'::regclass AND v.relnamespace = {space} \
              AND t.oid <> v.oid"
         );
-        let lines = ask_on(&mut leased, Step::Host, &reads).await?;
+        let lines = ask_on(leased, Step::Host, &reads).await?;
         for i in 0..lines.len() {
             let parts = views.entry(text(&lines, i, 0).to_owned()).or_default();
             parts.insert(text(&lines, i, 1).to_owned());
         }
         let indexes = format!("SELECT plugin, name FROM {}.tessera_fulltext_indexes", self.schema);
-        let lines = ask_on(&mut leased, Step::Host, &indexes).await?;
+        let lines = ask_on(leased, Step::Host, &indexes).await?;
         let pair = |i| (text(&lines, i, 0).to_owned(), text(&lines, i, 1).to_owned());
         let full_text = (0..lines.len()).map(pair).collect();
         self.catalog.store(Arc::new(Catalog { known: Arc::new(known), views, full_text }));

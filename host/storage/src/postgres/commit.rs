@@ -158,7 +158,7 @@ async fn attempt(session: &EngineSession, ready: &Ready) -> Result<Outcome, Stop
     let statements = ready.runs.iter().map(|run| &run.compiled);
     let metas = match engine.know(&mut leased, &mut script, statements).await {
         Ok(metas) => metas,
-        Err(stop) => return Err(at(stop, |step| Some(step))),
+        Err(stop) => return Err(at(stop, Some)),
     };
     leased.in_transaction = true;
     let result = statements_run(session, ready, &metas, &role, &mut leased, script).await;

@@ -50,7 +50,7 @@ async fn run(engine: &Engine, schema: &PluginSchema) -> Result<(), InstallError>
         }
         leased.in_transaction = false;
         // Names of tables are checked against what is there.
-        engine.load_catalog().await.map_err(failed)?;
+        engine.load_catalog_on(&mut leased).await.map_err(failed)?;
     };
     // Still in a transaction, under the lock.
     match result {
@@ -58,13 +58,12 @@ async fn run(engine: &Engine, schema: &PluginSchema) -> Result<(), InstallError>
         Err(error) => {
             let _ = super::ops::ask_on(&mut leased, Step::Quiet, "ROLLBACK").await;
             leased.in_transaction = false;
-            engine.load_catalog().await.map_err(failed)?;
             return Err(error);
         }
     }
     leased.in_transaction = false;
+    engine.load_catalog_on(&mut leased).await.map_err(failed)?;
     drop(leased);
-    engine.load_catalog().await.map_err(failed)?;
     let catalog = engine.catalog.load();
     for view in &schema.exposes {
         if !catalog.views.contains_key(&view.name) {

@@ -68,7 +68,7 @@ pub(super) fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn timer(line: &Vec<Option<String>>) -> Timer {
+fn timer(line: &[Option<String>]) -> Timer {
     Timer {
         plugin: cell(line, 0).to_owned(),
         name: cell(line, 1).to_owned(),
@@ -474,7 +474,7 @@ impl Engine {
         each: u32,
     ) -> Result<Vec<Timer>, Error> {
         let sql = format!("{} LIMIT {limit}", self.due(now_ms, each, ""));
-        Ok(self.ask(sql).await?.iter().map(timer).collect())
+        Ok(self.ask(sql).await?.iter().map(|line| timer(line)).collect())
     }
 
     fn due(&self, now_ms: u64, each: u32, also: &str) -> String {
@@ -508,7 +508,7 @@ impl Engine {
              FROM mine WHERE t.plugin = mine.plugin AND t.name = mine.name \
              RETURNING t.plugin, t.name, t.due_ms, t.payload, t.generation"
         );
-        let mut timers: Vec<Timer> = self.ask(sql).await?.iter().map(timer).collect();
+        let mut timers: Vec<Timer> = self.ask(sql).await?.iter().map(|line| timer(line)).collect();
         timers.sort_by_key(|timer| (timer.due_ms, timer.generation));
         Ok(timers)
     }

@@ -268,10 +268,11 @@ impl Pool {
             e => e.into(),
         };
         let mut pg = self.options.connect().await.map_err(failed)?;
-        let epoch: String = sqlx::query_scalar("SELECT pg_postmaster_start_time()::text")
-            .fetch_one(&mut pg)
-            .await
-            .map_err(failed)?;
+        let epoch: String =
+            sqlx::query_scalar("SELECT extract(epoch FROM pg_postmaster_start_time())::text")
+                .fetch_one(&mut pg)
+                .await
+                .map_err(failed)?;
         let (prepared, idle_since) = (HashMap::new(), Instant::now());
         Ok(Conn { pg, prepared, uses: 0, epoch: epoch.into(), idle_since })
     }

@@ -2,7 +2,7 @@
 -- tenant's number. Plug-ins' roles have no right to any of it.
 CREATE TABLE @S@.tessera_meta (key text PRIMARY KEY, value text NOT NULL);
 INSERT INTO @S@.tessera_meta VALUES ('schema', '1'),
-  ('server_start', pg_postmaster_start_time()::text);
+  ('server_start', extract(epoch FROM pg_postmaster_start_time())::text);
 
 -- Positions and ids of messages: one sequence, so that one horizon covers both.
 CREATE SEQUENCE @S@.tessera_position MINVALUE 0;

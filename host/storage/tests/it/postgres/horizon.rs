@@ -75,18 +75,19 @@ async fn a_reader_by_horizon_sees_every_commit_once_though_writers_are_killed() 
         for task in 0..4 {
             let session = session(&node.db);
             writers.push(tokio::spawn(async move {
-                let mut committed = BTreeSet::new();
+                let (mut committed, mut failed) = (BTreeSet::new(), Vec::new());
                 for i in 0..40_u32 {
                     let positions = 1 + (i * 7 + task) % 3;
                     let work = i64::from((i * 31 + task * 17) % 5) * 4_000 + 1;
-                    let batch = slow(&format!("n{n}t{task}i{i}"), positions, work);
+                    let id = format!("n{n}t{task}i{i}");
                     // Some are killed: they tell so, or tell that they are through.
-                    if let Ok(done) = session.commit(batch).await {
-                        committed
-                            .extend((0..u64::from(positions)).map(|k| done.first_position + k));
+                    match session.commit(slow(&id, positions, work)).await {
+                        Ok(done) => committed
+                            .extend((0..u64::from(positions)).map(|k| done.first_position + k)),
+                        Err(_) => failed.push(format!("{id}-0")),
                     }
                 }
-                committed
+                (committed, failed)
             }));
         }
     }
@@ -117,7 +118,14 @@ async fn a_reader_by_horizon_sees_every_commit_once_though_writers_are_killed() 
             }
         }
     };
-    let committed: BTreeSet<u64> = done.into_iter().flat_map(Result::unwrap).collect();
+    let (mut committed, mut failed) = (BTreeSet::new(), Vec::new());
+    for (positions, ids) in done.into_iter().map(Result::unwrap) {
+        committed.extend(positions);
+        failed.extend(ids);
+    }
+    let lost = "SELECT event_id FROM rooms_events WHERE event_id IN ($1)";
+    let lost = reading.query(query(lost, vec![Value::TextList(failed)])).await.unwrap();
+    assert!(lost.rows.is_empty(), "told to have failed, but there: {lost:?}");
     let last = *committed.last().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     while from < last && Instant::now() < until {

@@ -137,6 +137,29 @@ async fn two_processes_install_at_once_and_see_each_others_work() {
 }
 
 #[tokio::test]
+async fn few_connections_serve_many_tenants() {
+    let (_postgres, database) = server().await;
+    let few = PostgresConfig { connections: 2, ..PostgresConfig::new(database.url()) };
+    let postgres = Postgres::connect(few).await.unwrap();
+    let tenants = (0..6).map(|n| {
+        let postgres = postgres.clone();
+        async move {
+            let db = filled(&postgres, &format!("t{n}")).await;
+            let session = session(&db, "rooms");
+            let commits = (0..10).map(|i| session.commit(event(&format!("$b{i}"), "!r")));
+            for done in futures::future::join_all(commits).await {
+                done.unwrap();
+            }
+            count(&session, "rooms_events").await
+        }
+    });
+    let counts = futures::future::join_all(tenants).await;
+    assert_eq!(counts, [11; 6]);
+    let stats = postgres.stats();
+    assert!(stats.connections <= 2 && stats.connected <= 2, "{stats:?}");
+}
+
+#[tokio::test]
 async fn commits_of_one_id_at_once_happen_once() {
     let (postgres, _database) = server().await;
     let db = filled(&postgres, "t").await;

@@ -177,3 +177,19 @@ async fn a_statement_that_gathers_gigabytes_fails_and_others_go_on() {
     rooms.commit(event("$a", "!r")).await.unwrap();
     assert_eq!(count(&rooms, "rooms_events").await, 1);
 }
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up() {
+    let f = Fixture::new().await;
+    f.db.timer_set("rooms", "t", 5, "x").await.unwrap();
+    f.db.clone().close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(f.path());
+    let mut old = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let back = "DROP TABLE tessera_leases; ALTER TABLE tessera_timers DROP COLUMN claimed_until; \
+                UPDATE tessera_meta SET value = '1' WHERE key = 'schema'";
+    sqlx::Executor::execute(&mut old, sqlx::raw_sql(back)).await.unwrap();
+    sqlx::Connection::close(old).await.unwrap();
+    let db = f.reopen(DatabaseConfig::default()).await;
+    assert!(db.lease("l", "a", Duration::from_secs(9)).await.unwrap());
+    assert_eq!(db.timers_claim(9, 9, 9, Duration::from_secs(9)).await.unwrap().len(), 1);
+}
