@@ -188,7 +188,7 @@ impl Task {
                     None
                 }
             };
-            let until = match self.work.round(None).await {
+            let until = match self.work.round(None, None).await {
                 Round::Progress | Round::Failed(_) => {
                     pause = config.retry_first;
                     continue;
@@ -234,11 +234,26 @@ impl Work {
     }
 
     /// Hands over what can be delivered now, of one key or of all, and settles what was done.
-    pub(crate) async fn round(&self, key: Option<&str>) -> Round {
-        let batch = match self.look(key).await {
+    ///
+    /// With `told` it leaves that to the consumer's own commits, as is usual, and notes what was done there: whatever
+    /// of it comes again was not settled, and is settled then. The caller settles the rest ([`Work::settle`]) unless
+    /// a round was empty.
+    pub(crate) async fn round(&self, key: Option<&str>, mut told: Option<&mut Vec<u64>>) -> Round {
+        let mut batch = match self.look(key).await {
             Ok(batch) => batch,
             Err(error) => return self.database_failed("read outbox", &error),
         };
+        if let Some(told) = &told {
+            let (again, new): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|message| told.contains(&message.id));
+            if !again.is_empty() {
+                return match self.settle(again.iter().map(|message| message.id)).await {
+                    Ok(()) => Round::Progress,
+                    Err(error) => self.database_failed("settle messages", &error),
+                };
+            }
+            batch = new;
+        }
         let Some(oldest) = batch.iter().map(|message| message.emitted_ms).min() else {
             self.counters.lag_ms.store(0, Ordering::Relaxed);
             return Round::Empty;
@@ -252,11 +267,10 @@ impl Work {
             Ok(done) => usize::try_from(*done).unwrap_or(usize::MAX).min(heads.len()),
             Err(_) => 0,
         };
-        // False where the consumer's own commit has settled it: that is the usual case. Together, so that they
-        // share a transaction.
-        let acks = heads.iter().take(done);
-        let acks = acks.map(|(id, _)| self.database.ack(&self.config.consumer, *id));
-        if let Err(error) = try_join_all(acks).await {
+        let ids = heads.iter().take(done).map(|(id, _)| *id);
+        if let Some(told) = &mut told {
+            told.extend(ids);
+        } else if let Err(error) = self.settle(ids).await {
             return self.database_failed("settle messages", &error);
         }
         self.counters.done.fetch_add(done as u64, Ordering::Relaxed);
@@ -275,6 +289,13 @@ impl Work {
             Ok(next_ms) => Round::Failed(next_ms),
             Err(error) => self.database_failed("record failure", &error),
         }
+    }
+
+    /// Settles messages. Nothing changes where the consumer's own commits have: that is the usual case. Together, so that
+    /// they share a transaction.
+    pub(crate) async fn settle(&self, ids: impl IntoIterator<Item = u64>) -> Result<(), Error> {
+        let acks = ids.into_iter().map(|id| self.database.ack(&self.config.consumer, id));
+        try_join_all(acks).await.map(drop)
     }
 
     async fn look(&self, key: Option<&str>) -> Result<Vec<Delivery>, Error> {

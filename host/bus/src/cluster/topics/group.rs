@@ -294,22 +294,32 @@ impl Taker {
         // Another node is asked when the relay sends the hint again.
         let Some(target) = target else { return };
         let in_hand = target.in_hand.read().await;
+        let mut told = Vec::new();
+        let mut again_ms = now_ms();
         for _ in 0..ROUNDS {
             // It was stopped meanwhile: the rest is for whoever comes next.
             if self.target(&hint.tenant).is_none_or(|now| !Arc::ptr_eq(&now, &target)) {
-                return;
+                break;
             }
-            match target.work.round(Some(&hint.key)).await {
+            match target.work.round(Some(&hint.key), Some(&mut told)).await {
                 // Given up: the key goes on.
-                Round::Progress | Round::Failed(None) => {}
+                Round::Progress | Round::Failed(None) => again_ms = now_ms(),
                 Round::Empty => return,
-                Round::Failed(Some(at_ms)) => return target.again(hint, &self.consumer, at_ms),
+                Round::Failed(Some(at_ms)) => {
+                    again_ms = at_ms;
+                    break;
+                }
                 Round::Pause => {
-                    return target.again(hint, &self.consumer, now_ms().saturating_add(AWAY_MS));
+                    again_ms = now_ms().saturating_add(AWAY_MS);
+                    break;
                 }
             }
         }
+        if let Err(error) = target.work.settle(told).await {
+            // They come again.
+            tracing::warn!(%error, self.topic, self.consumer, "what was done could not be settled");
+        }
+        target.again(hint, &self.consumer, again_ms);
         drop(in_hand);
-        target.again(hint, &self.consumer, now_ms());
     }
 }

@@ -130,7 +130,7 @@ impl Node {
                 return;
             }
             assert!(tokio::time::Instant::now() < end, "{count} of {}", keys * each);
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }
