@@ -32,6 +32,10 @@ pub struct Layout {
     pub nodes: Vec<(String, Vec<String>)>,
     /// More lines of the descriptor, for tables that nothing else here has.
     pub more: String,
+    /// In place of the testing descriptor.
+    pub testing: Option<String>,
+    /// The Host with which nodes are asked whether they answer, where no tenant takes any host.
+    pub host: Option<String>,
     /// The release build instead of the debug build.
     pub release: bool,
     /// PostgreSQL and NATS of this cluster alone, which may be killed, with commits that are synced. Otherwise those
@@ -53,7 +57,20 @@ impl Layout {
                 }
             }
         }
-        Self { nodes, more: String::new(), release: false, own_services: false }
+        Self::of(nodes)
+    }
+
+    /// Any nodes.
+    #[must_use]
+    pub fn of(nodes: Vec<(String, Vec<String>)>) -> Self {
+        Self {
+            nodes,
+            more: String::new(),
+            testing: None,
+            host: None,
+            release: false,
+            own_services: false,
+        }
     }
 
     /// `count` nodes that run every plug-in.
@@ -61,7 +78,7 @@ impl Layout {
     pub fn replicas(count: usize) -> Self {
         let all: Vec<String> = PLUGINS.map(str::to_owned).into();
         let nodes = (1..=count).map(|number| (format!("n{number}"), all.clone())).collect();
-        Self { nodes, more: String::new(), release: false, own_services: false }
+        Self::of(nodes)
     }
 
     /// The same, with services that may be killed.
@@ -177,7 +194,10 @@ impl Cluster {
     pub fn prepare(layout: &Layout) -> Result<Self> {
         let services = if layout.own_services { Services::own()? } else { Services::shared()? };
         let folder = tempfile::Builder::new().prefix("tessera-cluster-").tempdir()?;
-        let testing = binary::testing_config().map(fs::read_to_string).transpose()?;
+        let testing = match &layout.testing {
+            Some(text) => Some(text.clone()),
+            None => binary::testing_config().map(fs::read_to_string).transpose()?,
+        };
         let mut text = testing.unwrap_or_default();
         let data = folder.path().join("data");
         let plugins = binary::plugins()?;
@@ -203,6 +223,7 @@ impl Cluster {
                 config: Some(config.clone()),
                 node: Some(name.clone()),
                 listen: Some(listen),
+                host: layout.host.clone(),
                 plugins: None,
                 ..options
             })?);

@@ -135,12 +135,10 @@ async fn one_trace_holds_a_request_from_the_edge_to_sql() {
     let user = Session::register(&http, &server.url(), "traced").await.unwrap();
     user.create_room(&json!({})).await.unwrap();
     wait_for(&spans, |path| names(path) == ["request", "call", "commit"]).await;
-    // From one plug-in to another.
-    wait_for(&spans, |path| {
-        let names = names(path);
-        names.starts_with(&["request", "call", "call"]) && names.last() == Some(&"query")
-    })
-    .await;
+    // From one plug-in to another: the room is told of the new name.
+    let name = format!("/profile/{}/displayname", user.user_id);
+    user.put(&name, &json!({"displayname": "Traced"})).await.unwrap();
+    wait_for(&spans, |path| names(path) == ["request", "call", "call", "commit"]).await;
 }
 
 #[tokio::test]

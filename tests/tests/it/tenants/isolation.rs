@@ -10,19 +10,24 @@ use tessera_tests::{
     binary,
 };
 
-use super::{ALPHA, BETA, Engine, Hosted};
+use super::{ALPHA, BETA, Hosted, Place};
 
 /// What only beta may ever see.
 const SECRET: &str = "beta keeps this to itself";
 
 #[tokio::test]
 async fn a_hostile_plugin_on_sqlite_reaches_no_neighbour() {
-    every_capability(Engine::Sqlite).await;
+    every_capability(Place::Sqlite).await;
 }
 
 #[tokio::test]
 async fn a_hostile_plugin_on_postgresql_reaches_no_neighbour() {
-    every_capability(Engine::Postgres).await;
+    every_capability(Place::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_hostile_plugin_in_another_node_reaches_no_neighbour() {
+    every_capability(Place::Nodes).await;
 }
 
 /// The attacker's tenant is alpha; beta runs the same plug-in, so that each key, id and name is the same there.
@@ -34,9 +39,9 @@ struct Attack {
     blob: String,
 }
 
-async fn every_capability(engine: Engine) {
-    let attack = Attack::prepare(engine).await;
-    attack.storage(engine).await;
+async fn every_capability(place: Place) {
+    let attack = Attack::prepare(place).await;
+    attack.storage(place).await;
     attack.search_and_locks().await;
     attack.topics().await;
     attack.wake_ups().await;
@@ -53,14 +58,17 @@ async fn every_capability(engine: Engine) {
 }
 
 impl Attack {
-    async fn prepare(engine: Engine) -> Self {
+    async fn prepare(place: Place) -> Self {
         let file = binary::fixtures().unwrap().join("hostile-neighbour.wasm");
         let more = format!(
             "[plugins.hostile-neighbour]\nsource = {file:?}\ngrants = \"asked\"\n\n\
              [limits.tries]\nper-second = 0.001\nburst = 2\n"
         );
         // The guard against private addresses stays as it is for operators.
-        let hosted = Hosted::start(engine, &more, |testing| testing.replace("deny = []", "")).await;
+        let hosted = Hosted::start(place, &more, &["hostile-neighbour"], |testing| {
+            testing.replace("deny = []", "")
+        })
+        .await;
         let victim = hosted.user(BETA, "alice").await;
         let room =
             victim.create_room(&json!({"preset": "public_chat", "name": SECRET})).await.unwrap();
@@ -122,13 +130,13 @@ impl Attack {
         assert!(got["refused"].is_string(), "{what} {arguments} was not refused: {got}");
     }
 
-    async fn storage(&self, engine: Engine) {
+    async fn storage(&self, place: Place) {
         // Its own tables hold its own rows only.
         for own in ["hostileneighbour_notes", "rooms_v1_events", "accounts_v1_users"] {
             let got = self.nothing("query", &json!({"sql": format!("SELECT * FROM {own}")})).await;
             assert!(got["got"].is_array(), "{own}: {got}");
         }
-        let data = self.hosted.server.data();
+        let data = self.hosted.data();
         let mut statements = vec![
             "SELECT * FROM rooms_events".to_owned(),
             "SELECT * FROM accounts_tokens".to_owned(),
@@ -146,8 +154,8 @@ impl Attack {
                 statements.push(format!("UPDATE {schema}.{table} SET note = 'stolen'"));
             }
         }
-        match engine {
-            Engine::Sqlite => {
+        match place {
+            Place::Sqlite => {
                 for file in database_files(&data) {
                     statements.push(format!("ATTACH DATABASE '{file}' AS stolen"));
                     statements.push(format!("VACUUM INTO '{file}.copy'"));
@@ -166,7 +174,7 @@ impl Attack {
                     .map(str::to_owned),
                 );
             }
-            Engine::Postgres => {
+            Place::Postgres | Place::Nodes => {
                 for schema in self.schemas() {
                     for table in ["hostileneighbour_notes", "rooms_events", "accounts_v1_users"] {
                         statements.push(format!("SELECT * FROM {schema}.{table}"));
@@ -208,7 +216,7 @@ impl Attack {
     fn schemas(&self) -> Vec<String> {
         let sql =
             "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public)'";
-        let found = self.hosted.services().database.sql(sql).unwrap();
+        let found = self.hosted.database().sql(sql).unwrap();
         let found: Vec<String> = found.lines().map(str::to_owned).collect();
         assert!(found.len() >= 2, "{found:?}");
         found
@@ -371,7 +379,7 @@ impl Attack {
     }
 
     async fn fetch(&self) {
-        let port = self.hosted.server.address().port();
+        let port = self.hosted.server().address().port();
         let path = "_matrix/client/v3/publicRooms";
         for host in [
             "127.0.0.1",
@@ -417,7 +425,7 @@ impl Attack {
             assert_eq!(answer.status().as_u16(), 401, "{name}: {value}");
         }
         // An absolute target that names another host than the header does.
-        let address = self.hosted.server.address();
+        let address = self.hosted.server().address();
         let request = format!(
             "GET http://{BETA}{path} HTTP/1.1\r\nhost: {ALPHA}\r\nauthorization: Bearer {}\r\n\r\n",
             "none"
@@ -445,7 +453,7 @@ impl Attack {
     }
 
     fn refusals_are_logged(&self) {
-        let log = self.hosted.server.log();
+        let log = self.hosted.log();
         let logged = |word: &str| {
             log.lines().any(|line| {
                 line.contains("hostile-neighbour") && line.contains(ALPHA) && line.contains(word)

@@ -5,25 +5,30 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::Method;
 use serde_json::json;
-use tessera_tests::api::{self, Answer, Session};
+use tessera_tests::api::{self, Session};
 
-use super::{ALPHA, BETA, Engine, Hosted};
+use super::{ALPHA, BETA, Hosted, Place};
 
 const GAMMA: &str = "gamma.example";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_on_sqlite_come_and_go_beside_a_busy_one() {
-    come_and_go(Engine::Sqlite).await;
+    come_and_go(Place::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_on_postgresql_come_and_go_beside_a_busy_one() {
-    come_and_go(Engine::Postgres).await;
+    come_and_go(Place::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_in_nodes_come_and_go_beside_a_busy_one() {
+    come_and_go(Place::Nodes).await;
 }
 
 /// Load on the neighbours; every request must be answered well.
@@ -73,17 +78,18 @@ impl Neighbours {
     }
 }
 
-async fn come_and_go(engine: Engine) {
-    let hosted = Hosted::start(engine, "", |testing| testing).await;
+async fn come_and_go(place: Place) {
+    let hosted = Hosted::start(place, "", &[], |testing| testing).await;
     let neighbours = Neighbours::start(&hosted).await;
-    assert_eq!(ask(&hosted).await.status, 404, "not there yet");
+    answers(&hosted, 404).await;
 
     hosted.tenant(&["add", GAMMA]).await;
+    answers(&hosted, 200).await;
     let user = hosted.user(GAMMA, "gamma").await;
     let room = user.create_room(&json!({"preset": "public_chat"})).await.unwrap();
     let event = user.text(&room, "one", "to be kept").await.unwrap();
     assert!(hosted.tenant_json(&["list"]).await.to_string().contains(GAMMA));
-    let twice = hosted.server.try_tool(&["tenant", "add", GAMMA]).await.unwrap();
+    let twice = hosted.server().try_tool(&["tenant", "add", GAMMA]).await.unwrap();
     assert!(!twice.status.success(), "added twice");
 
     // Suspended: a clear answer, a parked poll ends; resumed: as before.
@@ -93,14 +99,15 @@ async fn come_and_go(engine: Engine) {
         polling.call(Method::GET, &format!("/sync?timeout=60000&since={since}"), None).await
     });
     hosted.tenant(&["suspend", GAMMA]).await;
-    assert_eq!(ask(&hosted).await.status, 503);
+    answers(&hosted, 503).await;
     let ended = tokio::time::timeout(Duration::from_secs(20), poll).await;
     ended.expect("a poll outlived the suspension").unwrap().unwrap();
     hosted.tenant(&["resume", GAMMA]).await;
+    answers(&hosted, 200).await;
     user.text(&room, "two", "sent after").await.unwrap();
 
     // Exported while it is written to; what was there before the export is in it.
-    let file = hosted.server.data().join("gamma.tessera");
+    let file = hosted.data().join("gamma.tessera");
     let path = file.to_str().unwrap().to_owned();
     let (writer, where_to) = (user.clone(), room.clone());
     let writing = tokio::spawn(async move {
@@ -113,11 +120,11 @@ async fn come_and_go(engine: Engine) {
     assert!(file.metadata().unwrap().len() > 0);
 
     // Removed only when asked for by name or told not to ask.
-    let unsure = hosted.server.try_tool(&["tenant", "remove", GAMMA]).await.unwrap();
+    let unsure = hosted.server().try_tool(&["tenant", "remove", GAMMA]).await.unwrap();
     assert!(!unsure.status.success(), "removed without being asked");
     user.get("/account/whoami").await.unwrap();
     hosted.tenant(&["remove", GAMMA, "--yes", "--no-export"]).await;
-    assert_eq!(ask(&hosted).await.status, 404);
+    answers(&hosted, 404).await;
     assert!(!hosted.tenant_json(&["list"]).await.to_string().contains(GAMMA));
 
     // A new tenant of the name knows nothing of the old one.
@@ -139,23 +146,34 @@ async fn come_and_go(engine: Engine) {
     Session::login(&hosted.http, &hosted.url(GAMMA), "gamma").await.unwrap();
 
     neighbours.end().await;
-    let log = hosted.server.log();
+    let log = hosted.log();
     assert!(!log.contains("panicked"), "{log}");
 }
 
-async fn ask(hosted: &Hosted) -> Answer {
-    let url = format!("{}/_matrix/client/versions", hosted.url(GAMMA));
-    api::request(&hosted.http, Method::GET, &url, None, None).await.unwrap()
+/// The tenant's answer is this: at the process that was told at once, at the others as soon as they know.
+async fn answers(hosted: &Hosted, status: u16) {
+    for (index, url) in hosted.urls(GAMMA).into_iter().enumerate() {
+        let url = format!("{url}/_matrix/client/versions");
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let answer = api::request(&hosted.http, Method::GET, &url, None, None).await.unwrap();
+            if answer.status == status {
+                break;
+            }
+            assert!(index > 0 && Instant::now() < until, "{url} wanted {status}: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
 
 #[tokio::test]
 async fn an_export_of_one_engine_is_imported_into_the_other() {
-    for (from, to) in [(Engine::Sqlite, Engine::Postgres), (Engine::Postgres, Engine::Sqlite)] {
+    for (from, to) in [(Place::Sqlite, Place::Postgres), (Place::Postgres, Place::Sqlite)] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("moved.tessera");
         let path = file.to_str().unwrap();
         let (event, room, token) = {
-            let hosted = Hosted::start(from, "", |testing| testing).await;
+            let hosted = Hosted::start(from, "", &[], |testing| testing).await;
             hosted.tenant(&["add", GAMMA]).await;
             let user = hosted.user(GAMMA, "mover").await;
             let room = user.create_room(&json!({"preset": "public_chat"})).await.unwrap();
@@ -163,7 +181,7 @@ async fn an_export_of_one_engine_is_imported_into_the_other() {
             hosted.tenant(&["export", GAMMA, path]).await;
             (event, room, user)
         };
-        let hosted = Hosted::start(to, "", |testing| testing).await;
+        let hosted = Hosted::start(to, "", &[], |testing| testing).await;
         hosted.tenant(&["import", path]).await;
         let user = token.at(&hosted.url(GAMMA));
         let found = user.get(&format!("/rooms/{room}/event/{event}")).await.unwrap();

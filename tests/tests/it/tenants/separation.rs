@@ -6,16 +6,21 @@ use reqwest::Method;
 use serde_json::json;
 use tessera_tests::api::{self, Session};
 
-use super::{ALPHA, BETA, Engine, Hosted};
+use super::{ALPHA, BETA, Hosted, Place};
 
 #[tokio::test]
 async fn tenants_on_sqlite_share_nothing_but_the_listener() {
-    same_names_in_both(Engine::Sqlite).await;
+    same_names_in_both(Place::Sqlite).await;
 }
 
 #[tokio::test]
 async fn tenants_on_postgresql_share_nothing_but_the_listener() {
-    same_names_in_both(Engine::Postgres).await;
+    same_names_in_both(Place::Postgres).await;
+}
+
+#[tokio::test]
+async fn tenants_in_nodes_share_nothing_but_the_listener() {
+    same_names_in_both(Place::Nodes).await;
 }
 
 /// A tenant's people, all with the same names as the other's.
@@ -45,8 +50,8 @@ async fn settle(hosted: &Hosted, tenant: &'static str) -> Side {
     Side { tenant, alice, bob, room, event, since }
 }
 
-async fn same_names_in_both(engine: Engine) {
-    let hosted = Hosted::start(engine, "", |testing| testing).await;
+async fn same_names_in_both(place: Place) {
+    let hosted = Hosted::start(place, "", &[], |testing| testing).await;
     let alpha = settle(&hosted, ALPHA).await;
     let beta = settle(&hosted, BETA).await;
     assert_ne!(alpha.event, beta.event);
