@@ -1,6 +1,6 @@
 //! Wake-ups of one process.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -66,6 +66,9 @@ pub enum Fired<'a> {
     },
 }
 
+/// Passes topics on to the other nodes.
+pub(crate) type Outward = Arc<dyn Fn(Vec<Topic>) + Send + Sync>;
+
 type Callback = Arc<dyn Fn(Fired<'_>) + Send + Sync>;
 
 /// The wake-ups of this process; a cheap handle, cloned freely.
@@ -87,6 +90,8 @@ struct Shared {
     all: AtomicU64,
     next_listener: AtomicU64,
     listeners: RwLock<Vec<(u64, Callback)>>,
+    /// Of each tenant that is shared with other nodes; the number tells one sharing from the next.
+    outward: RwLock<HashMap<Box<str>, (u64, Outward)>>,
 }
 
 impl Bus {
@@ -102,6 +107,7 @@ impl Bus {
             all: AtomicU64::new(0),
             next_listener: AtomicU64::new(0),
             listeners: RwLock::new(Vec::new()),
+            outward: RwLock::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -188,7 +194,8 @@ impl Bus {
         slots.chain([&self.shared.all]).any(|slot| slot.load(Ordering::SeqCst) > mark.0)
     }
 
-    /// Fires these topics: when it returns, every watch of them is fired and every listener has run.
+    /// Fires these topics: when it returns, every watch of them in this process is fired and every listener has run.
+    /// Where the tenant is shared with other nodes they are told, too.
     pub fn notify<T: AsRef<str>>(&self, tenant: &str, topics: &[T]) {
         if topics.is_empty() {
             return;
@@ -196,6 +203,24 @@ impl Bus {
         let hashes: Vec<Topic> =
             topics.iter().map(|name| self.topic(tenant, name.as_ref())).collect();
         self.fire(&hashes);
+        let outward = self.shared.outward.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, outward)) = outward.get(tenant) {
+            outward(hashes);
+        }
+    }
+
+    /// Has what is notified for a tenant passed on.
+    pub(crate) fn share(&self, tenant: &str, number: u64, outward: Outward) {
+        let mut all = self.shared.outward.write().unwrap_or_else(PoisonError::into_inner);
+        all.insert(tenant.into(), (number, outward));
+    }
+
+    /// Ends what [`Bus::share`] has begun, unless it was begun anew.
+    pub(crate) fn unshare(&self, tenant: &str, number: u64) {
+        let mut all = self.shared.outward.write().unwrap_or_else(PoisonError::into_inner);
+        if all.get(tenant).is_some_and(|(now, _)| *now == number) {
+            all.remove(tenant);
+        }
     }
 
     /// As [`Bus::listen`], without being told of wake-ups that may have been lost: for a process by itself.

@@ -113,6 +113,13 @@ impl Cluster {
         let messages = shared.client.subscribe(subject).await;
         let mut messages = messages.map_err(|_| ClusterError::Closed)?;
         lock(&shared.wakes.attached).insert(number, Arc::clone(&attachment));
+        let outward = Arc::downgrade(&attachment);
+        let outward = move |hashes| {
+            if let Some(attachment) = outward.upgrade() {
+                attachment.publish(hashes, 0);
+            }
+        };
+        bus.share(&attachment.tenant, number, Arc::new(outward));
         let task = tokio::spawn({
             let (shared, attachment) = (Arc::clone(&shared), Arc::clone(&attachment));
             async move {
@@ -158,6 +165,7 @@ impl Drop for Attached {
     fn drop(&mut self) {
         self.task.abort();
         let number = self.attachment.number;
+        self.attachment.bus.unshare(&self.attachment.tenant, number);
         lock(&self.shared.wakes.attached).remove(&number);
         lock(&self.shared.wakes.missed).remove(&number);
         // Both usually hold the database, which holds the attachment.
@@ -224,7 +232,8 @@ impl Wakes {
             TOPICS => {
                 let horizon = message.try_get_u64_le().ok()?;
                 let on_horizon = lock(&attachment.on_horizon).clone();
-                if let Some(on_horizon) = on_horizon {
+                // None is told with what was no commit.
+                if let Some(on_horizon) = on_horizon.filter(|_| horizon > 0) {
                     on_horizon(horizon);
                 }
                 let mut topics = Vec::with_capacity(message.len() / 8);

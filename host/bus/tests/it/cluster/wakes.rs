@@ -57,6 +57,27 @@ async fn a_commit_here_fires_there_and_tells_its_horizon_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_notified_without_a_commit_reaches_other_nodes_while_attached() {
+    let Some(server) = server() else { return };
+    let (one, two) = (server.join("one").await, server.join("two").await);
+    let (here, there) = (bus(), bus());
+    let attached = one.attach(&here, "t").await.unwrap();
+    let _other = two.attach(&there, "t").await.unwrap();
+    let watch = there.watch("t", &["typing"]).unwrap();
+    here.notify("t", &["typing"]);
+    until("it has fired there", || watch.is_fired()).await;
+    let again = one.attach(&here, "t").await.unwrap();
+    attached.detach();
+    let watch = there.watch("t", &["typing"]).unwrap();
+    here.notify("t", &["typing"]);
+    until("the newer attachment stands", || watch.is_fired()).await;
+    let sent = one.stats().wakes_sent;
+    again.detach();
+    here.notify("t", &["typing"]);
+    assert_eq!(one.stats().wakes_sent, sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn own_wake_ups_do_not_come_back() {
     let Some(server) = server() else { return };
     let (one, two) = (server.join("one").await, server.join("two").await);
