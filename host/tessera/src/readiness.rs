@@ -144,7 +144,8 @@ impl Readiness {
 fn absent(cluster: &Cluster, elsewhere: &[String]) -> Vec<String> {
     let nodes = cluster.nodes();
     let runs = |name: &String| {
-        nodes.iter().any(|node| !node.draining && node.document["plugins"][name].is_object())
+        let has = |document: &serde_json::Value| document.get("plugins")?.get(name).map(drop);
+        nodes.iter().any(|node| !node.draining && has(&node.document).is_some())
     };
     let absent = elsewhere.iter().filter(|name| !runs(name));
     absent.map(|name| format!("no node runs the plug-in {name}")).collect()

@@ -90,7 +90,9 @@ impl Over {
 
 /// Told how far an export or import is: what is done now, how much of it, and of how much (0: not known).
 #[derive(Clone)]
-pub(crate) struct Progress(Arc<dyn Fn(&str, u64, u64) + Send + Sync>);
+pub(crate) struct Progress(Arc<Tell>);
+
+type Tell = dyn Fn(&str, u64, u64) + Send + Sync;
 
 impl Progress {
     /// Tells this function.

@@ -102,7 +102,7 @@ pub(super) fn one(shown: &Shown) -> String {
         quotas.fetches_per_minute.map(|rate| format!("{rate} a minute")),
     );
     for (name, cap) in &quotas.counts {
-        quota(name.as_str(), Some("at most".to_owned()), Some(cap.to_string()));
+        line(name.as_str(), &format!("at most {cap}"));
     }
     if let Some(used) = used.filter(|used| used.refused > 0) {
         line("refused by quotas", &format!("{} calls since it awoke", used.refused));
