@@ -48,6 +48,7 @@ mod postgres {
     behaviour!(OnPostgres);
 
     mod horizon;
+    mod lost;
     mod tenants;
 }
 
