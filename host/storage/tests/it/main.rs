@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::duplicate_mod,
     missing_docs,
     unreachable_pub,
     reason = "tests"
