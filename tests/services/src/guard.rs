@@ -1,7 +1,7 @@
 //! A server under a shell that ends it when its starter is gone.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,17 @@ use crate::{Failure, process};
 /// How long a server may take to come up or to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The shell reads a line from its starter: end of file means that the starter is gone.
+/// The shell reads a line from its starter: end of file means that the starter is gone, and then the
+/// folder goes too.
 const SCRIPT: &str = r#"
 folder=$1; shift
 trap '' INT TERM HUP
 "$@" >>"$folder/log" 2>&1 </dev/null &
 echo $! >"$folder/pid.new"; mv "$folder/pid.new" "$folder/pid"
-read -r _
+read -r _; ended=$?
 kill -QUIT "$(cat "$folder/pid")" 2>/dev/null
 wait
+[ "$ended" = 0 ] || rm -rf "$folder"
 "#;
 
 /// A folder that is removed on drop.
@@ -161,7 +163,10 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.signal("CONT");
-        drop(self.shell.stdin.take());
+        if let Some(mut stdin) = self.shell.stdin.take() {
+            // An error: the shell is gone already.
+            let _ = stdin.write_all(b"stop\n");
+        }
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until {
             if !matches!(self.shell.try_wait(), Ok(None)) {
