@@ -13,6 +13,9 @@ use super::script::Step;
 const PAUSE: Duration = Duration::from_millis(2);
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
+/// Pause while the server cannot be asked.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// Wake-ups of a commit whose positions are not all below the horizon.
 struct Held {
     /// Its last position.
@@ -114,14 +117,14 @@ impl Engine {
             let mut pause = PAUSE;
             loop {
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(MAX_PAUSE);
+                pause = (pause.min(MAX_PAUSE) * 2).min(MAX_PAUSE);
                 let before = engine.horizon.known();
                 if !engine.horizon.lock().is_empty()
                     && let Err(error) = engine.look().await
                 {
                     tracing::warn!(%error, "looking for the horizon");
-                }
-                if engine.horizon.known() > before {
+                    pause = AWAY;
+                } else if engine.horizon.known() > before {
                     pause = PAUSE;
                 }
                 if engine.horizon.lock().is_empty() {
