@@ -60,7 +60,7 @@ static GOALS: &[Goal] = &[
     goal("initial, lazy: CPU each", Most(12.0), "Tuwunel 30, Synapse ~290 (30 rooms)"),
     goal("nodes: PostgreSQL against SQLite, CPU", Most(2.0), "Synapse 31-44 ms each"),
     goal("nodes: two nodes with everything against one process", Least(85.0), ""),
-    goal("tenants, 1000: memory, all awake", Most(1024.0), ""),
+    goal("tenants, 1000: memory, all used, 100 of them awake", Most(1024.0), ""),
     goal("tenants: memory of one that was never used", Most(64.0), ""),
     goal("tenants: memory of one that fell asleep", Most(64.0), ""),
     goal("tenants: first request to a sleeper, p99", Most(50.0), ""),

@@ -74,7 +74,7 @@ pub(crate) fn render(results: &Results, peers: &[(String, Results)]) -> String {
          each plug-in. *With parts*: each plug-in in two of the nodes, so that most requests are answered by another node than the one that \
          took them. A call: `/_matrix/client/versions`, one after the other, where its plug-in runs and where it does not.\n\
          - **tenants**: server names in one process, on SQLite. Never used: listed in the descriptor. Awake: a user, a room and a message in each. \
-         Fell asleep: of those that were woken, what the process has grown by. Full load: 32 connections of one tenant send all they can, another \
+         Fell asleep: what the process grew by while three quarters of them were woken one after the other and slept again, after the first quarter had. Full load: 32 connections of one tenant send all they can, another \
          sends one message after the other.\n",
         table(results, peers)
     )

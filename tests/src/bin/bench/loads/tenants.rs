@@ -28,8 +28,11 @@ use crate::{
 
 /// Tenants that are made at once.
 const AT_ONCE: usize = 8;
-/// Sleepers that are woken one after the other.
-const WOKEN: usize = 200;
+/// Tenants that may be awake at once.
+const AWAKE: usize = 100;
+/// Share of the tenants, as a divisor, that is woken before memory is looked at: the pool of instances keeps what it
+/// has once used, whoever used it.
+const WARM_UP: usize = 4;
 /// How long a tenant is awake without use, where it is to fall asleep.
 const SLEEP_AFTER: Duration = Duration::from_secs(3);
 /// How long all may take to fall asleep.
@@ -66,28 +69,28 @@ pub(crate) async fn run(target: &Target, options: &Options) -> Result<Vec<Figure
         "/s",
     ));
     let awake = many.rss()?;
+    let at_once = AWAKE.min(count);
     figures.push(figure(
-        format!("tenants, {count}: memory, all awake"),
+        format!("tenants, {count}: memory, all used, {at_once} of them awake"),
         kib(awake) / 1024.0,
         "MiB",
     ));
     figures.push(figure(
         "tenants: memory of one that is awake",
-        kib(awake.saturating_sub(asleep)) / as_f64(count),
+        kib(awake.saturating_sub(asleep)) / as_f64(at_once),
         "KiB",
     ));
-    figures.extend(many.open("all awake")?);
+    figures.extend(many.open(&format!("{at_once} awake"))?);
 
     // The same folder, and now they fall asleep.
     many.restart(&format!("{}s", SLEEP_AFTER.as_secs())).await?;
     let before = many.files()?;
-    let fresh = many.rss()?;
-    let mut wakes = Vec::new();
-    for user in users.iter().take(WOKEN) {
-        let started = Instant::now();
-        user.get("/account/whoami").await?;
-        wakes.push(started.elapsed());
-    }
+    let (warm_up, others) = users.split_at(count / WARM_UP);
+    let mut wakes = wake(warm_up).await?;
+    many.all_asleep(before).await?;
+    let warm = many.rss()?;
+    wakes.extend(wake(others).await?);
+    many.all_asleep(before).await?;
     figures.push(figure(
         "tenants: first request to a sleeper, p50",
         millis(percentile(&mut wakes, 0.5)),
@@ -98,25 +101,32 @@ pub(crate) async fn run(target: &Target, options: &Options) -> Result<Vec<Figure
         millis(percentile(&mut wakes, 0.99)),
         "ms",
     ));
-    let until = Instant::now() + PATIENCE;
-    // The one that keeps the process company may stay open.
-    while many.files()? > before + 8 {
-        anyhow::ensure!(
-            Instant::now() < until,
-            "{} files are open of the {before} before the tenants were woken",
-            many.files()?
-        );
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let rss = many.rss()?;
+    figures.push(figure(
+        format!("tenants, {count}: memory, all asleep again"),
+        kib(rss) / 1024.0,
+        "MiB",
+    ));
     figures.push(figure(
         "tenants: memory of one that fell asleep",
-        kib(many.rss()?.saturating_sub(fresh)) / as_f64(WOKEN.min(count)),
+        kib(rss.saturating_sub(warm)) / as_f64(others.len()),
         "KiB",
     ));
     figures.extend(many.open("all asleep")?);
     drop(many);
     figures.extend(neighbour(options).await?);
     Ok(figures)
+}
+
+/// The time of the first request to each.
+async fn wake(sleepers: &[Session]) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for user in sleepers {
+        let started = Instant::now();
+        user.get("/account/whoami").await?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
 }
 
 fn kib(bytes: u64) -> f64 {
@@ -202,6 +212,21 @@ impl Many {
         proc::files(self.pid()?)
     }
 
+    /// Waits until no more files are open than before any tenant was awake.
+    async fn all_asleep(&self, before: usize) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        // Connections of ours may stay open.
+        while self.files()? > before + 8 {
+            anyhow::ensure!(
+                Instant::now() < until,
+                "{} files are open of the {before} before the tenants were woken",
+                self.files()?
+            );
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
     fn open(&self, when: &str) -> Result<Vec<Figure>> {
         let threads = proc::threads(self.pid()?)?;
         Ok(vec![
@@ -218,7 +243,7 @@ impl Many {
 fn descriptor(count: usize, sleep_after: &str) -> Result<String> {
     let testing = binary::testing_config().map(fs::read_to_string).transpose()?;
     let mut text = testing.unwrap_or_default();
-    write!(text, "\n[sleep]\nafter = {sleep_after:?}\nawake-max = {}\n", count.max(1))?;
+    write!(text, "\n[sleep]\nafter = {sleep_after:?}\nawake-max = {AWAKE}\n")?;
     for index in 0..count {
         write!(text, "\n[tenants.{:?}]\n", name(index))?;
     }
