@@ -11,6 +11,12 @@ use tessera_tests::{
     server::Options,
     server::Server,
 };
+use tokio::sync::watch;
+
+use crate::{
+    load::{self, Line},
+    verify,
+};
 
 #[tokio::test]
 async fn one_process_serves_from_postgresql() {
@@ -68,6 +74,49 @@ async fn what_one_node_is_told_the_others_know_and_wake_for() {
         let gone = refused_within(&bob.at(url), Duration::from_secs(10)).await;
         assert!(gone, "the token still works at {url}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_loop_over_all_nodes_tells_each_event_once_in_order() {
+    let cluster = Cluster::start(&Layout::ring(3)).await.unwrap();
+    let gateway = cluster.gateway().await.unwrap();
+    let client = http::client().unwrap();
+    let urls = cluster.urls();
+    // Each poll of this one is answered by another node.
+    let reader = Session::register(&client, &gateway.url(), "reader").await.unwrap();
+    let mut rooms = Vec::new();
+    for _ in 0..2 {
+        let options =
+            json!({"preset": "public_chat", "power_level_content_override": {"state_default": 0}});
+        rooms.push(reader.create_room(&options).await.unwrap());
+    }
+    let (stop, stopping) = watch::channel(false);
+    let (_generation, generation) = watch::channel(0);
+    let mut senders = Vec::new();
+    for index in 0..3 {
+        let user = Session::register(&client, &urls[index], &format!("s{index}")).await.unwrap();
+        for room in &rooms {
+            user.join(room).await.unwrap();
+        }
+        let line = Line::to_many(&user, &urls, index);
+        senders.push((line, index));
+    }
+    let since = reader.sync_token().await.unwrap();
+    let line = Line::to_one(reader.clone(), generation);
+    let reading = tokio::spawn(load::read(line, since, rooms.clone()));
+    let senders: Vec<_> = senders
+        .into_iter()
+        .map(|(line, index)| tokio::spawn(load::send(line, index, rooms.clone(), stopping.clone())))
+        .collect();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    stop.send(true).unwrap();
+    let mut acknowledged = Vec::new();
+    for sender in senders {
+        acknowledged.push(sender.await.unwrap());
+    }
+    reader.text(&rooms[0], "the-last", load::LAST).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    verify::told(&told.expect("the reader never saw the end").unwrap(), &acknowledged);
 }
 
 #[tokio::test]
