@@ -39,7 +39,9 @@ class User:
 
     async def _run(self):
         try:
-            await self.nio.sync_forever(timeout=20000, full_state=True)
+            # Wide enough that a loop which lags is told of no gap: what is missing then is lost.
+            wide = {"room": {"timeline": {"limit": 100}}}
+            await self.nio.sync_forever(timeout=20000, full_state=True, sync_filter=wide)
         except Exception as error:  # noqa: BLE001 - told at once, the waiting checks then fail by their patience
             emit({"note": f"sync loop of {self.id} ended: {error!r}"})
             raise
