@@ -178,6 +178,8 @@ impl Shared {
             frame.encode(),
         );
         sent.await.map_err(|error| unavailable(error.to_string()))?;
+        // A long call is accepted twice: to send its parts, and as one that takes its time.
+        let mut handed = whole;
         loop {
             let frame = match port.frames.recv().await {
                 Some(Incoming::Frame(frame)) => frame,
@@ -190,7 +192,7 @@ impl Shared {
                 Frame::Reply(data) => return Ok(data),
                 Frame::Accept(server) => {
                     taken.send_replace(Some(server.clone()));
-                    if !whole {
+                    if !std::mem::replace(&mut handed, true) {
                         let sent = self.send_parts(&server, payload, &mut port.frames).await;
                         sent.map_err(|error| unknown(error.to_string()))?;
                     }

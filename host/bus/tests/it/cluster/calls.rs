@@ -107,6 +107,28 @@ async fn large_payloads_go_there_and_back() {
     assert!(matches!(failure, CallFailure::Unavailable(_)), "{failure}");
 }
 
+/// Answers so late that the server tells before that it is at work.
+struct Slow;
+
+impl Serve for Slow {
+    fn serve<'a>(&'a self, payload: Bytes, _: CallHeaders) -> BoxFuture<'a, Bytes> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            payload.slice(..3)
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_call_that_takes_its_time_is_answered() {
+    let Some(server) = server() else { return };
+    let (one, two) = (server.join("one").await, server.join("two").await);
+    let _served = two.serve("slow", Arc::new(Slow)).await.unwrap();
+    let payload = Bytes::from(vec![7; 3 << 20]);
+    let answer = one.call("slow", payload, soon()).await.unwrap();
+    assert_eq!(answer, [7, 7, 7].as_slice());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_serves_is_unavailable_at_once() {
     let Some(server) = server() else { return };
