@@ -203,7 +203,7 @@ impl Database {
 
     /// Of each consumer and key the first message that can be delivered at `now_ms` (milliseconds
     /// since the epoch) and was emitted at least `older_than_ms` before; of one topic or of all,
-    /// the oldest first. For relays: what may have been missed.
+    /// the oldest first. `limit` is for each consumer. For relays: what may have been missed.
     pub async fn outbox_heads(
         &self,
         topic: Option<&str>,

@@ -229,7 +229,9 @@ impl Engine {
         let topic = quoted_or_null(topic);
         let lines = self
             .ask(format!(
-                "SELECT c.topic, c.consumer, o.key, min(o.id) FROM {s}.tessera_consumers AS c \
+                "SELECT topic, consumer, key, id FROM (SELECT h.*, row_number() OVER \
+                 (PARTITION BY topic, consumer ORDER BY id) AS nth FROM (\
+                 SELECT c.topic, c.consumer, o.key, min(o.id) AS id FROM {s}.tessera_consumers AS c \
                  JOIN {s}.tessera_outbox AS o ON o.topic = c.topic AND o.id > c.after \
                  LEFT JOIN {s}.tessera_deliveries AS d ON d.consumer = c.consumer AND d.id = o.id \
                  WHERE ({topic}::text IS NULL OR c.topic = {topic}) AND o.emitted_ms <= {before} \
@@ -243,7 +245,7 @@ impl Engine {
                    AND x.key = o.key) GROUP BY 1, 2, 3 \
                  UNION ALL SELECT topic, consumer, key, min(id) FROM {s}.tessera_dead \
                  WHERE retry = 1 AND next_ms <= {now} AND ({topic}::text IS NULL OR topic = {topic}) \
-                 GROUP BY 1, 2, 3 ORDER BY 4 LIMIT {limit}"
+                 GROUP BY 1, 2, 3) AS h) AS r WHERE nth <= {limit} ORDER BY id"
             ))
             .await?;
         let head = |line: &Vec<Option<String>>| Head {

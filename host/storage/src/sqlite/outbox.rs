@@ -272,8 +272,11 @@ const READY: &str = "SELECT o.id, o.key, o.payload, coalesce(d.attempts, 0), o.e
        AND x.topic = c.topic AND x.retry = 1 AND x.key = o.key) \
      AND (?6 IS NULL OR o.key = ?6) ORDER BY o.id LIMIT ?5";
 
-/// As `READY`, but of each key only the first, and of all consumers.
-const HEADS: &str = "SELECT c.topic, c.consumer, o.key, min(o.id) \
+/// As `READY`, but of each key only the first, and of all consumers: `?4` of each, since one that nobody serves
+/// must not stand before the others.
+const HEADS: &str = "SELECT topic, consumer, key, id FROM (SELECT topic, consumer, key, id, \
+     row_number() OVER (PARTITION BY topic, consumer ORDER BY id) AS nth FROM ( \
+     SELECT c.topic AS topic, c.consumer AS consumer, o.key AS key, min(o.id) AS id \
      FROM tessera_consumers AS c JOIN tessera_outbox AS o ON o.topic = c.topic AND o.id > c.after \
      LEFT JOIN tessera_deliveries AS d ON d.consumer = c.consumer AND d.id = o.id \
      WHERE (?1 IS NULL OR c.topic = ?1) AND o.emitted_ms <= ?3 \
@@ -284,8 +287,8 @@ const HEADS: &str = "SELECT c.topic, c.consumer, o.key, min(o.id) \
      AND NOT EXISTS (SELECT 1 FROM tessera_dead AS x WHERE x.consumer = c.consumer \
        AND x.topic = c.topic AND x.retry = 1 AND x.key = o.key) GROUP BY 1, 2, 3 \
      UNION ALL SELECT topic, consumer, key, min(id) FROM tessera_dead \
-     WHERE retry = 1 AND next_ms <= ?2 AND (?1 IS NULL OR topic = ?1) GROUP BY 1, 2, 3 \
-     ORDER BY 4 LIMIT ?4";
+     WHERE retry = 1 AND next_ms <= ?2 AND (?1 IS NULL OR topic = ?1) GROUP BY 1, 2, 3)) \
+     WHERE nth <= ?4 ORDER BY id";
 
 /// The first deliverable message of each key and consumer.
 pub(super) fn heads(

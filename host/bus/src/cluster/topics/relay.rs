@@ -33,7 +33,7 @@ const ACTIVE: Duration = Duration::from_secs(10);
 /// The lease of the sweeps.
 const LEASE_NAME: &str = "bus-relay";
 const LEASE: Duration = Duration::from_secs(3);
-/// Messages looked at together.
+/// Keys of one consumer looked at together.
 const HEADS: u32 = 1_024;
 /// The longest wait before an unsettled message is hinted at again.
 const LONGEST_MS: u64 = 15_000;
@@ -120,6 +120,12 @@ struct Sent {
     id: u64,
     next_ms: u64,
     wait_ms: u64,
+}
+
+/// What a look has brought, and how much of it was hinted at now.
+struct Looked {
+    found: usize,
+    sent: usize,
 }
 
 struct Worker {
@@ -212,23 +218,24 @@ impl Worker {
         }
         let age = if all { Duration::ZERO } else { OVERDUE };
         match self.heads(None, age).await? {
-            0 if ours && !active => {
+            Looked { found: 0, .. } if ours && !active => {
                 // For a node that is busier.
                 self.database.release_lease(LEASE_NAME, &self.holder).await?;
                 Ok(CALM)
             }
-            0 => Ok(calm),
-            found if found >= HEADS as usize => Ok(FULL),
-            _ => Ok(BUSY),
+            Looked { found: 0, .. } => Ok(calm),
+            // There may be more, unless it is what lies there for somebody who does not come.
+            Looked { found, sent } if found >= HEADS as usize && sent > 0 => Ok(FULL),
+            Looked { .. } => Ok(BUSY),
         }
     }
 
     /// Sends hints for what can be delivered and was not hinted at lately.
-    async fn heads(&mut self, topic: Option<&str>, age: Duration) -> Result<usize, Error> {
+    async fn heads(&mut self, topic: Option<&str>, age: Duration) -> Result<Looked, Error> {
         let now = now_ms();
         let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         let heads = self.database.outbox_heads(topic, now, age, HEADS).await?;
-        let found = heads.len();
+        let mut looked = Looked { found: heads.len(), sent: 0 };
         if self.sent.len() > KEPT {
             self.sent.retain(|_, sent| sent.next_ms > now);
             if self.sent.len() > KEPT {
@@ -238,9 +245,10 @@ impl Worker {
         for head in heads {
             if let Some(hint) = self.hint(head, now) {
                 self.send(hint);
+                looked.sent += 1;
             }
         }
-        Ok(found)
+        Ok(looked)
     }
 
     /// `None` where it was sent lately.
