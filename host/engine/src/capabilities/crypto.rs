@@ -172,17 +172,7 @@ fn affordable(hash: &PasswordHash, configured: &Params) -> bool {
 
 fn load(path: &Path) -> io::Result<(String, SigningKey)> {
     let bad = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let (id, seed) =
-                text.trim().split_once(' ').ok_or_else(|| bad("want `ID SEED` on one line"))?;
-            let seed = STANDARD_NO_PAD
-                .decode(seed)
-                .map_err(|_| bad("the seed is not unpadded base64"))?
-                .try_into()
-                .map_err(|_| bad("the seed has not 32 bytes"))?;
-            Ok((id.to_owned(), SigningKey::from_bytes(&seed)))
-        }
+    let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -190,15 +180,19 @@ fn load(path: &Path) -> io::Result<(String, SigningKey)> {
             getrandom::fill(&mut tag).map_err(io::Error::other)?;
             let id = format!("ed25519:a_{}", hex::encode(tag));
             let line = format!("{id} {}\n", STANDARD_NO_PAD.encode(seed));
-            match compile::write_secret(path, line.as_bytes()) {
-                Ok(()) => Ok((id, SigningKey::from_bytes(&seed))),
-                // Another node was faster: its key is the tenant's.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => load(path),
-                Err(error) => Err(error),
-            }
+            compile::write_secret(path, line.as_bytes())?
         }
-        Err(error) => Err(error),
-    }
+        other => other?,
+    };
+    let text = String::from_utf8(bytes).map_err(|_| bad("not text"))?;
+    let (id, seed) =
+        text.trim().split_once(' ').ok_or_else(|| bad("want `ID SEED` on one line"))?;
+    let seed = STANDARD_NO_PAD
+        .decode(seed)
+        .map_err(|_| bad("the seed is not unpadded base64"))?
+        .try_into()
+        .map_err(|_| bad("the seed has not 32 bytes"))?;
+    Ok((id.to_owned(), SigningKey::from_bytes(&seed)))
 }
 
 fn check(check: &wit::Check) -> Option<()> {

@@ -88,12 +88,9 @@ impl CodeCache {
     }
 
     fn store(&self, name: &[u8; 32], path: &Path, code: &[u8]) -> io::Result<()> {
-        let part = path.with_extension(format!("part{}", std::process::id()));
-        let mut file = fs::File::create(&part)?;
-        file.write_all(self.mac(name, code).as_bytes())?;
-        file.write_all(code)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
+        let mac = self.mac(name, code);
+        let part = part(path, 0o644, &[mac.as_bytes(), code])?;
+        fs::rename(&part, path).inspect_err(|_| drop(fs::remove_file(&part)))?;
         self.trim()
     }
 
@@ -121,46 +118,59 @@ impl CodeCache {
 
 /// Reads the key, or makes one that only the owner can read.
 fn secret(path: &Path) -> io::Result<[u8; 32]> {
-    match fs::read(path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} is not a key of 32 bytes", path.display()),
-            )
-        }),
+    let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut key = [0; 32];
             getrandom::fill(&mut key).map_err(io::Error::other)?;
-            match write_secret(path, &key) {
-                Ok(()) => Ok(key),
-                // Another process that shares the folder was faster.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => secret(path),
-                Err(error) => Err(error),
-            }
+            write_secret(path, &key)?
         }
-        Err(error) => Err(error),
-    }
+        other => other?,
+    };
+    bytes.try_into().map_err(|_| {
+        let text = format!("{} is not a key of 32 bytes", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })
 }
 
-/// Writes a file that only its owner can read, whole or not at all, and never over another.
-pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+/// Writes a file that only its owner can read, whole or not at all, and never over another. Gives what the file
+/// holds then: another process that shares the folder may have been faster.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let part = path.with_extension(format!("part{}", std::process::id()));
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let part = part(path, 0o600, &[bytes])?;
     // A hard link fails where the name is taken, a rename would not.
     let linked = fs::hard_link(&part, path);
     fs::remove_file(&part)?;
-    linked?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
     // The name, too: what was signed with a key that a crash takes away is signed by nobody.
-    match path.parent() {
-        Some(parent) => fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
+    if let Some(parent) = path.parent() {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    fs::read(path)
+}
+
+/// Writes a file beside `path` that nobody else writes, in this process or another, and gives its name.
+fn part(path: &Path, mode: u32, bytes: &[&[u8]]) -> io::Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut tag = [0; 8];
+    getrandom::fill(&mut tag).map_err(io::Error::other)?;
+    // After the whole name: what stands behind its last dot tells files apart.
+    let mut part = path.as_os_str().to_owned();
+    part.push(format!(".part{}", hex::encode(tag)));
+    let part = PathBuf::from(part);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    let written = bytes.iter().try_for_each(|bytes| file.write_all(bytes));
+    match written.and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(part),
+        Err(error) => {
+            // What matters is why it could not be written.
+            drop(fs::remove_file(&part));
+            Err(error)
+        }
     }
 }
 
@@ -175,5 +185,37 @@ impl Hasher for Blake {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, os::unix::fs::PermissionsExt as _, thread};
+
+    use super::*;
+
+    #[test]
+    fn keys_made_at_the_same_time_are_each_tenants_own_and_what_the_disk_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..24).map(|n| dir.path().join(format!("chat.t{n}"))).collect();
+        for round in 0..8 {
+            let keys: Vec<Vec<[u8; 32]>> = thread::scope(|scope| {
+                // Each is made by two, as by two nodes over one folder.
+                let both = paths.iter().flat_map(|path| [path, path]);
+                let started: Vec<_> =
+                    both.map(|path| scope.spawn(move || secret(path).unwrap())).collect();
+                let keys: Vec<_> = started.into_iter().map(|it| it.join().unwrap()).collect();
+                keys.chunks(2).map(<[_]>::to_vec).collect()
+            });
+            for (path, keys) in paths.iter().zip(&keys) {
+                let held = fs::read(path).unwrap();
+                assert!(keys.iter().all(|key| key[..] == held), "round {round}: {path:?}");
+                assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+            }
+            let different: HashSet<_> = keys.iter().map(|keys| keys[0]).collect();
+            assert_eq!(different.len(), paths.len(), "round {round}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), paths.len(), "nothing is left");
+            paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+        }
     }
 }

@@ -28,9 +28,11 @@ impl Rate {
         let _ = self.paid.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
     }
 
-    /// Takes `cost` if there is room; the error is how long until there is.
+    /// Takes `cost` if there is room; the error is how long until there is. One cost always fits into the burst: of a
+    /// rate below it, each takes its time.
     pub(crate) fn try_take(&self, now: u64, cost: u64, rate: f64, burst: u64) -> Result<(), u64> {
         let time = time(cost, rate);
+        let burst = burst.max(time);
         let limit = Self::at(now);
         let after = |paid: u64| Self::from(paid, now, burst).saturating_add(time);
         let step = |paid: u64| (after(paid) <= limit).then(|| after(paid));
@@ -56,8 +58,8 @@ impl Rate {
     }
 }
 
-/// Moments are kept this much later, so that a burst before the first one is not below zero: an hour.
-const OFFSET: u64 = 3_600 * 1_000_000_000;
+/// Moments are kept this much later, so that a burst before the first one is not below zero: a century.
+const OFFSET: u64 = 100 * 365 * 24 * 3_600 * 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -92,5 +94,20 @@ mod tests {
         assert_eq!(rate.try_take(5 * SECOND, minute, 3.0, minute), Err(15 * SECOND));
         assert_eq!(rate.try_take(20 * SECOND, minute, 3.0, minute), Ok(()));
         assert!(rate.try_take(20 * SECOND, minute, 3.0, minute).is_err());
+    }
+
+    #[test]
+    fn of_a_rate_below_one_in_its_burst_each_takes_its_time() {
+        let rate = Rate::default();
+        // One each four minutes, which is a quarter of one in a minute.
+        let minute = 60 * SECOND;
+        assert_eq!(rate.try_take(0, minute, 0.25, minute), Ok(()));
+        assert_eq!(rate.try_take(minute, minute, 0.25, minute), Err(3 * minute));
+        assert_eq!(rate.try_take(4 * minute, minute, 0.25, minute), Ok(()));
+        assert!(rate.try_take(4 * minute, minute, 0.25, minute).is_err());
+        // One a day, at the very beginning.
+        let daily = Rate::default();
+        assert_eq!(daily.try_take(0, minute, 1.0 / 1440.0, minute), Ok(()));
+        assert!(daily.try_take(0, minute, 1.0 / 1440.0, minute).is_err());
     }
 }
