@@ -28,6 +28,7 @@ use crate::error::EdgeError;
 use crate::metrics::{Held, Metrics};
 use crate::readiness::Readiness;
 use crate::request_id::RequestIds;
+use crate::share::Lone;
 use crate::sites::Sites;
 use crate::tenants::{Shares, Tenants};
 use crate::turns::Turns;
@@ -82,8 +83,9 @@ impl Edge {
         sites: Arc<dyn Sites>,
         registry: &Registry,
     ) -> Result<Arc<Self>, EdgeError> {
-        let lone = sites.lone();
-        let tenants = Arc::new(Tenants::new(Shares::new(&settings, lone)));
+        let asked = Arc::clone(&sites);
+        let lone: Lone = Arc::new(move || asked.lone());
+        let tenants = Arc::new(Tenants::new(Shares::new(&settings, &lone)));
         let voids = Arc::clone(&tenants);
         let listening = bus.listen(move |fired| {
             if let Fired::All { tenant } = fired

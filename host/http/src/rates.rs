@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn buckets() -> Buckets {
-        Buckets::new(Pool::new(100, true))
+        Buckets::new(Pool::new(100, std::sync::Arc::new(|| true)))
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn buckets_beyond_the_share_are_not_remembered_until_others_are_full_again() {
-        let pool = Pool::new(2, true);
+        let pool = Pool::new(2, std::sync::Arc::new(|| true));
         let (buckets, class) = (Buckets::new(pool.clone()), class(1.0, 1).unwrap());
         let take = |user: &str, ms| {
             buckets.take_at(&class, &Holder::User(user), 1, Duration::from_millis(ms))

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Says whether there can only be one tenant. Asked each time, since another may come.
+pub(crate) type Lone = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A number of places, such as `[http] max-parked`.
 ///
 /// A tenant gets another one while it holds fewer than are free: alone it comes to half of all, two come to a third
@@ -11,14 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) struct Pool {
     total: usize,
     used: AtomicUsize,
-    lone: bool,
+    lone: Lone,
 }
 
 /// What one tenant holds of a pool.
 pub(crate) type Part = Arc<AtomicUsize>;
 
 impl Pool {
-    pub(crate) fn new(total: usize, lone: bool) -> Arc<Self> {
+    pub(crate) fn new(total: usize, lone: Lone) -> Arc<Self> {
         Arc::new(Self { total, used: AtomicUsize::new(0), lone })
     }
 
@@ -34,7 +37,7 @@ impl Pool {
             return false;
         };
         let mine = part.fetch_add(1, Ordering::AcqRel);
-        if self.lone || mine < self.total - used {
+        if mine < self.total - used || (self.lone)() {
             return true;
         }
         self.leave(part, 1);
@@ -63,8 +66,9 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::{Part, Place, Pool};
+    use super::{Lone, Part, Place, Pool};
 
     fn fill(pool: &Arc<Pool>, part: &Part) -> Vec<Place> {
         std::iter::from_fn(|| pool.take(part)).collect()
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn no_tenant_takes_all_and_each_new_one_finds_room() {
-        let pool = Pool::new(120, false);
+        let pool = Pool::new(120, Arc::new(|| false));
         let (a, b, c) = (Part::default(), Part::default(), Part::default());
         let of_a = fill(&pool, &a);
         assert_eq!(of_a.len(), 60);
@@ -85,14 +89,24 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_tenant_takes_all() {
-        let pool = Pool::new(3, true);
-        assert_eq!(fill(&pool, &Part::default()).len(), 3);
+    fn a_lone_tenant_takes_all_until_another_comes() {
+        let alone = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&alone);
+        let lone: Lone = Arc::new(move || asked.load(Ordering::Relaxed));
+        let pool = Pool::new(6, lone);
+        let (first, second) = (Part::default(), Part::default());
+        let mut of_first = fill(&pool, &first);
+        assert_eq!(of_first.len(), 6);
+        alone.store(false, Ordering::Relaxed);
+        // What it has it keeps; of what it gives back it leaves something to the other.
+        of_first.truncate(3);
+        assert!(pool.take(&first).is_none());
+        assert!(pool.take(&second).is_some());
     }
 
     #[test]
     fn a_single_place_can_be_taken() {
-        let pool = Pool::new(1, false);
+        let pool = Pool::new(1, Arc::new(|| false));
         let part = Part::default();
         let place = pool.take(&part);
         assert!(place.is_some() && pool.take(&part).is_none());

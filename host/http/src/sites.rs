@@ -57,7 +57,8 @@ pub trait Sites: Send + Sync + 'static {
     /// since. The caller holds `site`, so the tenant is awake unless its operator has stopped it.
     fn current<'a>(&'a self, site: &'a Arc<Site>) -> BoxFuture<'a, Result<Arc<Site>, NoSite>>;
 
-    /// Whether there can only be one tenant, which may then use all that the process has. Asked once.
+    /// Whether there can only be one tenant, which may then use all that the process has. Asked
+    /// often, so that who comes later gets a share: it must be cheap.
     fn lone(&self) -> bool {
         false
     }

@@ -13,7 +13,7 @@ use crate::auth::Store;
 use crate::edge::Usage;
 use crate::metrics::{Metrics, OfTenant};
 use crate::rates::{BUCKETS, Buckets, Quota};
-use crate::share::{Part, Pool};
+use crate::share::{Lone, Part, Pool};
 
 /// The numbers of places that tenants share.
 pub(crate) struct Shares {
@@ -25,14 +25,15 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    pub(crate) fn new(settings: &Http, lone: bool) -> Self {
-        let pool = |number: std::num::NonZeroU32| Pool::new(number.get() as usize, lone);
+    pub(crate) fn new(settings: &Http, lone: &Lone) -> Self {
+        let pool =
+            |number: std::num::NonZeroU32| Pool::new(number.get() as usize, Arc::clone(lone));
         Self {
             running: pool(settings.max_requests),
             parked: pool(settings.max_parked),
             connections: pool(settings.max_connections),
             auth: pool(settings.auth_cache),
-            buckets: Pool::new(BUCKETS, lone),
+            buckets: Pool::new(BUCKETS, Arc::clone(lone)),
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::share::Lone;
+
 /// `[http] max-resumes` turns. Who waits for one is a parked request, so their number has a cap.
 pub(crate) struct Turns {
     queue: Mutex<Queue>,
@@ -14,7 +16,7 @@ pub(crate) struct Turns {
 struct Queue {
     free: usize,
     next: u64,
-    lone: bool,
+    lone: Lone,
     tenants: HashMap<Arc<str>, Tenant>,
     /// Tenants with somebody waiting, in the order of their next turn.
     circle: VecDeque<Arc<str>>,
@@ -43,7 +45,7 @@ struct Waiter<'a> {
 }
 
 impl Turns {
-    pub(crate) fn new(turns: usize, lone: bool) -> Arc<Self> {
+    pub(crate) fn new(turns: usize, lone: Lone) -> Arc<Self> {
         let (tenants, circle) = (HashMap::new(), VecDeque::new());
         let queue = Queue { free: turns, next: 0, lone, tenants, circle };
         Arc::new(Self { queue: Mutex::new(queue) })
@@ -103,7 +105,7 @@ impl Queue {
             let name = self.circle.pop_front()?;
             let Some(tenant) = self.tenants.get_mut(&name) else { continue };
             // As with places: nobody has more than are free.
-            if !self.lone && tenant.going >= self.free {
+            if tenant.going >= self.free && !(self.lone)() {
                 self.circle.push_back(name);
                 continue;
             }
@@ -159,6 +161,7 @@ impl Drop for Waiter<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use futures::FutureExt;
     use futures::future::BoxFuture;
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn tenants_take_turns_however_many_each_sends() {
-        let turns = Turns::new(1, false);
+        let turns = Turns::new(1, Arc::new(|| false));
         let first = has(&mut ask(&turns, "a")).unwrap();
         let mut of_a: Vec<_> = (0..100).map(|_| ask(&turns, "a")).collect();
         let mut of_b = ask(&turns, "b");
@@ -197,18 +200,26 @@ mod tests {
 
     #[test]
     fn one_tenant_leaves_turns_for_others() {
-        let turns = Turns::new(4, false);
+        let turns = Turns::new(4, Arc::new(|| false));
         let going: Vec<_> = (0..4).filter_map(|_| has(&mut ask(&turns, "a"))).collect();
         assert_eq!(going.len(), 2);
         assert!(has(&mut ask(&turns, "b")).is_some());
-        let turns = Turns::new(4, true);
+        let turns = Turns::new(4, Arc::new(|| true));
         let going: Vec<_> = (0..4).filter_map(|_| has(&mut ask(&turns, "a"))).collect();
         assert_eq!(going.len(), 4, "a lone one has all");
+        drop(going);
+        // Until another comes.
+        let alone = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&alone);
+        let turns = Turns::new(4, Arc::new(move || asked.load(Ordering::Relaxed)));
+        alone.store(false, Ordering::Relaxed);
+        let going: Vec<_> = (0..4).filter_map(|_| has(&mut ask(&turns, "a"))).collect();
+        assert_eq!(going.len(), 2);
     }
 
     #[test]
     fn who_leaves_the_queue_or_gets_a_turn_too_late_costs_none() {
-        let turns = Turns::new(1, true);
+        let turns = Turns::new(1, Arc::new(|| true));
         let first = has(&mut ask(&turns, "a")).unwrap();
         let left = ask(&turns, "a");
         let late = ask(&turns, "b");
