@@ -8,10 +8,10 @@ use futures::executor::block_on;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use crate::{DatabaseConfig, OpenError};
+use crate::{DatabaseConfig, OpenError, quota};
 
 /// Newest host schema that this program knows.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// From version 1 to 2.
 const UPGRADE_2: &str = "
 ALTER TABLE tessera_timers ADD COLUMN claimed_until integer NOT NULL DEFAULT 0;
@@ -20,13 +20,18 @@ CREATE TABLE tessera_leases (
 ) WITHOUT ROWID;
 UPDATE tessera_meta SET value = '2' WHERE key = 'schema';
 ";
+/// From version 2 to 3.
+const UPGRADE_3: &str = "
+CREATE INDEX tessera_deliveries_open ON tessera_deliveries (consumer, topic, next_ms) WHERE settled = 0;
+UPDATE tessera_meta SET value = '3' WHERE key = 'schema';
+";
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// How long a file may be held by a database of this process that is just closing.
 const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// Bytes per page, fixed when the file is made.
-const PAGE: u64 = 4096;
+pub(super) const PAGE: u64 = 4096;
 
 /// Bytes of the file that readers map; address space, not memory. What lies beyond is read.
 const MAPPED: u64 = 1 << 30;
@@ -105,7 +110,8 @@ pub(super) fn writer(path: &Path, config: &DatabaseConfig) -> Result<SqliteConne
     block_on(async {
         let mut connection = options.connect().await.map_err(engine)?;
         if let Some(bytes) = config.max_bytes {
-            let pages = (bytes / PAGE).max(1);
+            // Plug-ins' commits are held at the cap itself: see `CommitJob::fits`.
+            let pages = (bytes.saturating_add(quota::slack(bytes)) / PAGE).max(1);
             let sql = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
             connection.execute(sqlx::raw_sql(sql)).await.map_err(engine)?;
         }
@@ -129,10 +135,12 @@ pub(super) fn writer(path: &Path, config: &DatabaseConfig) -> Result<SqliteConne
             let path = path.display().to_string();
             return Err(OpenError::Newer { path, found, known: SCHEMA_VERSION });
         }
-        if found < 2 {
-            let mut transaction = connection.begin().await.map_err(engine)?;
-            transaction.execute(sqlx::raw_sql(UPGRADE_2)).await.map_err(engine)?;
-            transaction.commit().await.map_err(engine)?;
+        for (version, upgrade) in [(2, UPGRADE_2), (3, UPGRADE_3)] {
+            if found < version {
+                let mut transaction = connection.begin().await.map_err(engine)?;
+                transaction.execute(sqlx::raw_sql(upgrade)).await.map_err(engine)?;
+                transaction.commit().await.map_err(engine)?;
+            }
         }
         leave_lost_positions(&mut connection).await.map_err(engine)?;
         Ok(connection)

@@ -1,6 +1,6 @@
 -- The host's own tables, version 2. Plug-ins cannot name them.
 CREATE TABLE tessera_meta (key text PRIMARY KEY, value text NOT NULL) WITHOUT ROWID;
-INSERT INTO tessera_meta (key, value) VALUES ('schema', '2');
+INSERT INTO tessera_meta (key, value) VALUES ('schema', '3');
 
 -- One row: the last position, message and timer generation given out.
 CREATE TABLE tessera_sequence (
@@ -40,6 +40,7 @@ CREATE TABLE tessera_deliveries (
   attempts integer NOT NULL, next_ms integer NOT NULL, error text NOT NULL,
   PRIMARY KEY (consumer, id)
 ) WITHOUT ROWID;
+CREATE INDEX tessera_deliveries_open ON tessera_deliveries (consumer, topic, next_ms) WHERE settled = 0;
 
 CREATE TABLE tessera_dead (
   consumer text NOT NULL, id integer NOT NULL, topic text NOT NULL, key text NOT NULL,
