@@ -9,7 +9,7 @@ use crate::transfer::{
     BATCH, Counters, FULL_TEXT, HOST_TABLES, Plugin, Progress, Receiver, Record, Sender, Sum,
     TransferError, Transferred, Watch, compare,
 };
-use crate::{DatabaseConfig, Error, FullTextEntry, Migration, PluginSchema, Value};
+use crate::{DatabaseConfig, Error, FullTextEntry, FullTextIndex, Migration, PluginSchema, Value};
 
 use super::authorizer::Mode;
 use super::fulltext::{self, interned};
@@ -305,6 +305,9 @@ fn fill(
 
 fn make(writer: &mut Writer<'_>, plugin: Plugin) -> Result<(), TransferError> {
     let mut schema = PluginSchema { plugin: plugin.name, ..PluginSchema::default() };
+    schema.full_text =
+        plugin.full_text.iter().map(|name| FullTextIndex { name: name.clone() }).collect();
+    crate::install::names(&schema).map_err(|e| Error::Invalid(e.to_string()))?;
     for (seq, (name, sql, version)) in plugin.migrations.into_iter().enumerate() {
         schema.version = version;
         install::within(writer, &schema, seq, &Migration { name, sql })
