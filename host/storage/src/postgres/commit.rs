@@ -333,7 +333,7 @@ async fn finish(
     let s = &engine.schema;
     let mut script = Script::default();
     script.push(Step::Quiet, "SET LOCAL ROLE NONE");
-    let emits = emit(engine, ready, &begun, &committed, &mut script);
+    let (emits, counted) = emit(engine, ready, &begun, &committed, &mut script);
     for entry in &ready.full_text {
         fulltext::put(&mut script, s, &session.fence.plugin, entry);
     }
@@ -398,6 +398,9 @@ async fn finish(
         }
         Err(stop) => {
             leased.rollback().await;
+            if stop.sql().is_some_and(|error| error.code == "TS001") {
+                engine.outbox_full.store(true, Ordering::Relaxed);
+            }
             let unique = stop.sql().is_some_and(|error| error.code == "23505");
             if unique && Some(stop.step) == remembers {
                 return Ok(Outcome::Again);
@@ -406,6 +409,9 @@ async fn finish(
         }
     }
     leased.in_transaction = false;
+    if counted {
+        engine.outbox_full.store(false, Ordering::Relaxed);
+    }
     engine.stats.groups.fetch_add(1, Ordering::Relaxed);
     engine.stats.group_members.fetch_add(1, Ordering::Relaxed);
     if seq > 0 && seq.is_multiple_of(TRIM_EVERY) {
@@ -423,16 +429,16 @@ async fn finish(
     Ok(Outcome::Done(committed))
 }
 
-/// Adds what stores the messages; the number of the step that tells their topics.
+/// Adds what stores the messages; the number of the step that tells their topics, and whether the outbox is counted.
 fn emit(
     engine: &Engine,
     ready: &Ready,
     begun: &Begun,
     committed: &Committed,
     script: &mut Script,
-) -> Option<usize> {
+) -> (Option<usize>, bool) {
     if ready.messages.is_empty() {
-        return None;
+        return (None, false);
     }
     let (s, cap) = (&engine.schema, engine.config.outbox);
     let mut sql = format!(
@@ -458,18 +464,15 @@ fn emit(
     ));
     let count = engine.emitting.fetch_add(1, Ordering::Relaxed);
     let full = engine.outbox_full.load(Ordering::Relaxed);
-    let emits = if cap <= SMALL_OUTBOX || full || count.is_multiple_of(COUNT_EVERY) {
+    let counted = cap <= SMALL_OUTBOX || full || count.is_multiple_of(COUNT_EVERY);
+    script.push(Step::Host, &sql);
+    let emits = script.steps.len() - 1;
+    if counted {
         // After the insert: messages to nobody are never too many.
-        script.push(Step::Host, &sql);
-        let emits = script.steps.len() - 1;
-        script
-            .push(Step::Quiet, &format!("SELECT {s}.tessera_room({})", int(cap.saturating_add(1))));
-        emits
-    } else {
-        script.push(Step::Host, &sql);
-        script.steps.len() - 1
-    };
-    Some(emits)
+        let room = format!("SELECT {s}.tessera_room({})", int(cap.saturating_add(1)));
+        script.push(Step::Quiet, &room);
+    }
+    (Some(emits), counted)
 }
 
 /// Wakes those concerned, now or when the horizon gets there.

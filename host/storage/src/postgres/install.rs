@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dialect::{Rules, migration};
 use crate::install::{applied_fit, names};
@@ -12,6 +13,9 @@ use super::Engine;
 use super::ops::{Lines, int, now_ms, text};
 use super::pool::Leased;
 use super::script::{Script, Step, quoted};
+
+/// A migration may take long, not for ever: the server ends each of its statements after an hour.
+pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60 + 5);
 
 fn engine_error(schema: &PluginSchema, migration: &str, error: Error) -> InstallError {
     let plugin = schema.plugin.clone();
@@ -115,11 +119,10 @@ async fn apply(
     let mut script = Script::default();
     add(engine, &mut script, schema, role, seq, file)?;
     script.push(Step::Commit, "COMMIT");
-    leased
-        .run(&script, |_, _| Ok(()))
-        .await
-        .map(drop)
-        .map_err(|stop| engine_error(schema, &file.name, stop.into()))
+    let patience = std::mem::replace(&mut leased.patience, LONGEST);
+    let done = leased.run(&script, |_, _| Ok(())).await;
+    leased.patience = patience;
+    done.map(drop).map_err(|stop| engine_error(schema, &file.name, stop.into()))
 }
 
 /// Adds what runs a migration and records it.
@@ -138,7 +141,6 @@ pub(super) fn add(
         InstallError::Refused { plugin: plugin.clone(), migration: file.name.clone(), reason }
     })?;
     let s = &engine.schema;
-    // A migration may take long, not for ever.
     script.push(Step::Quiet, "SET LOCAL statement_timeout = '1h'");
     script.push(Step::Quiet, &format!("GRANT CREATE ON SCHEMA {s} TO \"{role}\""));
     script.push(Step::Quiet, &format!("SET LOCAL ROLE \"{role}\""));

@@ -17,13 +17,15 @@ use super::horizon::Horizon;
 use super::ops::{ask_on, text};
 use super::pool::{Leased, Pool};
 use super::script::{Script, Step, quoted};
-use super::{Engine, Gate, flavor, names};
+use super::{Engine, Gate, flavor, install, names};
 
 const CLUSTER: &str = include_str!("cluster.sql");
+const CLUSTER_2: &str = include_str!("cluster_2.sql");
 const TENANT: &str = include_str!("tenant.sql");
+const TENANT_2: &str = include_str!("tenant_2.sql");
 
-/// Newest version of the host's tables that this program knows.
-const SCHEMA_VERSION: i64 = 1;
+/// Newest version of the host's tables that this program knows, shared ones and a tenant's.
+const SCHEMA_VERSION: i64 = 2;
 
 /// The oldest server: views and functions that the host uses.
 const OLDEST: u64 = 150_000;
@@ -65,18 +67,50 @@ pub(super) async fn prepare_database(pool: &Arc<Pool>) -> Result<(), OpenError> 
         // this connection remembers.
         let there = "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'tessera'";
         if ask_on(&mut leased, Step::Host, there).await.map_err(&failed)?.is_empty() {
-            ask_on(&mut leased, Step::Quiet, CLUSTER).await.map_err(&failed)?;
+            let made = format!("{CLUSTER}{CLUSTER_2}");
+            ask_on(&mut leased, Step::Quiet, &made).await.map_err(&failed)?;
         }
         ask_on(&mut leased, Step::Quiet, "COMMIT").await.map_err(&failed)?;
         leased.in_transaction = false;
     }
-    let rows =
-        ask_on(&mut leased, Step::Host, "SELECT value FROM tessera.meta WHERE key = 'schema'");
-    let found = text(&rows.await.map_err(&failed)?, 0, 0).parse().unwrap_or(i64::MAX);
+    let version = version_of(&mut leased, "tessera.meta").await.map_err(&failed)?;
+    let found = upgrade(&mut leased, "tessera.meta", version, CLUSTER_2).await.map_err(&failed)?;
+    if leased.epoch().is_empty() {
+        // It is from before there was an epoch.
+        leased.discard();
+    }
     if found > SCHEMA_VERSION {
         return Err(OpenError::Newer { path: pool.database(), found, known: SCHEMA_VERSION });
     }
     Ok(())
+}
+
+async fn version_of(leased: &mut Leased, meta: &str) -> Result<i64, Error> {
+    let sql = format!("SELECT value FROM {meta} WHERE key = 'schema'");
+    let rows = ask_on(leased, Step::Host, &sql).await?;
+    Ok(text(&rows, 0, 0).parse().unwrap_or(i64::MAX))
+}
+
+/// Brings the host's tables from version 1 to 2, unless they are there. Gives their version.
+async fn upgrade(leased: &mut Leased, meta: &str, found: i64, sql: &str) -> Result<i64, Error> {
+    if found >= SCHEMA_VERSION {
+        return Ok(found);
+    }
+    leased.in_transaction = true;
+    let patience = std::mem::replace(&mut leased.patience, install::LONGEST);
+    let lock =
+        format!("BEGIN; SET LOCAL statement_timeout = '1h'; SELECT pg_advisory_xact_lock({LOCK})");
+    ask_on(leased, Step::Quiet, &lock).await?;
+    let mut found = version_of(leased, meta).await?;
+    // Another process may have done it while this one waited.
+    if found < SCHEMA_VERSION {
+        ask_on(leased, Step::Quiet, sql).await?;
+        found = SCHEMA_VERSION;
+    }
+    ask_on(leased, Step::Quiet, "COMMIT").await?;
+    leased.in_transaction = false;
+    leased.patience = patience;
+    Ok(found)
 }
 
 /// Names of all tenants, sorted.
@@ -103,6 +137,11 @@ async fn find(leased: &mut Leased, tenant: &str) -> Result<Option<Found>, Error>
     Ok(Some(Found { number, schema: text(&rows, 0, 1).to_owned() }))
 }
 
+/// The text of a file, for a tenant.
+fn filled(sql: &str, schema: &str, number: i32) -> String {
+    sql.replace("@S@", schema).replace("@N@", &number.to_string())
+}
+
 async fn create(leased: &mut Leased, tenant: &str) -> Result<Found, Error> {
     leased.in_transaction = true;
     let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})");
@@ -119,9 +158,12 @@ async fn create(leased: &mut Leased, tenant: &str) -> Result<Found, Error> {
             let number = text(&rows, 0, 0)
                 .parse::<i32>()
                 .map_err(|_| Error::Unavailable("a tenant without a number".to_owned()))?;
-            let made = TENANT.replace("@S@", &schema).replace("@N@", &number.to_string());
+            let (made, more) = (filled(TENANT, &schema, number), filled(TENANT_2, &schema, number));
+            let epoch = quoted(&leased.epoch());
             let sql = format!(
-                "CREATE SCHEMA {schema}; {made}; REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC"
+                "CREATE SCHEMA {schema}; {made}; {more}; \
+                 UPDATE {schema}.tessera_meta SET value = {epoch} WHERE key = 'server_start'; \
+                 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC"
             );
             ask_on(leased, Step::Quiet, &sql).await?;
             Found { number, schema }
@@ -150,9 +192,10 @@ pub(super) async fn open(
     };
     let Found { number: key, schema } = found;
     let epoch = leased.epoch();
-    let sql = format!("SELECT value FROM {schema}.tessera_meta WHERE key = 'schema'");
-    let rows = ask_on(&mut leased, Step::Host, &sql).await.map_err(&failed)?;
-    let version = text(&rows, 0, 0).parse().unwrap_or(i64::MAX);
+    let meta = format!("{schema}.tessera_meta");
+    let version = version_of(&mut leased, &meta).await.map_err(&failed)?;
+    let more = filled(TENANT_2, &schema, key);
+    let version = upgrade(&mut leased, &meta, version, &more).await.map_err(&failed)?;
     if version > SCHEMA_VERSION {
         let path = format!("{}, tenant {tenant}", pool.database());
         return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
@@ -195,7 +238,7 @@ pub(super) async fn open(
     Ok(engine)
 }
 
-/// Leaves positions out if the server was started anew since somebody last looked.
+/// Leaves positions out if the server was started anew, or has recovered from a crash, since somebody last looked.
 pub(super) async fn after_restart(
     leased: &mut Leased,
     schema: &str,
@@ -225,7 +268,10 @@ pub(super) async fn after_restart(
     if stored == epoch {
         ask_on(leased, Step::Quiet, "ROLLBACK").await?;
     } else {
-        tracing::info!(schema, "the server was started anew: positions are left out");
+        tracing::info!(
+            schema,
+            "the server was started anew or has crashed: positions are left out"
+        );
         let sql = format!(
             "SELECT setval('{schema}.tessera_position', last_value + {LEFT_OUT}) \
              FROM {schema}.tessera_position; \

@@ -24,13 +24,19 @@ const STALE: Duration = Duration::from_secs(10);
 const BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
+/// How long an answer may take: longer than the server's own limit of time, so that it only ends what a server that
+/// is gone without a word would never answer.
+const PATIENCE: Duration = Duration::from_secs(65);
+/// How long the trial of an idle connection may take.
+const TRIAL: Duration = Duration::from_secs(5);
+
 /// A connection and what it has prepared.
 pub(super) struct Conn {
     pg: PgConnection,
     /// Statements by id, and when each was last used, as a count of uses.
     prepared: HashMap<u64, u64>,
     uses: u64,
-    /// When the server was started, as it says: another one after a crash.
+    /// The server's start and the time since it last crashed, as it names them.
     pub(super) epoch: Arc<str>,
     idle_since: Instant,
 }
@@ -67,6 +73,8 @@ pub(super) struct Leased {
     clean: bool,
     /// Inside a transaction that was begun by hand: who drops it here gives it up.
     pub(super) in_transaction: bool,
+    /// How long each answer may take; the connection counts as lost after that.
+    pub(super) patience: Duration,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -210,6 +218,7 @@ impl Pool {
             pool: self.clone(),
             clean: true,
             in_transaction: false,
+            patience: PATIENCE,
             _permit: permit,
         };
         while let Some(conn) = self.pop() {
@@ -221,7 +230,10 @@ impl Pool {
             }
             let mut script = Script::default();
             script.push(Step::Quiet, "SELECT 1");
-            if leased.run(&script, |_, _| Ok(())).await.is_ok() {
+            leased.patience = TRIAL;
+            let alive = leased.run(&script, |_, _| Ok(())).await.is_ok();
+            leased.patience = PATIENCE;
+            if alive {
                 drop(guard);
                 return Ok(leased);
             }
@@ -268,11 +280,13 @@ impl Pool {
             e => e.into(),
         };
         let mut pg = self.options.connect().await.map_err(failed)?;
-        let epoch: String =
-            sqlx::query_scalar("SELECT extract(epoch FROM pg_postmaster_start_time())::text")
-                .fetch_one(&mut pg)
-                .await
-                .map_err(failed)?;
+        let epoch = sqlx::query_scalar("SELECT tessera.epoch()").fetch_one(&mut pg).await;
+        let epoch: String = match epoch.map_err(SqlError::from) {
+            Ok(epoch) => epoch,
+            // Nothing is made yet: see `open::prepare_database`.
+            Err(e) if e.code == "3F000" || e.code == "42883" => String::new(),
+            Err(e) => return Err(e.into()),
+        };
         let (prepared, idle_since) = (HashMap::new(), Instant::now());
         Ok(Conn { pg, prepared, uses: 0, epoch: epoch.into(), idle_since })
     }
@@ -291,6 +305,8 @@ impl Leased {
         if self.conn.is_some() && self.clean {
             let mut script = Script::default();
             script.push(Step::Quiet, "ROLLBACK");
+            // What ran out of time while it took positions may still have their lock: it is the session's.
+            script.push(Step::Quiet, "SELECT pg_advisory_unlock_all()");
             if self.run(&script, |_, _| Ok(())).await.is_ok() {
                 self.in_transaction = false;
                 return;
@@ -299,7 +315,7 @@ impl Leased {
         self.discard();
     }
 
-    /// When the server was started.
+    /// See [`Conn::epoch`].
     pub(super) fn epoch(&self) -> Arc<str> {
         self.conn.as_ref().map(|conn| conn.epoch.clone()).unwrap_or_default()
     }
@@ -321,7 +337,7 @@ impl Leased {
     /// Makes room for `more` statements: those used longest ago are forgotten.
     pub(super) fn make_room(&mut self, script: &mut Script, more: usize, keep: &[u64]) {
         let cap = self.pool.config.statements.max(64);
-        let Some(conn) = &mut self.conn else { return };
+        let Some(conn) = &self.conn else { return };
         if conn.prepared.len() + more <= cap {
             return;
         }
@@ -330,8 +346,7 @@ impl Leased {
         uses.sort_unstable();
         // Some at once, or each new statement would come with a removal.
         for (_, id) in uses.into_iter().take(more + cap / 8) {
-            conn.prepared.remove(&id);
-            script.push(Step::Quiet, &format!("DEALLOCATE t{id}"));
+            script.push(Step::Deallocate(id), &format!("DEALLOCATE t{id}"));
         }
     }
 
@@ -348,7 +363,10 @@ impl Leased {
         self.pool.counters.round_trips.fetch_add(1, Ordering::Relaxed);
         // Told apart from the same text before the schema changed: sqlx remembers by text.
         let text = sqlx::AssertSqlSafe(format!("{sql} -- t{id}"));
-        let prepared = (&mut conn.pg).prepare(sqlx::SqlSafeStr::into_sql_str(text)).await;
+        let prepare = (&mut conn.pg).prepare(sqlx::SqlSafeStr::into_sql_str(text));
+        let Ok(prepared) = tokio::time::timeout(self.patience, prepare).await else {
+            return Err(silent());
+        };
         match prepared {
             Ok(statement) => {
                 self.clean = true;
@@ -375,8 +393,14 @@ impl Leased {
         let step = counts.len();
         if let Some(conn) = &mut self.conn {
             for done in script.steps.iter().take(step) {
-                if let Step::Prepare(id) = done {
-                    conn.prepared.insert(*id, conn.uses);
+                match done {
+                    Step::Prepare(id) => {
+                        conn.prepared.insert(*id, conn.uses);
+                    }
+                    Step::Deallocate(id) => {
+                        conn.prepared.remove(id);
+                    }
+                    _ => {}
                 }
             }
         }
@@ -411,7 +435,10 @@ impl Leased {
         let text = sqlx::raw_sql(sqlx::AssertSqlSafe(script.sql.clone()));
         let mut stream = text.fetch_many(&mut conn.pg);
         let sql = |e: sqlx::Error| Why::Sql(SqlError::from(e));
-        while let Some(answer) = stream.try_next().await.map_err(sql)? {
+        loop {
+            let answer = tokio::time::timeout(self.patience, stream.try_next()).await;
+            let answer = answer.map_err(|_| Why::Sql(silent()))?.map_err(sql)?;
+            let Some(answer) = answer else { break };
             match answer {
                 Either::Left(done) => counts.push(done.rows_affected()),
                 Either::Right(row) => each(counts.len(), Line(&row)).map_err(Why::Ours)?,
@@ -419,6 +446,10 @@ impl Leased {
         }
         Ok(())
     }
+}
+
+fn silent() -> SqlError {
+    SqlError::broken("the server does not answer".to_owned())
 }
 
 impl Drop for Leased {

@@ -45,6 +45,8 @@ pub(super) enum Step {
     Quiet,
     /// Makes statement with this id known to the connection.
     Prepare(u64),
+    /// Lets the connection forget the statement with this id.
+    Deallocate(u64),
     /// A host query whose rows are wanted.
     Host,
     /// A run of the plug-in's statement or query with this index.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::transfer::{
     BATCH, Counters, FULL_TEXT, HOST_TABLES, Plugin, Progress, Receiver, Record, Sender, Sum,
     TransferError, Transferred, Watch, compare,
 };
-use crate::{Error, FullTextEntry, Migration, PluginSchema, Value};
+use crate::{Error, FullTextEntry, FullTextIndex, Migration, PluginSchema, Value};
 
 use super::ops::{ask_on, int, number, text};
 use super::pool::Leased;
@@ -20,6 +21,9 @@ const CHUNK: usize = 2 << 20;
 /// Reading and writing all there is takes its time, and the other side may be slow.
 const PATIENT: &str = "SET LOCAL statement_timeout = 0; \
                        SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// How long one answer of a transfer may take.
+const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// A table, its columns with their types, and what gives its rows.
 struct Table {
@@ -43,6 +47,7 @@ impl Engine {
     async fn dump_all(self: &Arc<Self>, to: &Sender) -> Result<(), TransferError> {
         let _active = self.begin_work()?;
         let mut leased = self.lease().await?;
+        leased.patience = PATIENCE;
         leased.in_transaction = true;
         let begin = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {PATIENT}");
         ask_on(&mut leased, Step::Quiet, &begin).await?;
@@ -180,6 +185,7 @@ impl Engine {
         watch: Watch,
     ) -> Result<Transferred, TransferError> {
         let mut leased = self.lease().await?;
+        leased.patience = PATIENCE;
         leased.in_transaction = true;
         let mut script = self.locked();
         for sql in PATIENT.split(';') {
@@ -217,11 +223,12 @@ impl Engine {
                 Record::Header { counters, total: all } => {
                     total = all;
                     let Counters { position, message, timer } = counters;
-                    // One sequence for both here.
+                    // One sequence for both here; what it has given out stays given out.
                     let last = int(position.max(message));
                     let sql = format!(
-                        "SELECT setval('{s}.tessera_position', {last}), \
-                         setval('{s}.tessera_generation', {})",
+                        "SELECT setval('{s}.tessera_position', greatest(p.last_value, {last})), \
+                         setval('{s}.tessera_generation', greatest(g.last_value, {})) \
+                         FROM {s}.tessera_position AS p, {s}.tessera_generation AS g",
                         int(timer.max(1))
                     );
                     ask_on(leased, Step::Quiet, &sql).await?;
@@ -272,6 +279,9 @@ impl Engine {
     async fn make(&self, leased: &mut Leased, plugin: Plugin) -> Result<(), Error> {
         let mut schema = PluginSchema { plugin: plugin.name, ..PluginSchema::default() };
         let wrong = |e: crate::InstallError| Error::Invalid(e.to_string());
+        schema.full_text =
+            plugin.full_text.iter().map(|name| FullTextIndex { name: name.clone() }).collect();
+        crate::install::names(&schema).map_err(wrong)?;
         let role = self.role(&schema.plugin);
         let mut script = Script::default();
         self.make_role(&mut script, &role);

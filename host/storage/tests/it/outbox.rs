@@ -184,6 +184,29 @@ async fn a_full_outbox_takes_no_more() {
 }
 
 #[tokio::test]
+async fn an_outbox_that_was_found_full_takes_none_until_there_is_room() {
+    let f = Fixture::with(DatabaseConfig { outbox: 1_001, ..DatabaseConfig::default() }).await;
+    f.db.register_consumer("events", "sync").await.unwrap();
+    f.rooms().commit(emit(&[("a", "x"); 500])).await.unwrap();
+    f.rooms().commit(emit(&[("a", "x"); 500])).await.unwrap();
+    // It need not be counted each time.
+    let mut more = 0;
+    while f.rooms().commit(emit(&[("a", "more")])).await.is_ok() {
+        more += 1;
+        assert!(more < 200, "it takes more and more");
+    }
+    for _ in 0..3 {
+        let again = f.rooms().commit(emit(&[("a", "again")])).await;
+        assert!(matches!(again, Err(Error::Unavailable(_))), "{again:?}");
+    }
+    let query = OutboxQuery { limit: 120, ..at("sync", 0) };
+    for delivery in f.db.outbox(query).await.unwrap() {
+        f.db.ack("sync", delivery.id).await.unwrap();
+    }
+    f.rooms().commit(emit(&[("a", "anew")])).await.unwrap();
+}
+
+#[tokio::test]
 async fn strangers_and_unknown_messages_are_refused() {
     let f = Fixture::new().await;
     f.db.register_consumer("events", "sync").await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tessera_storage::{
-    Batch, Database, DatabaseConfig, Error, OpenError, PluginSchema, Postgres, PostgresConfig,
-    Session, SessionGrant, Value,
+    Batch, Database, DatabaseConfig, Error, Limits, OpenError, PluginSchema, Postgres,
+    PostgresConfig, Session, SessionGrant, Value,
 };
 use tessera_test_services::TestDatabase;
 
@@ -200,6 +200,78 @@ async fn a_server_that_crashes_comes_back_and_gives_no_position_twice() {
     assert!(db.horizon() >= after);
     let found = query("SELECT count(*) FROM rooms_events WHERE event_id = $1", vec![text("$down")]);
     assert_eq!(session.query(found).await.unwrap().rows, [[Value::Integer(0)]]);
+}
+
+#[tokio::test]
+async fn a_crash_of_one_backend_gives_no_position_twice() {
+    let server = Arc::new(tessera_test_services::Postgres::start().expect("PostgreSQL"));
+    let database = TestDatabase::on(&server).unwrap();
+    let postgres = Postgres::connect(PostgresConfig::new(database.url())).await.unwrap();
+    let db = filled(&postgres, "t").await;
+    let session = session(&db, "rooms");
+    let before = session.commit(event("$before", "!r")).await.unwrap().first_position;
+    let start = || database.sql("SELECT pg_postmaster_start_time()");
+    let started = start().unwrap();
+    let backend = "SELECT pid FROM pg_stat_activity WHERE application_name = 'tessera' \
+                   AND datname = current_database() LIMIT 1";
+    let backend = database.sql(backend).unwrap();
+    let killed = std::process::Command::new("kill").args(["-9", backend.trim()]).status().unwrap();
+    assert!(killed.success());
+    let until = Instant::now() + Duration::from_secs(20);
+    let after = loop {
+        match session.commit(event("$after", "!r")).await {
+            Ok(done) => break done.first_position,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    };
+    assert_eq!(start().unwrap(), started, "not started anew");
+    assert!(after >= before + 1_000_000, "{before} {after}");
+    assert!(db.horizon() >= after);
+}
+
+#[tokio::test]
+async fn a_commit_that_runs_out_of_time_leaves_no_lock() {
+    let (postgres, database) = server().await;
+    let db = filled(&postgres, "t").await;
+    let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
+    let hurried =
+        db.session(SessionGrant { plugin: "rooms".into(), limits, ..SessionGrant::default() });
+    hurried.commit(event("$first", "!r")).await.unwrap();
+    let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
+    // Nobody can take a position meanwhile.
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().unwrap();
+    let mut holder = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let hold = format!("BEGIN; ALTER SEQUENCE {}.tessera_position CACHE 1", schema.trim());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(hold)).execute(&mut holder).await.unwrap();
+    let late = hurried.commit(Batch { positions: 2, ..event("$late", "!r") }).await;
+    assert_eq!(late, Err(Error::Timeout));
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    let locks = "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database \
+                 WHERE l.locktype = 'advisory' AND d.datname = current_database()";
+    assert_eq!(database.sql(locks).unwrap().trim(), "0");
+    hurried.commit(Batch { positions: 2, ..event("$late", "!r") }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_of_the_first_version_is_brought_up() {
+    let (postgres, database) = server().await;
+    let db = filled(&postgres, "t").await;
+    db.close().await;
+    let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
+    let schema = schema.trim();
+    let back = format!(
+        "DROP INDEX {schema}.tessera_deliveries_open; \
+         UPDATE {schema}.tessera_meta SET value = '1' WHERE key = 'schema'; \
+         DROP FUNCTION tessera.epoch(); DROP TABLE tessera.epoch; \
+         UPDATE tessera.meta SET value = '1' WHERE key = 'schema'"
+    );
+    database.sql(&back).unwrap();
+    let postgres = Postgres::connect(PostgresConfig::new(database.url())).await.unwrap();
+    let db = open(&postgres, "t").await;
+    let index = format!("SELECT to_regclass('{schema}.tessera_deliveries_open') IS NOT NULL");
+    assert_eq!(database.sql(&index).unwrap().trim(), "t");
+    assert_eq!(database.sql("SELECT count(*) FROM tessera.epoch").unwrap().trim(), "1");
+    assert_eq!(count(&session(&db, "rooms"), "rooms_events").await, 1);
 }
 
 #[tokio::test]
