@@ -15,11 +15,15 @@ pub(crate) const HELD: &str = "held";
 /// What the blobs came to when they were last closed.
 const USAGE: &str = "usage";
 
+/// Bytes of a file's name at most, on every file system in use.
+const NAME_MAX: usize = 255;
+
 /// Where other processes write, too, what is older than this is nobody's any more: no write takes so long.
 const STALE: Duration = Duration::from_secs(86_400);
 
 /// A folder name for a tenant: what is not `[a-z0-9-_]` or an inner dot is written as `%XX`, so two
-/// tenants never share one and none leaves the store's folder.
+/// tenants never share one and none leaves the store's folder. Where that is longer than a file system takes it is
+/// `%h` and a hash.
 pub(crate) fn folder_name(tenant: &str) -> String {
     let mut name = String::with_capacity(tenant.len());
     for (at, byte) in tenant.bytes().enumerate() {
@@ -30,6 +34,9 @@ pub(crate) fn folder_name(tenant: &str) -> String {
         } else {
             name.push_str(&format!("%{byte:02X}"));
         }
+    }
+    if name.len() > NAME_MAX {
+        return format!("%h{}", blake3::hash(tenant.as_bytes()).to_hex());
     }
     if name.is_empty() { "%".to_owned() } else { name }
 }

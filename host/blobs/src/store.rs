@@ -37,7 +37,11 @@ impl Default for BlobConfig {
 }
 
 /// What a tenant has is counted anew after this time, when it is opened: other processes may have written or deleted.
+/// While it stays open that is done at a write.
 const RECOUNT: Duration = Duration::from_secs(3600);
+
+/// Before a write is refused for the quota, what there is is counted anew if it was not within this time.
+const RECOUNT_FULL: Duration = Duration::from_secs(60);
 
 /// The blobs of all tenants in one folder.
 #[derive(Clone)]
@@ -64,6 +68,8 @@ struct Known {
 #[derive(Default)]
 pub(crate) struct Usage {
     used: AtomicU64,
+    /// Of these, bytes of blobs that are being written: no count finds them.
+    writing: AtomicU64,
     counted: Mutex<Option<Instant>>,
 }
 
@@ -72,21 +78,28 @@ impl Usage {
     /// count.
     fn count(&self, dir: &Dir) -> io::Result<()> {
         let before = self.used.load(Ordering::Acquire);
-        let found = files::usage(dir)?;
+        let writing = self.writing.load(Ordering::Acquire);
+        let found = files::usage(dir)?.saturating_add(writing);
         let _ = self.used.try_update(Ordering::AcqRel, Ordering::Acquire, |now| {
             Some(found.saturating_add(now.saturating_sub(before)))
         });
         Ok(())
     }
 
-    /// Whether to count now; asked again it says no.
-    fn is_due(&self) -> bool {
+    /// Whether the last count is so old that it is time for another; asked again it says no.
+    fn is_due(&self, after: Duration) -> bool {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = counted.is_none_or(|at| at.elapsed() > RECOUNT);
+        let due = counted.is_none_or(|at| at.elapsed() > after);
         if due {
             *counted = Some(Instant::now());
         }
         due
+    }
+
+    /// Adds bytes unless they come to more than the quota then.
+    fn add(&self, bytes: u64, quota: u64) -> bool {
+        let add = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= quota);
+        self.used.try_update(Ordering::AcqRel, Ordering::Acquire, add).is_ok()
     }
 }
 
@@ -127,7 +140,7 @@ impl BlobStore {
         let usage = known.map(|known| Arc::clone(&known.usage)).unwrap_or_default();
         let dir = files::folder(&self.shared.root, &files::folder_name(name))?;
         let tmp = files::clear_tmp(&dir, self.shared.config.shared)?;
-        let counting = usage.is_due().then(|| dir.try_clone()).transpose()?;
+        let counting = usage.is_due(RECOUNT).then(|| dir.try_clone()).transpose()?;
         let last = if counting.is_some() { files::last_usage(&dir) } else { Some(0) };
         if counting.is_some() {
             usage.used.store(last.unwrap_or_default(), Ordering::Release);
@@ -215,16 +228,35 @@ impl Tenant {
         format!("{}-{}", self.tag, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Counts bytes, before they are kept.
+    /// Counts bytes of a blob that is being written, before they are kept. May block: other processes may have deleted
+    /// what this one still counts.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), BlobError> {
         let quota = self.quota.unwrap_or(u64::MAX);
-        self.usage
-            .used
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= quota)
-            })
-            .map(drop)
-            .map_err(|_| BlobError::Quota { quota })
+        if self.usage.is_due(RECOUNT) {
+            self.recount();
+        }
+        if !self.usage.add(bytes, quota) {
+            if !self.usage.is_due(RECOUNT_FULL) {
+                return Err(BlobError::Quota { quota });
+            }
+            self.recount();
+            if !self.usage.add(bytes, quota) {
+                return Err(BlobError::Quota { quota });
+            }
+        }
+        self.usage.writing.fetch_add(bytes, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// A blob of so many bytes is not being written any more: it is kept, or given up.
+    pub(crate) fn written(&self, bytes: u64) {
+        self.usage.writing.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    fn recount(&self) {
+        if let Err(error) = self.usage.count(&self.dir) {
+            tracing::warn!(%error, "blobs not counted");
+        }
     }
 
     pub(crate) fn give_back(&self, bytes: u64) {
@@ -351,5 +383,59 @@ impl Blobs {
     /// Bytes that it may keep.
     pub fn quota(&self) -> Option<u64> {
         self.inner.quota
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{BlobConfig, BlobError, BlobStore, Blobs};
+
+    /// As if the last count were long ago.
+    fn age(blobs: &Blobs) {
+        *blobs.inner.usage.counted.lock().unwrap() = None;
+    }
+
+    #[tokio::test]
+    async fn what_others_deleted_makes_room_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+        let (one, two) = (open(), open());
+        let one = one.tenant_with("a", Some(10)).unwrap();
+        let id = one.put(Bytes::from_static(b"12345678")).await.unwrap();
+        two.tenant("a").unwrap().delete(id).await.unwrap();
+        let refused = one.put(Bytes::from_static(b"abc")).await.unwrap_err();
+        assert!(matches!(refused, BlobError::Quota { quota: 10 }), "{refused}");
+        age(&one);
+        one.put(Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(one.used(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_count_does_not_forget_what_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+        let blobs = store.tenant_with("a", Some(600_000)).unwrap();
+        let mut writer = blobs.writer(None);
+        writer.write(Bytes::from(vec![1; 500_000])).await.unwrap();
+        age(&blobs);
+        let refused = blobs.put(Bytes::from(vec![2; 200_000])).await.unwrap_err();
+        assert!(matches!(refused, BlobError::Quota { .. }), "{refused}");
+        writer.finish().await.unwrap();
+        age(&blobs);
+        blobs.put(Bytes::from(vec![2; 100_000])).await.unwrap();
+        assert_eq!(blobs.used(), 600_000);
+    }
+
+    #[tokio::test]
+    async fn a_long_name_of_capitals_has_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
+        let (one, two) = (format!("{}1", "A".repeat(200)), format!("{}2", "A".repeat(200)));
+        let id = store.tenant(&one).unwrap().put(Bytes::from_static(b"x")).await.unwrap();
+        assert!(store.has(&one) && !store.has(&two));
+        store.tenant(&two).unwrap().size(id).await.unwrap_err();
     }
 }

@@ -38,6 +38,7 @@ struct OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        self.tenant.written(self.counted);
         if !self.kept {
             self.tenant.give_back(self.counted);
             // What stays behind is removed when the tenant is opened again.
