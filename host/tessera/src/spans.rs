@@ -67,7 +67,8 @@ impl Spans {
         let exporter = Patient {
             inner: Arc::new(exporter(collector)?),
             runtime: runtime.clone(),
-            collector: collector.clone(),
+            collector: without_login(collector),
+            login: login(collector).map(ToOwned::to_owned),
             failing: AtomicBool::new(false),
         };
         let batches = BatchConfigBuilder::default()
@@ -132,8 +133,22 @@ fn exporter(url: &str) -> Result<opentelemetry_otlp::SpanExporter> {
         .build()
         .map_err(|error| anyhow!("{error}"))
         .with_context(|| {
+            let url = without_login(url);
             format!("`[tracing] otlp`: cannot send to `{url}`; write it as http://127.0.0.1:4318")
         })
+}
+
+/// User and password of an address, with the `@`.
+fn login(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.get(..=authority.rfind('@')?)
+}
+
+/// The address as it may be told: without user and password, and without the query, where keys may be, too.
+fn without_login(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or(url);
+    login(plain).map_or_else(|| plain.to_owned(), |login| plain.replacen(login, "", 1))
 }
 
 /// Sends from the server's runtime, because batches come from a plain thread; says once that the collector
@@ -141,7 +156,10 @@ fn exporter(url: &str) -> Result<opentelemetry_otlp::SpanExporter> {
 struct Patient {
     inner: Arc<opentelemetry_otlp::SpanExporter>,
     runtime: Handle,
+    /// As it may be told.
     collector: String,
+    /// Kept out of what the client says.
+    login: Option<String>,
     failing: AtomicBool,
 }
 
@@ -162,9 +180,13 @@ impl SpanExporter for Patient {
                 tracing::info!(collector = self.collector, "spans are sent again");
             }
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                let mut error = error.to_string();
+                if let Some(login) = &self.login {
+                    error = error.replace(login, "");
+                }
                 tracing::warn!(
                     collector = self.collector,
-                    %error,
+                    error,
                     "spans cannot be sent; they are dropped until the collector answers"
                 );
             }
@@ -193,5 +215,22 @@ fn adopt(span: &tracing::Span, traceparent: &str) {
     let context = opentelemetry::Context::new().with_remote_span_context(parent);
     if let Err(error) = span.set_parent(context) {
         tracing::debug!(%error, "a traceparent came too late");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_login;
+
+    #[test]
+    fn what_is_told_of_an_address_holds_no_password() {
+        for (url, told) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+            ("https://me:p@ss@a.org/v1/traces?token=x", "https://a.org/v1/traces"),
+            ("https://a.org/p@th", "https://a.org/p@th"),
+            ("me:secret@a.org", "a.org"),
+        ] {
+            assert_eq!(without_login(url), told);
+        }
     }
 }
