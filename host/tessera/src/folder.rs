@@ -16,7 +16,10 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::{fs::DirBuilderExt, net::UnixStream},
+    os::unix::{
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
 };
 
@@ -173,6 +176,24 @@ pub(crate) fn tenant_folder(data: &Path, tenant: &str) -> PathBuf {
 /// The host's own database.
 pub(crate) fn host_database(data: &Path) -> PathBuf {
     data.join("host.sqlite")
+}
+
+/// Makes a database's file where there is none, and lets nobody but its owner read it; what the engine puts beside it gets
+/// the same rights.
+pub(crate) fn for_owner_only(database: &Path) -> io::Result<()> {
+    let only = fs::Permissions::from_mode(0o600);
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(database)?;
+    file.set_permissions(only.clone())?;
+    for end in ["-wal", "-shm"] {
+        let mut beside = database.as_os_str().to_owned();
+        beside.push(end);
+        match fs::set_permissions(beside, only.clone()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Tenants that have a database in a data folder.

@@ -202,7 +202,7 @@ async fn tenants(
     tenants.clear_debris().await?;
     drop(routes);
     for entry in tenants.entries().iter().filter(|entry| entry.origin == Origin::Lone) {
-        match tenants.wake(entry).await {
+        match tenants.wake_at_start(entry).await {
             Ok(_) | Err(Asleep::Suspended) => {}
             Err(error) => return Err(error.into()),
         }

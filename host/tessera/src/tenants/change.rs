@@ -30,23 +30,34 @@ impl Tenants {
     /// know.
     pub(crate) async fn add(&self, name: &TenantName, entry: TenantEntry) -> Result<Vec<String>> {
         let mut notes = self.check_new(name.as_str(), &entry)?;
-        let fresh = !self.host.stores.has_data(name.as_str());
+        let fresh = !self.host.stores.has_data(name.as_str()).await?;
         if !fresh {
+            if self.registry.is_debris(name.as_str()).await? {
+                bail!(being_made(name.as_str()));
+            }
             notes.push(format!("there are data of `{name}` from before; they are served again"));
         } else if !self.registry.begin_debris(name.as_str()).await? {
-            bail!("`{name}` is just being made or removed; try again when that is done");
+            bail!(being_made(name.as_str()));
         }
         let made = Made { name: name.clone(), entry, created_ms: now_ms() };
         if !self.registry.add(&made).await? {
+            if fresh {
+                self.registry.end_debris(name.as_str()).await?;
+            }
             bail!("there is a tenant `{name}` already; `tessera tenant show {name}` shows it");
         }
-        self.reload().await?;
-        let started = self.wake(&self.known(name.as_str())?).await;
-        if let Err(error) = started {
+        if let Err(error) = self.start_made(name.as_str()).await {
             self.unmake(name.as_str(), fresh).await?;
             return Err(error).with_context(|| format!("`{name}` does not start; it is not added"));
         }
         Ok(notes)
+    }
+
+    /// Wakes a tenant that was just entered into the registry.
+    async fn start_made(&self, name: &str) -> Result<()> {
+        self.reload().await?;
+        self.wake_at_leisure(&self.known(name)?).await?;
+        Ok(())
     }
 
     /// Whether a tenant of this name and with these hosts may be added. Gives what the operator should know.
@@ -61,10 +72,8 @@ impl Tenants {
         let entries = self.entries();
         for claim in claims(name, &entry.hosts) {
             for other in &entries {
-                let lone_without_hosts = entries.len() == 1 && other.settings.hosts.is_empty();
-                if !lone_without_hosts
-                    && claims(&other.name, &other.settings.hosts).contains(&claim)
-                {
+                // One without hosts has that of its name, also while it still answers to every host.
+                if claims(&other.name, &other.settings.hosts).contains(&claim) {
                     bail!(
                         "the host `{}` is one of `{}`; give `{name}` others with --host HOST",
                         shown(&claim),
@@ -95,10 +104,6 @@ impl Tenants {
         self.reload().await?;
         if suspended {
             self.closed_by_others(name).await?;
-        } else if self.registry.left_awake().await?.iter().any(|left| left == name)
-            && let Err(error) = self.wake(&entry).await
-        {
-            tracing::warn!(tenant = name, %error, "it goes on, but does not wake");
         }
         Ok(true)
     }
@@ -118,7 +123,10 @@ impl Tenants {
                 table(name, entry.origin)
             );
         }
-        self.set_suspended(name, true).await?;
+        if !self.set_suspended(name, true).await? {
+            // It may have been suspended this moment, elsewhere.
+            self.closed_by_others(name).await?;
+        }
         if let Some(file) = &export {
             self.export(name, file.clone(), progress)
                 .await
@@ -130,15 +138,22 @@ impl Tenants {
 
     /// Forgets a made tenant, and with `data` all it has.
     pub(super) async fn unmake(&self, name: &str, data: bool) -> Result<()> {
-        self.registry.remove(name).await?;
+        let entry = self.entry(name);
+        self.registry.remove(name, data).await?;
         self.reload().await?;
         self.closed_by_others(name).await?;
-        // Again: closing may have noted when it is due.
-        self.registry.remove(name).await?;
+        // Held by whoever still opens or closes it here.
+        let _gate = match &entry {
+            Some(entry) => Some(entry.gate.lock().await),
+            None => None,
+        };
+        // Closing may have noted when it is due.
+        self.registry.forget(name).await?;
         if data {
             self.host.stores.remove(name).await?;
+            self.registry.end_debris(name).await?;
         }
-        self.registry.end_debris(name).await
+        Ok(())
     }
 
     /// Waits until no other node has a tenant open.
@@ -164,7 +179,11 @@ impl Tenants {
                     tenant = name,
                     "removing what is left of a tenant that was not finished"
                 );
-                self.host.stores.remove(&name).await?;
+                // The others are served all the same; it is tried again at the next start.
+                if let Err(error) = self.host.stores.remove(&name).await {
+                    tracing::error!(tenant = name, "what is left of it is not removed: {error:#}");
+                    continue;
+                }
             }
             self.registry.end_debris(&name).await?;
         }
@@ -213,36 +232,38 @@ impl Tenants {
         let name = header.tenant.clone();
         let entry = over.over(header.entry);
         let notes = self.check_new(name.as_str(), &entry)?;
-        if self.host.stores.has_data(name.as_str()) {
+        if self.host.stores.has_data(name.as_str()).await? {
             bail!(
                 "there are data of `{name}` from before; `tessera tenant add {name}` and `tessera tenant remove {name}` removes them"
             );
         }
         if !self.registry.begin_debris(name.as_str()).await? {
-            bail!("`{name}` is just being made or removed; try again when that is done");
+            bail!(being_made(name.as_str()));
         }
         let unpacked = archive::unpack(&self.host.stores, &file, name.as_str(), progress).await;
-        let done = async {
-            unpacked?;
-            let made = Made { name: name.clone(), entry, created_ms: now_ms() };
-            if !self.registry.add(&made).await? {
-                bail!("there is a tenant `{name}` already");
-            }
-            self.reload().await?;
-            if let Err(error) = self.wake(&self.known(name.as_str())?).await {
-                self.registry.remove(name.as_str()).await?;
-                self.reload().await?;
-                return Err(error).with_context(|| format!("`{name}` does not start"));
-            }
-            Ok(())
-        };
-        if let Err(error) = done.await {
+        if let Err(error) = unpacked {
             self.host.stores.remove(name.as_str()).await?;
             self.registry.end_debris(name.as_str()).await?;
             return Err(error.context("nothing was imported"));
         }
+        let made = Made { name: name.clone(), entry, created_ms: now_ms() };
+        // Where this fails nobody knows whether it was added: if not, the next start removes what was unpacked.
+        if !self.registry.add(&made).await? {
+            // What is there is that tenant's now.
+            self.registry.end_debris(name.as_str()).await?;
+            bail!("nothing was imported: there is a tenant `{name}` already");
+        }
+        if let Err(error) = self.start_made(name.as_str()).await {
+            self.unmake(name.as_str(), true).await?;
+            let error = error.context(format!("`{name}` does not start"));
+            return Err(error.context("nothing was imported"));
+        }
         Ok((name, notes))
     }
+}
+
+pub(super) fn being_made(name: &str) -> String {
+    format!("`{name}` is just being made or removed; try again when that is done")
 }
 
 pub(super) fn unknown(name: &str) -> String {

@@ -8,7 +8,7 @@ use tessera_manifest::{Descriptor, TenantEntry, TenantName};
 use super::{
     Origin, Registry, Stores,
     archive::{self, End, Over, Progress},
-    change::{shown, standing_in, unknown},
+    change::{being_made, shown, standing_in, unknown},
     hosts::claims,
     registry::Made,
     report::{Listed, Shown, State, listed},
@@ -35,8 +35,12 @@ impl Offline {
         let database = stores.host_database(Arc::new(Nobody)).await?;
         let registry = Registry::open(database, "").await?;
         let offline = Self { descriptor: descriptor.clone(), stores, registry, _folder: folder };
-        for name in offline.registry.debris().await? {
-            offline.stores.remove(&name).await?;
+        let debris = offline.registry.debris().await?;
+        let entries = if debris.is_empty() { BTreeMap::new() } else { offline.entries().await? };
+        for name in debris {
+            if !entries.contains_key(&name) {
+                offline.stores.remove(&name).await?;
+            }
             offline.registry.end_debris(&name).await?;
         }
         Ok(offline)
@@ -106,8 +110,7 @@ impl Offline {
         }
         for claim in claims(name, &entry.hosts) {
             for (other, (settings, _)) in &entries {
-                let lone = entries.len() == 1 && settings.hosts.is_empty();
-                if !lone && claims(other, &settings.hosts).contains(&claim) {
+                if claims(other, &settings.hosts).contains(&claim) {
                     bail!(
                         "the host `{}` is one of `{other}`; give `{name}` others with --host HOST",
                         shown(&claim)
@@ -148,7 +151,7 @@ impl Offline {
             bail!("`{name}` stands in the descriptor: take it out there");
         }
         // One that was never started has nothing to keep.
-        let export = (export && self.stores.has_data(name))
+        let export = (export && self.stores.has_data(name).await?)
             .then(|| self.stores.export_file(name))
             .transpose()?;
         if let Some(file) = &export {
@@ -156,7 +159,8 @@ impl Offline {
                 .await
                 .context("it is not removed, since it cannot be exported")?;
         }
-        self.registry.remove(name).await?;
+        self.registry.remove(name, true).await?;
+        self.registry.forget(name).await?;
         self.stores.remove(name).await?;
         self.registry.end_debris(name).await?;
         Ok(export)
@@ -170,7 +174,7 @@ impl Offline {
         progress: &Progress,
     ) -> Result<End> {
         let (entry, _) = self.known(name).await?;
-        if !self.stores.has_data(name) {
+        if !self.stores.has_data(name).await? {
             bail!("`{name}` has no data yet: it was never started");
         }
         archive::export_closed(&self.stores, name, &entry, file, progress).await
@@ -187,20 +191,22 @@ impl Offline {
         let name = header.tenant;
         let entry = over.over(header.entry);
         self.check_new(name.as_str(), &entry).await?;
-        if self.stores.has_data(name.as_str()) {
+        if self.stores.has_data(name.as_str()).await? {
             bail!("there are data of `{name}` from before in the data folder");
         }
         if !self.registry.begin_debris(name.as_str()).await? {
-            bail!("`{name}` is just being made or removed");
+            bail!(being_made(name.as_str()));
         }
-        let done = async {
-            archive::unpack(&self.stores, &file, name.as_str(), progress).await?;
-            self.add(&name, entry).await
-        };
-        if let Err(error) = done.await {
+        if let Err(error) = archive::unpack(&self.stores, &file, name.as_str(), progress).await {
             self.stores.remove(name.as_str()).await?;
             self.registry.end_debris(name.as_str()).await?;
             return Err(error.context("nothing was imported"));
+        }
+        let made = Made { name: name.clone(), entry, created_ms: now_ms() };
+        if !self.registry.add(&made).await? {
+            // What is there is that tenant's now.
+            self.registry.end_debris(name.as_str()).await?;
+            bail!("nothing was imported: there is a tenant `{name}` already");
         }
         Ok(name)
     }

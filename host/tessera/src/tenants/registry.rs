@@ -161,17 +161,21 @@ impl Registry {
         }
     }
 
-    /// Forgets a tenant and all that is kept about it. What it has is debris from now on, which the caller removes.
-    pub(crate) async fn remove(&self, name: &str) -> Result<()> {
-        let tables = ["tenants", "suspended", "awake", "due"].iter();
-        let mut statements: Vec<Statement> = tables
-            .map(|table| {
-                let sql = format!("DELETE FROM registry_{table} WHERE name = $1");
-                statement(&sql, vec![text(name)])
-            })
-            .collect();
-        statements.push(self.debris_of(name, "DO NOTHING"));
+    /// Takes a tenant from the list. With `debris` what it has is debris from now on, which the caller removes. Where
+    /// it is open is known until [`Registry::forget`].
+    pub(crate) async fn remove(&self, name: &str, debris: bool) -> Result<()> {
+        let mut statements = delete_of(name, &["tenants", "suspended", "due"]);
+        if debris {
+            statements.push(self.debris_of(name, "DO NOTHING"));
+        }
         self.commit(statements, true).await.context("cannot write to the host database")
+    }
+
+    /// Forgets where a tenant that was removed is open, and what it waits for.
+    pub(crate) async fn forget(&self, name: &str) -> Result<()> {
+        self.commit(delete_of(name, &["awake", "due"]), false)
+            .await
+            .context("cannot write to the host database")
     }
 
     fn debris_of(&self, name: &str, conflict: &str) -> Statement {
@@ -200,6 +204,12 @@ impl Registry {
         self.commit(vec![statement(sql, vec![text(name)])], false)
             .await
             .context("cannot write to the host database")
+    }
+
+    /// Whether some node is just making or removing a tenant of this name.
+    pub(crate) async fn is_debris(&self, name: &str) -> Result<bool> {
+        let sql = "SELECT name FROM registry_debris WHERE name = $1";
+        Ok(!self.query(sql, vec![text(name)]).await?.rows.is_empty())
     }
 
     /// Names of what this node did not finish to make or to remove.
@@ -389,6 +399,13 @@ fn text(text: &str) -> Value {
 
 fn statement(sql: &str, params: Vec<Value>) -> Statement {
     Statement { sql: sql.to_owned(), rows: vec![params], expect: None }
+}
+
+fn delete_of(name: &str, tables: &[&str]) -> Vec<Statement> {
+    let delete = |table: &&str| {
+        statement(&format!("DELETE FROM registry_{table} WHERE name = $1"), vec![text(name)])
+    };
+    tables.iter().map(delete).collect()
 }
 
 fn first_texts(rows: Rows) -> Vec<String> {

@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 use super::{
     Tenants,
     running::{Running, now_ms},
-    table::{Entry, Origin},
+    table::{Asleep, Entry, Origin},
 };
 
 /// A timer that is due so soon keeps a tenant awake: sleeping and waking again costs more.
@@ -30,6 +30,9 @@ const DEAD: Duration = Duration::from_secs(10);
 
 /// Sleepers looked at together.
 const PAGE: u32 = 64;
+
+/// What was due in a tenant that did not wake is tried again after so many milliseconds.
+const AGAIN_MS: u64 = 60_000;
 
 impl Tenants {
     /// Runs until dropped.
@@ -77,9 +80,25 @@ impl Tenants {
         let (me, room) = (Arc::clone(self), Arc::clone(room));
         async move {
             let Ok(_room) = room.acquire_owned().await else { return };
-            if let Err(error) = me.wake(&entry).await {
-                tracing::debug!(tenant = %entry.name, %error, "not woken");
-            }
+            me.wake_for_work(&entry).await;
+        }
+    }
+
+    /// Wakes a tenant that may have something to do. Where it does not wake this is tried again in a while; a suspended
+    /// one is woken when it goes on.
+    pub(super) async fn wake_for_work(&self, entry: &Arc<Entry>) {
+        let Err(error) = self.wake_at_leisure(entry).await else { return };
+        tracing::debug!(tenant = %entry.name, %error, "not woken");
+        if matches!(error, Asleep::Suspended) || self.is_stopping() {
+            return;
+        }
+        let _gate = entry.gate.lock().await;
+        if entry.is_suspended() || entry.awake().is_some() {
+            return;
+        }
+        let later = now_ms().saturating_add(AGAIN_MS);
+        if let Err(error) = self.registry.asleep(&entry.name, Some(later)).await {
+            tracing::error!(tenant = %entry.name, "what is due there may be late: {error:#}");
         }
     }
 
@@ -201,7 +220,7 @@ impl Tenants {
         if let Err(error) = self.close(entry, &running, patience).await {
             tracing::error!(tenant = %entry.name, "it did not go to sleep well: {error:#}");
             // What it has to do is not known: look in a while.
-            let later = now_ms().saturating_add(60_000);
+            let later = now_ms().saturating_add(AGAIN_MS);
             if let Err(error) = self.registry.asleep(&entry.name, Some(later)).await {
                 tracing::error!(tenant = %entry.name, "{error:#}");
             }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_manifest::{Descriptor, Quotas};
 use tessera_storage::{Database, DatabaseConfig, Postgres, Wake};
@@ -18,6 +19,9 @@ use super::{
     running::now_ms,
 };
 use crate::folder::{self, DataFolder};
+
+/// Bytes of a tenant's name that the name of its export shows at most.
+const NAME_MAX: usize = 200;
 
 /// A database that is open for a moment wakes nobody.
 pub(super) struct Nobody;
@@ -64,7 +68,12 @@ impl Stores {
         let config = DatabaseConfig { readers: 1, cache_kib: 1024, ..DatabaseConfig::default() };
         let opened = match &self.postgres {
             Some(postgres) => postgres.open(HOST, config, wake).await,
-            None => Database::open(&folder::host_database(&self.data), config, wake).await,
+            None => {
+                let file = folder::host_database(&self.data);
+                folder::for_owner_only(&file)
+                    .with_context(|| format!("cannot write to {}", file.display()))?;
+                Database::open(&file, config, wake).await
+            }
         };
         opened.context("cannot open the host database")
     }
@@ -122,9 +131,11 @@ impl Stores {
     }
 
     /// A tenant's blobs, of which it may have so many bytes.
-    pub(crate) fn blobs(&self, tenant: &str, quota: Option<u64>) -> Result<Blobs> {
-        self.blobs
-            .tenant_with(tenant, quota)
+    pub(crate) async fn blobs(&self, tenant: &str, quota: Option<u64>) -> Result<Blobs> {
+        let (store, name) = (self.blobs.clone(), tenant.to_owned());
+        tokio::task::spawn_blocking(move || store.tenant_with(&name, quota))
+            .await
+            .context("opening blobs failed")?
             .with_context(|| format!("cannot open the blobs of `{tenant}`"))
     }
 
@@ -134,8 +145,13 @@ impl Stores {
     }
 
     /// Whether a tenant has anything.
-    pub(crate) fn has_data(&self, tenant: &str) -> bool {
-        self.has_database(tenant) || self.key(tenant).exists() || self.blobs.has(tenant)
+    pub(crate) async fn has_data(&self, tenant: &str) -> Result<bool> {
+        if let Some(postgres) = &self.postgres
+            && postgres.tenants().await?.iter().any(|name| name == tenant)
+        {
+            return Ok(true);
+        }
+        Ok(self.has_database(tenant) || self.key(tenant).exists() || self.blobs.has(tenant))
     }
 
     /// Where the export of a tenant goes that is removed; the folder is made.
@@ -146,7 +162,13 @@ impl Stores {
             .mode(0o700)
             .create(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        Ok(folder.join(format!("{tenant}-{}.tessera", now_ms())))
+        // With the time it must not become longer than file names may be.
+        let name = if tenant.len() > NAME_MAX {
+            hex::encode(Sha256::digest(tenant.as_bytes()))
+        } else {
+            tenant.to_owned()
+        };
+        Ok(folder.join(format!("{name}-{}.tessera", now_ms())))
     }
 
     /// Removes all that a tenant has; nobody has it open.

@@ -1,8 +1,9 @@
 //! The tenants of this process: who they are, and those that are awake.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -10,18 +11,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use tessera_engine::api::BoxFuture;
 use tessera_http::{Edge, NoSite, PemFiles, Site, Sites};
 use tessera_manifest::{Descriptor, TenantEntry};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{sleep, timeout},
+};
 
-use super::{Host, Registry, Running, hosts::Hosts};
+use super::{
+    Host, Registry, Running,
+    change::shown,
+    hosts::{Hosts, claims},
+};
+use crate::service;
 
-/// How long a request waits for its tenant to wake.
+/// How long a request waits for its tenant to wake. The waking itself goes on as long as it takes: tables may be
+/// brought up to date meanwhile.
 const WAKING: Duration = Duration::from_secs(20);
+
+/// How often it is told that a tenant without which the server does not start still wakes.
+const STILL: Duration = Duration::from_secs(10);
 
 /// A tenant that did not wake is not tried again for so long: its requests must not use up the machine.
 const FAILED: Duration = Duration::from_secs(2);
@@ -139,6 +152,8 @@ pub(crate) struct Tenants {
     pub(super) awake: AtomicUsize,
     /// Told when more tenants are awake than should be.
     pub(super) crowded: Notify,
+    /// Of those that wake at the same moment: twice as many as there are processors.
+    room: Semaphore,
     /// Nothing wakes any more: the server stops.
     stopping: AtomicBool,
 }
@@ -166,6 +181,7 @@ impl Tenants {
             let settings = TenantEntry { hosts: tenant.hosts.clone(), ..TenantEntry::default() };
             enter(tenant.name.as_str(), settings, Origin::Lone)?;
         }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let tenants = Arc::new_cyclic(|me| Self {
             host,
             registry,
@@ -175,6 +191,7 @@ impl Tenants {
             edge: OnceLock::new(),
             awake: AtomicUsize::new(0),
             crowded: Notify::new(),
+            room: Semaphore::new(processors.saturating_mul(2)),
             stopping: AtomicBool::new(false),
         });
         tenants.reload().await?;
@@ -218,7 +235,14 @@ impl Tenants {
                 (Some(known), _) => Arc::clone(known),
                 (None, old) => {
                     let suspended = suspended.contains(name);
-                    let mut entry = Entry::new(name, made.entry, Origin::Made, suspended)?;
+                    // The others are served all the same.
+                    let mut entry = match Entry::new(name, made.entry, Origin::Made, suspended) {
+                        Ok(entry) => entry,
+                        Err(error) => {
+                            tracing::error!(tenant = name, "it is not served: {error:#}");
+                            continue;
+                        }
+                    };
                     if let Some(old) = old {
                         // Not opened before the one that it replaces is closed.
                         entry.gate = Arc::clone(&old.gate);
@@ -239,19 +263,38 @@ impl Tenants {
             for entry in &stop {
                 entry.set_suspended(true);
             }
+            warn_of_collisions(&entries, &before.entries);
             self.index.store(Arc::new(Index::new(entries)));
         }
+        let mut resumed = Vec::new();
         for entry in self.entries() {
             let suspend = suspended.contains(&*entry.name);
             if suspend != entry.is_suspended() {
                 entry.set_suspended(suspend);
                 if suspend {
                     stop.push(entry);
+                } else {
+                    resumed.push(entry);
                 }
             }
         }
         for entry in stop {
             self.stop(&entry).await;
+        }
+        if !resumed.is_empty()
+            && let Err(error) = self.wake_resumed(resumed).await
+        {
+            tracing::error!("cannot see which tenants have work left: {error:#}");
+        }
+        Ok(())
+    }
+
+    /// Wakes those that this node had awake when they were suspended: they may have work to do.
+    async fn wake_resumed(&self, resumed: Vec<Arc<Entry>>) -> Result<()> {
+        let left: BTreeSet<String> = self.registry.left_awake().await?.into_iter().collect();
+        for entry in resumed.into_iter().filter(|entry| left.contains(&*entry.name)) {
+            let Some(me) = self.me.upgrade() else { break };
+            tokio::spawn(async move { me.wake_for_work(&entry).await });
         }
         Ok(())
     }
@@ -281,9 +324,31 @@ impl Tenants {
         self.index.load().entries.values().filter_map(|entry| entry.awake()).collect()
     }
 
-    /// A tenant that is awake, or is woken now. Many may ask for one at once: it is woken once, also where those
-    /// who asked are gone before it is.
+    /// A tenant that is awake, or is woken now, for someone who does not wait longer than 20 s. It wakes all the same.
     pub(crate) async fn wake(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
+        let late = |_| Err(failed("it takes long to wake or to stop; try again in a while"));
+        timeout(WAKING, self.wake_at_leisure(entry)).await.unwrap_or_else(late)
+    }
+
+    /// Like [`Tenants::wake_at_leisure`], and tells meanwhile that it is at work.
+    pub(crate) async fn wake_at_start(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
+        let start = Instant::now();
+        let mut waking = pin!(self.wake_at_leisure(entry));
+        loop {
+            tokio::select! {
+                woken = &mut waking => return woken,
+                () = sleep(STILL) => {
+                    let seconds = start.elapsed().as_secs();
+                    tracing::info!(tenant = %entry.name, seconds, "still starting; its tables may be brought up to date");
+                    service::notify("EXTEND_TIMEOUT_USEC=60000000");
+                }
+            }
+        }
+    }
+
+    /// A tenant that is awake, or is woken now, however long that takes. Many may ask for one at once: it is woken once,
+    /// also where those who asked are gone before it is.
+    pub(super) async fn wake_at_leisure(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
         if entry.is_suspended() {
             return Err(Asleep::Suspended);
         }
@@ -294,8 +359,7 @@ impl Tenants {
         if let Some(why) = entry.failed_lately() {
             return Err(Asleep::Failed(why));
         }
-        let gate = timeout(WAKING, Arc::clone(&entry.gate).lock_owned()).await;
-        let Ok(gate) = gate else { return Err(failed("it takes too long to wake or to stop")) };
+        let gate = Arc::clone(&entry.gate).lock_owned().await;
         if entry.is_suspended() {
             return Err(Asleep::Suspended);
         }
@@ -306,13 +370,22 @@ impl Tenants {
         if let Some(why) = entry.failed_lately() {
             return Err(Asleep::Failed(why));
         }
-        if self.stopping.load(Ordering::Acquire) {
+        if self.is_stopping() {
             return Err(failed("the server is stopping"));
         }
         let Some(me) = self.me.upgrade() else { return Err(failed("the server is stopping")) };
         let waking = Arc::clone(entry);
         let waking = tokio::spawn(async move {
             let _gate = gate;
+            let Ok(_room) = me.room.acquire().await else {
+                return Err(failed("the server is stopping"));
+            };
+            if waking.is_suspended() {
+                return Err(Asleep::Suspended);
+            }
+            if me.is_stopping() {
+                return Err(failed("the server is stopping"));
+            }
             me.open_up(&waking).await
         });
         match waking.await {
@@ -330,8 +403,8 @@ impl Tenants {
             self.registry.awake(&entry.name).await?;
             self.host.wake(&entry.name, &entry.settings, first).await
         };
-        match timeout(WAKING, opening).await.map_err(|_| anyhow!("it did not wake in time")) {
-            Ok(Ok(running)) => {
+        match opening.await {
+            Ok(running) => {
                 let running = Arc::new(running);
                 entry.started.store(true, Ordering::Release);
                 entry.running.store(Some(Arc::clone(&running)));
@@ -341,7 +414,7 @@ impl Tenants {
                 tracing::debug!(tenant = %entry.name, first, ?took, "awake");
                 Ok(running)
             }
-            Ok(Err(error)) | Err(error) => {
+            Err(error) => {
                 tracing::error!(tenant = %entry.name, "it does not wake: {error:#}");
                 let why: Arc<str> = format!("{error:#}").into();
                 let mut failed = entry.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -358,9 +431,31 @@ impl Tenants {
         }
     }
 
-    /// Ends what a suspended or removed tenant does, within `[http] drain`.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends what a suspended or removed tenant does, within `[http] drain`. Where it just wakes and takes long, that is
+    /// done later.
     async fn stop(&self, entry: &Arc<Entry>) {
-        let _gate = entry.gate.lock().await;
+        let mut gate = Box::pin(Arc::clone(&entry.gate).lock_owned());
+        if let Ok(_gate) = timeout(WAKING, &mut gate).await {
+            return self.stop_now(entry).await;
+        }
+        tracing::warn!(tenant = %entry.name, "it is stopped once it has woken, which takes long");
+        let Some(me) = self.me.upgrade() else { return };
+        let entry = Arc::clone(entry);
+        tokio::spawn(async move {
+            let _gate = gate.await;
+            // It may go on again by now.
+            if entry.is_suspended() {
+                me.stop_now(&entry).await;
+            }
+        });
+    }
+
+    /// The caller holds the gate.
+    async fn stop_now(&self, entry: &Arc<Entry>) {
         let Some(running) = entry.running.swap(None) else { return };
         self.awake.fetch_sub(1, Ordering::AcqRel);
         let patience = self.host.plugins.descriptor().http.drain.get();
@@ -424,6 +519,33 @@ impl Tenants {
                 continue;
             }
             watch.fired().await;
+        }
+    }
+}
+
+/// Tells which hosts are asked for twice where one of the two is new: the first by name has them.
+fn warn_of_collisions(
+    entries: &BTreeMap<Arc<str>, Arc<Entry>>,
+    before: &BTreeMap<Arc<str>, Arc<Entry>>,
+) {
+    if entries.len() < 2 {
+        return;
+    }
+    let is_new =
+        |entry: &Arc<Entry>| before.get(&entry.name).is_none_or(|old| !Arc::ptr_eq(old, entry));
+    let mut owners: HashMap<String, &Arc<Entry>> = HashMap::new();
+    for entry in entries.values() {
+        for claim in claims(&entry.name, &entry.settings.hosts) {
+            let host = shown(&claim);
+            let owner = *owners.entry(host.clone()).or_insert(entry);
+            if !Arc::ptr_eq(owner, entry) && (is_new(owner) || is_new(entry)) {
+                tracing::warn!(
+                    tenant = %entry.name,
+                    host,
+                    owner = %owner.name,
+                    "another tenant answers to this host"
+                );
+            }
         }
     }
 }

@@ -96,8 +96,12 @@ impl Host {
             }
         }
         let descriptor = self.plugins.descriptor();
-        let blobs = self.stores.blobs(name, quotas.blob_bytes.map(ByteSize::get))?;
-        let crypto = Crypto::open(&self.stores.key(name), Arc::clone(&self.passwords))?;
+        let blobs = self.stores.blobs(name, quotas.blob_bytes.map(ByteSize::get)).await?;
+        let (key, passwords) = (self.stores.key(name), Arc::clone(&self.passwords));
+        // A key that is made is synced to the disk.
+        let crypto = tokio::task::spawn_blocking(move || Crypto::open(&key, passwords))
+            .await
+            .context("opening the key failed")??;
         let tenant = Tenant::new(
             &self.engine,
             TenantParts {

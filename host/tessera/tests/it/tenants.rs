@@ -163,6 +163,8 @@ fn a_lone_tenant_answers_every_host_until_there_is_another() {
     tool.file("plugins/nothing.wasm", component("name = \"nothing\"\nversion = \"1.2.3\""));
     let server = serve(&tool);
     assert_eq!(status(&server, "whatever.example"), 200);
+    tenant(&tool, &["add", "c.example", "--host", "localhost"])
+        .refused(&["the host `localhost` is one of `localhost`"]);
     let added = tenant(&tool, &["add", "c.example"]);
     assert!(added.well().out.contains("`localhost` answered to every host until now"), "{added:?}");
     assert_eq!(status(&server, "whatever.example"), 404);

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read as _, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -45,7 +45,7 @@ pub(crate) async fn export_closed(
 ) -> Result<End> {
     let database = stores.database(name, &Quotas::default(), std::sync::Arc::new(Nobody)).await?;
     let exported = async {
-        let blobs = stores.blobs(name, None)?;
+        let blobs = stores.blobs(name, None).await?;
         let source =
             Source { name, entry, database: &database, blobs: &blobs, key: stores.key(name) };
         export(source, file, progress).await
@@ -163,12 +163,14 @@ impl Part {
         if to.exists() {
             bail!("there is a file {shown} already; remove it, or name another");
         }
-        let name = to.file_name().with_context(|| format!("{shown} is no name of a file"))?;
-        let mut part = name.to_owned();
-        part.push(".part");
-        let path = to.with_file_name(part);
-        let create =
-            || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        to.file_name().with_context(|| format!("{shown} is no name of a file"))?;
+        // A name that nobody guesses and no other export has, and never what lies there already.
+        let mut random = [0; 8];
+        File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut random))
+            .context("cannot read /dev/urandom")?;
+        let path = to.with_file_name(format!(".tessera-export-{}.part", hex::encode(random)));
+        let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = create().with_context(|| {
             format!("cannot make {}; name a file in a folder that can be written", path.display())
         })?;

@@ -41,7 +41,7 @@ pub(crate) async fn unpack(
     name: &str,
     progress: &Progress,
 ) -> Result<()> {
-    let blobs = stores.blobs(name, None)?;
+    let blobs = stores.blobs(name, None).await?;
     let database = stores.database(name, &Quotas::default(), Arc::new(Nobody)).await?;
     let unpacked = unpack_into(stores, file, name, &database, blobs, progress).await;
     database.close().await;
@@ -167,7 +167,8 @@ fn read_from(file: impl Read, sink: &mut dyn Sink) -> Result<Header> {
     };
     let decoder = zstd::Decoder::new(file).map_err(|_| foreign())?;
     let mut tar = Archive::new(decoder);
-    let mut entries = tar.entries().map_err(|_| foreign())?;
+    // Raw: what stands for a long name is refused by its type, not read into the memory first.
+    let mut entries = tar.entries().map_err(|_| foreign())?.raw(true);
     let mut first = match entries.next() {
         Some(Ok(first)) if first.path_bytes().as_ref() == HEADER.as_bytes() => first,
         _ => return Err(foreign()),

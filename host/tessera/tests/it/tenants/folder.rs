@@ -6,7 +6,7 @@ use tessera_storage::{
     Batch, Database, DatabaseConfig, SessionGrant, Statement, Value as Sql, Wake,
 };
 
-use super::{data, offline, serve, status, stop, tenant_json, tool};
+use super::{data, offline, serve, status, stop, tenant, tenant_json, tool};
 use crate::tool::Tool;
 
 struct Nobody;
@@ -98,4 +98,30 @@ fn what_a_crash_left_half_made_is_removed_at_the_next_start() {
     }
     assert!(data(&tool, "tenants/other.example").exists());
     stop(server);
+}
+
+#[test]
+fn data_from_before_outlive_an_addition_that_fails() {
+    let tool = tool("");
+    let server = serve(&tool);
+    let path = "tenants/old.example/database.sqlite";
+    tool.file(&format!("data/{path}"), "no database, but somebody's");
+    tenant(&tool, &["add", "old.example"]).refused(&["does not start"]);
+    assert!(data(&tool, path).exists());
+    stop(server);
+    let server = serve(&tool);
+    assert!(data(&tool, path).exists(), "nor does the next start remove them");
+    stop(server);
+}
+
+#[test]
+fn no_debris_of_a_tenant_that_is_there_is_removed() {
+    let tool = tool("");
+    stop(serve(&tool));
+    offline(&tool, &["add", "c.example"]).well();
+    let path = "tenants/c.example/database.sqlite";
+    tool.file(&format!("data/{path}"), "");
+    note_debris(&tool, "c.example");
+    offline(&tool, &["list"]).well();
+    assert!(data(&tool, path).exists());
 }
