@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Names, read again after every migration.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
     /// All tables and views.
     pub(crate) known: Arc<HashSet<String>>,

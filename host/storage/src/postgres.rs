@@ -157,6 +157,8 @@ pub(crate) struct Engine {
     catalog: ArcSwap<Catalog>,
     /// Changes with the schema.
     generation: AtomicU64,
+    /// A digest of all columns, as of the catalog.
+    shape: Mutex<String>,
     horizon: Arc<Horizon>,
     wake: Arc<dyn Wake>,
     stats: Counts,
@@ -167,6 +169,8 @@ pub(crate) struct Engine {
     epoch: Mutex<Arc<str>>,
     reading: Gate,
     writing: Gate,
+    /// For the host's own statements.
+    asking: Gate,
     closed: AtomicBool,
     active: AtomicUsize,
     idle: Notify,

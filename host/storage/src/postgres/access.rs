@@ -95,7 +95,7 @@ impl Engine {
             .push(Step::Quiet, &format!("SELECT tessera.make_role({number}, {schema}, '{role}')"));
     }
 
-    /// Reads what tables and views there are, and lets statements be compiled anew.
+    /// Reads what tables and views there are, and lets statements be compiled anew if that has changed.
     pub(super) async fn load_catalog(&self) -> Result<(), Error> {
         let mut leased = self.pool.lease().await?;
         self.load_catalog_on(&mut leased).await
@@ -104,6 +104,14 @@ impl Engine {
     /// As `load_catalog`, by who has a connection already: nobody waits for a second one.
     pub(super) async fn load_catalog_on(&self, leased: &mut Leased) -> Result<(), Error> {
         let space = format!("'{}'::regnamespace", self.schema);
+        // First: what changes after it is seen as a change the next time.
+        let shape = format!(
+            "SELECT md5(string_agg(concat_ws(' ', c.oid, a.attname, a.atttypid), ',' \
+             ORDER BY c.oid, a.attnum)) FROM pg_class AS c JOIN pg_attribute AS a \
+             ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+             WHERE c.relnamespace = {space} AND c.relkind IN ('r', 'v')"
+        );
+        let shape = text(&ask_on(leased, Step::Host, &shape).await?, 0, 0).to_owned();
         let relations = format!(
             "SELECT relname, relkind FROM pg_class WHERE relnamespace = {space} \
              AND relkind IN ('r', 'v')"
@@ -134,8 +142,15 @@ impl Engine {
         let lines = ask_on(leased, Step::Host, &indexes).await?;
         let pair = |i| (text(&lines, i, 0).to_owned(), text(&lines, i, 1).to_owned());
         let full_text = (0..lines.len()).map(pair).collect();
-        self.catalog.store(Arc::new(Catalog { known: Arc::new(known), views, full_text }));
-        self.generation.fetch_add(1, Ordering::Release);
+        let catalog = Catalog { known: Arc::new(known), views, full_text };
+        let mut known_shape = self.shape.lock().unwrap_or_else(PoisonError::into_inner);
+        // A plug-in that asks for a table that is not there must not have everybody's statements compiled anew.
+        if *known_shape != shape || **self.catalog.load() != catalog {
+            self.catalog.store(Arc::new(catalog));
+            self.generation.fetch_add(1, Ordering::Release);
+            *known_shape = shape;
+        }
+        drop(known_shape);
         self.forget_roles();
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Wake};
 
-use super::Engine;
 use super::script::Step;
+use super::{Active, Engine};
 
 /// Pauses between looks while another process holds the horizon back.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -15,6 +15,12 @@ const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause while the server cannot be asked.
 const AWAY: Duration = Duration::from_secs(1);
+
+/// How long a look may take.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// How long wake-ups that are held hold back the end: longer than the server lets a transaction stand still.
+const LINGER: Duration = Duration::from_secs(6);
 
 /// Wake-ups of a commit whose positions are not all below the horizon.
 struct Held {
@@ -112,20 +118,36 @@ impl Engine {
         if self.horizon.watching.swap(true, Ordering::AcqRel) {
             return;
         }
-        let engine = self.clone();
+        // Whoever closes waits for it, also where that has begun.
+        self.active.fetch_add(1, Ordering::AcqRel);
+        let active = Active(self.clone());
         tokio::spawn(async move {
-            let mut pause = PAUSE;
+            let engine = &active.0;
+            let (mut pause, mut away, mut closing) = (PAUSE, false, None);
             loop {
                 tokio::time::sleep(pause).await;
                 pause = (pause.min(MAX_PAUSE) * 2).min(MAX_PAUSE);
+                if engine.closed.load(Ordering::Acquire)
+                    && closing.get_or_insert_with(Instant::now).elapsed() > LINGER
+                {
+                    let left = std::mem::take(&mut *engine.horizon.lock()).len();
+                    tracing::warn!(left, "wake-ups are given up: the horizon does not get there");
+                }
                 let before = engine.horizon.known();
                 if !engine.horizon.lock().is_empty()
-                    && let Err(error) = engine.look().await
+                    && let Err(error) = engine.look_in_time().await
                 {
-                    tracing::warn!(%error, "looking for the horizon");
+                    if std::mem::replace(&mut away, true) {
+                        tracing::debug!(%error, "looking for the horizon");
+                    } else {
+                        tracing::warn!(%error, "looking for the horizon: it is tried on");
+                    }
                     pause = AWAY;
-                } else if engine.horizon.known() > before {
-                    pause = PAUSE;
+                } else {
+                    away = false;
+                    if engine.horizon.known() > before {
+                        pause = PAUSE;
+                    }
                 }
                 if engine.horizon.lock().is_empty() {
                     engine.horizon.watching.store(false, Ordering::Release);
@@ -138,5 +160,10 @@ impl Engine {
                 }
             }
         });
+    }
+
+    async fn look_in_time(&self) -> Result<u64, Error> {
+        let look = tokio::time::timeout(LOOK, self.look()).await;
+        look.unwrap_or_else(|_| Err(Error::Unavailable("no answer in time".to_owned())))
     }
 }

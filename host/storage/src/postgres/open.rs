@@ -207,8 +207,10 @@ pub(super) async fn open(
     let most = pool.config.connections.max(2);
     let engine = Engine {
         pool: pool.clone(),
-        reading: Gate::new(most * 3 / 4, config.read_queue),
-        writing: Gate::new(most / 2, config.write_queue),
+        // Less than all together: one tenant must leave room for others.
+        reading: Gate::new(most / 2, config.read_queue),
+        writing: Gate::new(most / 4, config.write_queue),
+        asking: Gate::new(most / 8, config.read_queue),
         config,
         tenant: tenant.to_owned(),
         number: key,
@@ -218,6 +220,7 @@ pub(super) async fn open(
         fences: Fences::default(),
         catalog: ArcSwap::default(),
         generation: AtomicU64::new(0),
+        shape: Mutex::default(),
         horizon: Arc::new(Horizon::default()),
         wake,
         stats: Counts::default(),

@@ -90,6 +90,7 @@ impl Engine {
     pub(super) async fn ask(self: &Arc<Self>, sql: String) -> Result<Lines, Error> {
         let engine = self.clone();
         self.detached(async move {
+            let _permit = engine.asking.enter().await?;
             let mut leased = engine.lease().await?;
             ask_on(&mut leased, Step::Host, &sql).await
         })
@@ -213,7 +214,11 @@ impl Engine {
 
     async fn look_detached(self: &Arc<Self>) -> Result<u64, Error> {
         let engine = self.clone();
-        self.detached(async move { engine.look().await }).await
+        self.detached(async move {
+            let _permit = engine.asking.enter().await?;
+            engine.look().await
+        })
+        .await
     }
 
     pub(crate) async fn heads(

@@ -152,14 +152,8 @@ async fn a_reader_by_horizon_sees_every_commit_once_though_writers_are_killed() 
     assert_eq!(messages.len(), told);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wakes_wait_for_the_horizon_and_a_stopped_writer_does_not_stall_it() {
-    let (_first, database) = server().await;
-    let node = node(&database).await;
-    let session = session(&node.db);
-    let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
-    let schema = schema.trim().to_owned();
-    // Another process takes a position and stands still: the server ends it after five seconds.
+/// Another process takes a position and stands still: the server ends it after two seconds.
+async fn stand_still(database: &TestDatabase, schema: String) -> tokio::task::JoinHandle<()> {
     let (url, taken) = (database.url().to_owned(), tokio::sync::oneshot::channel::<()>());
     let (tell, told) = taken;
     let stopped = tokio::spawn(async move {
@@ -173,6 +167,31 @@ async fn wakes_wait_for_the_horizon_and_a_stopped_writer_does_not_stall_it() {
         drop(pg);
     });
     told.await.unwrap();
+    stopped
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_closes_waits_for_wakes_that_wait_for_the_horizon() {
+    let (_first, database) = server().await;
+    let node = node(&database).await;
+    let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
+    let stopped = stand_still(&database, schema.trim().to_owned()).await;
+    let batch = Batch { wake: vec!["w".into()], ..event("$a", "!r") };
+    let committed = session(&node.db).commit(batch).await.unwrap();
+    node.db.clone().close().await;
+    let woken = node.wake.committed.lock().unwrap().clone();
+    assert!(woken.len() == 1 && woken[0].1 >= committed.first_position, "{woken:?}");
+    stopped.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wakes_wait_for_the_horizon_and_a_stopped_writer_does_not_stall_it() {
+    let (_first, database) = server().await;
+    let node = node(&database).await;
+    let session = session(&node.db);
+    let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
+    let schema = schema.trim().to_owned();
+    let stopped = stand_still(&database, schema).await;
     let batch = Batch { wake: vec!["w".into()], ..event("$a", "!r") };
     let committed = session.commit(batch).await.unwrap();
     assert!(node.db.horizon() < committed.first_position);
