@@ -9,12 +9,14 @@ mod config;
 mod crypto;
 mod fetch;
 mod limits;
+mod line;
 mod log;
 mod metrics;
 mod storage;
 pub(crate) mod timers;
 pub(crate) mod wasi;
 
+pub(crate) use self::line::Full as LineFull;
 pub use self::{
     crypto::{Crypto, CryptoError, PasswordCost, Passwords},
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},

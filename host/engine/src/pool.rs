@@ -32,7 +32,7 @@ pub(crate) use self::{
 };
 use crate::{
     api::CallError,
-    capabilities::Capabilities,
+    capabilities::{Capabilities, LineFull},
     engine::Engine,
     limits::{Breach, Metered},
     state::Context,
@@ -131,6 +131,11 @@ impl Pool {
                 "plug-in {} offers no {what}",
                 self.caps.plugin
             ));
+        }
+        if error.is::<LineFull>() {
+            // Others' work is in the way: no fault of the plug-in's.
+            self.figures.limit(&self.caps, "passwords");
+            return CallError::Trapped(LineFull.to_string());
         }
         let mut reason = error.root_cause().to_string();
         let mut limit = error.downcast_ref::<Breach>().map(Breach::name);

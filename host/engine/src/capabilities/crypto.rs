@@ -1,6 +1,6 @@
 //! `tessera:host/crypto`: the tenant's signing key, batches of checks, and password hashes.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc, time::Instant};
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
@@ -10,7 +10,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use tokio::sync::Semaphore;
 
-use crate::{bindings::tessera::host::crypto as wit, compile, state::State};
+use super::{Shared, line::Line};
+use crate::{bindings::tessera::host::crypto as wit, compile, quota::Account, state::State};
 
 /// Signatures made or checked at once where the caller runs: some half a millisecond. More go to threads for such work.
 const INLINE: usize = 8;
@@ -22,6 +23,9 @@ const CHUNK: usize = 128;
 /// must not choose how much of the machine a check takes.
 const COST_MAX: (u32, u32, u32) = (256 << 10, 32, 32);
 
+/// Passwords that may wait for their turn: seconds of work, and no caller waits longer.
+const WAITING_MAX: usize = 1_024;
+
 /// What hashing a password costs (argon2id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PasswordCost {
@@ -31,7 +35,7 @@ pub struct PasswordCost {
     pub passes: u32,
     /// Lanes.
     pub lanes: u32,
-    /// Hashes worked on at once; more wait.
+    /// Hashes worked on at once; more wait, tenant by tenant.
     pub at_once: u32,
 }
 
@@ -64,7 +68,7 @@ pub struct Crypto {
 /// Password hashing, and threads for signatures: once for the process, whatever its tenants are.
 pub struct Passwords {
     argon2: Argon2<'static>,
-    permits: Arc<Semaphore>,
+    line: Arc<Line>,
     /// Threads that sign and check signatures: passwords have their own.
     signing: Arc<Semaphore>,
     /// Checked where a stored hash is malformed, so that the answer takes as long.
@@ -97,24 +101,36 @@ impl Passwords {
             .hash_password(b"decoy")
             .map_err(|error| CryptoError::Cost(error.to_string()))?
             .to_string();
-        let permits = Arc::new(Semaphore::new(cost.at_once.max(1) as usize));
+        let line = Line::new(cost.at_once as usize, WAITING_MAX);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let signing = Arc::new(Semaphore::new(threads));
-        Ok(Arc::new(Self { argon2, permits, signing, decoy }))
+        Ok(Arc::new(Self { argon2, line, signing, decoy }))
     }
 
+    /// Does work in its turn, which the tenant pays for.
     async fn blocking<T: Send + 'static>(
         &self,
+        of: &Shared,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> wasmtime::Result<T> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await?;
+        let turn = self.line.take(&of.tenant).await?;
+        let account = Arc::clone(&of.account);
         Ok(tokio::task::spawn_blocking(move || {
             // Held to the end of the work, also where nobody waits for it any more.
-            let _permit = permit;
-            work()
+            let _turn = turn;
+            charged(&account, work)
         })
         .await?)
     }
+}
+
+/// Does work on a thread of its own: all its time counts as the tenant's CPU.
+fn charged<T>(account: &Account, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = work();
+    let end = Instant::now();
+    account.charge(end.saturating_duration_since(begun), end);
+    done
 }
 
 impl Crypto {
@@ -136,6 +152,7 @@ impl Crypto {
 /// Does `each` with all items, in order: here if they are few, else in chunks on threads for such work.
 async fn batched<T: Send + 'static, R: Send + 'static>(
     permits: &Arc<Semaphore>,
+    account: &Arc<Account>,
     items: Vec<T>,
     size: impl Fn(&T) -> usize,
     each: impl Fn(&T) -> R + Clone + Send + 'static,
@@ -152,9 +169,10 @@ async fn batched<T: Send + 'static, R: Send + 'static>(
             return Ok(done);
         }
         let (permit, each) = (Arc::clone(permits).acquire_owned().await?, each.clone());
+        let account = Arc::clone(account);
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            chunk.iter().map(each).collect::<Vec<R>>()
+            charged(&account, || chunk.iter().map(each).collect::<Vec<R>>())
         });
         done.extend(work.await?);
     }
@@ -221,22 +239,23 @@ impl wit::Host for State {
         let sign = move |message: &String| {
             STANDARD_NO_PAD.encode(crypto.key.sign(message.as_bytes()).to_bytes())
         };
-        batched(&permits, messages, String::len, sign).await
+        batched(&permits, &self.caps.shared.account, messages, String::len, sign).await
     }
 
     async fn verify(&mut self, checks: Vec<wit::Check>) -> wasmtime::Result<Vec<bool>> {
         self.enter()?;
         let permits = Arc::clone(&self.caps.shared.crypto.shared.signing);
         let size = |check: &wit::Check| check.message.len();
-        batched(&permits, checks, size, |one| check(one).is_some()).await
+        batched(&permits, &self.caps.shared.account, checks, size, |one| check(one).is_some()).await
     }
 
     async fn hash_password(&mut self, password: String) -> wasmtime::Result<String> {
         self.enter()?;
-        let crypto = &self.caps.shared.crypto.shared;
+        let shared = &self.caps.shared;
+        let crypto = &shared.crypto.shared;
         let argon2 = crypto.argon2.clone();
         let hashed = crypto
-            .blocking(move || {
+            .blocking(shared, move || {
                 argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string())
             })
             .await?;
@@ -245,11 +264,12 @@ impl wit::Host for State {
 
     async fn verify_password(&mut self, password: String, hash: String) -> wasmtime::Result<bool> {
         self.enter()?;
-        let crypto = &self.caps.shared.crypto.shared;
+        let shared = &self.caps.shared;
+        let crypto = &shared.crypto.shared;
         let argon2 = crypto.argon2.clone();
         let decoy = crypto.decoy.clone();
         crypto
-            .blocking(move || {
+            .blocking(shared, move || {
                 let fits = |hash: &str| {
                     let hash = PasswordHash::new(hash).ok()?;
                     if !affordable(&hash, argon2.params()) {
@@ -268,16 +288,20 @@ impl wit::Host for State {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::TenantQuotas;
 
     #[tokio::test]
     async fn many_signatures_leave_the_callers_thread_and_keep_their_order() {
         let permits = Arc::new(Semaphore::new(1));
+        let account = Arc::new(Account::new(TenantQuotas::default()));
         let here = std::thread::current().id();
         let run = async |count: usize, bytes: usize| {
             let items: Vec<usize> = (0..count).collect();
             let each = |item: &usize| (*item, std::thread::current().id());
-            batched(&permits, items, move |_| bytes, each).await.unwrap()
+            batched(&permits, &account, items, move |_| bytes, each).await.unwrap()
         };
         assert!(run(INLINE, 1).await.iter().all(|(_, thread)| *thread == here));
         for (count, bytes) in [(1, INLINE_BYTES + 1), (3 * CHUNK + 1, 1)] {
@@ -285,5 +309,13 @@ mod tests {
             assert!(done.iter().all(|(_, thread)| *thread != here));
             assert!(done.iter().map(|(item, _)| *item).eq(0..count));
         }
+    }
+
+    #[test]
+    fn work_on_other_threads_is_the_tenants() {
+        let account = Account::new(TenantQuotas::default());
+        let pause = Duration::from_millis(5);
+        charged(&account, || std::thread::sleep(pause));
+        assert!(account.usage().cpu_seconds >= pause.as_secs_f64());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -25,6 +26,8 @@ const EACH: usize = 32;
 const LOOK: Duration = Duration::from_secs(60);
 /// A timer that was taken is not another node's for so long. Where this one dies with it, another fires it then.
 const CLAIM: Duration = Duration::from_secs(4);
+/// While its call runs, a timer is moved on so often to when its claim would end: it may run longer than that.
+const RENEW: Duration = Duration::from_millis(1_500);
 /// How soon to look again while there are timers that are due: those that others claimed, or had no room.
 const BUSY: Duration = Duration::from_millis(500);
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
@@ -164,13 +167,28 @@ async fn claim(
 async fn fire(database: Database, dispatch: Arc<dyn Dispatch>, timer: Timer) -> Landed {
     // A panic is a bug of ours; the timer is tried again like one that failed.
     let fired = AssertUnwindSafe(dispatch.fire(&timer.plugin, &timer.name, &timer.payload));
-    let failure = match fired.catch_unwind().await {
+    let fired = tokio::select! {
+        fired = fired.catch_unwind() => fired,
+        never = hold(&database, &timer) => match never {},
+    };
+    let failure = match fired {
         Ok(Ok(Ok(()))) => database.timer_finish(&timer).await.err().map(|error| error.to_string()),
         Ok(Ok(Err(text))) => Some(text),
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("the host panicked".to_owned()),
     };
     (timer, failure)
+}
+
+/// Keeps a timer from being due while its call runs, here or on another node; if this one dies, it is due soon.
+async fn hold(database: &Database, timer: &Timer) -> Infallible {
+    let claim = u64::try_from(CLAIM.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        tokio::time::sleep(RENEW).await;
+        if let Err(error) = database.timer_postpone(timer, now_ms().saturating_add(claim)).await {
+            tracing::warn!(%error, timer = timer.name, "cannot keep a timer that runs");
+        }
+    }
 }
 
 /// Sets a timer that failed to a later time, in the table: so it does not stand before those that are due.
@@ -205,4 +223,106 @@ fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use tessera_bus::{BusConfig, TenantWake};
+    use tessera_storage::DatabaseConfig;
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::api::{
+        Answer, BoxFuture, CallError, Credentials, Denial, Grant, Message, Principal, Request,
+        WakeReason,
+    };
+
+    /// Timers last until they are told to end.
+    #[derive(Default)]
+    struct Slow {
+        begun: Notify,
+        end: Notify,
+    }
+
+    impl Dispatch for Slow {
+        fn fire<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: &'a str,
+        ) -> BoxFuture<'a, Result<Result<(), String>, CallError>> {
+            Box::pin(async {
+                self.begun.notify_one();
+                self.end.notified().await;
+                Ok(Ok(()))
+            })
+        }
+
+        fn authenticate<'a>(
+            &'a self,
+            _: &'a str,
+            _: Credentials,
+        ) -> BoxFuture<'a, Result<Result<Option<Grant>, Denial>, CallError>> {
+            unreachable!()
+        }
+
+        fn handle<'a>(
+            &'a self,
+            _: &'a str,
+            _: Request,
+        ) -> BoxFuture<'a, Result<Answer, CallError>> {
+            unreachable!()
+        }
+
+        fn resume<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: &'a str,
+            _: Vec<u8>,
+            _: WakeReason,
+            _: Option<Principal>,
+        ) -> BoxFuture<'a, Result<Answer, CallError>> {
+            unreachable!()
+        }
+
+        fn consume<'a>(
+            &'a self,
+            _: &'a str,
+            _: Vec<Message>,
+        ) -> BoxFuture<'a, Result<Result<u32, String>, CallError>> {
+            unreachable!()
+        }
+
+        fn start<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Result<(), String>, CallError>> {
+            unreachable!()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_timer_whose_call_lasts_is_not_due_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let bus = Bus::new(BusConfig::default());
+        let wake = Arc::new(TenantWake::new(bus, "t"));
+        let path = dir.path().join("t.sqlite");
+        let database = Database::open(&path, DatabaseConfig::default(), wake).await.unwrap();
+        database.timer_set("clock", "long", 1, "").await.unwrap();
+        let timer = database.timers_claim(1, 1, 1, CLAIM).await.unwrap().remove(0);
+        let slow = Arc::new(Slow::default());
+        let fired = tokio::spawn(fire(database.clone(), Arc::clone(&slow) as _, timer));
+        slow.begun.notified().await;
+        let begun = now_ms();
+        // It is moved on, over and over.
+        let beyond = begun + u64::try_from((CLAIM + RENEW).as_millis()).unwrap();
+        let kept = async {
+            while database.timer_next().await.unwrap() < Some(beyond) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), kept).await.unwrap();
+        assert!(database.timers_claim(begun + 1, 9, 9, CLAIM).await.unwrap().is_empty());
+        slow.end.notify_one();
+        let (_, failure) = fired.await.unwrap();
+        assert_eq!((failure, database.timer_next().await.unwrap()), (None, None));
+    }
 }
