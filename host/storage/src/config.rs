@@ -17,8 +17,9 @@ pub struct DatabaseConfig {
     pub cache_kib: u32,
     /// Prepared statements kept per connection; a set of plug-ins uses a few hundred.
     pub statements: usize,
-    /// Cap on bytes. SQLite holds it exactly: reaching it is like a full disk. On PostgreSQL, and
-    /// some seconds late, commits that add are answered [`crate::Error::Quota`].
+    /// Cap on bytes: commits that add are answered [`crate::Error::Quota`]. SQLite holds it exactly, and
+    /// leaves the host a tenth and 4 MiB more, where it is like a full disk; on PostgreSQL it is noticed
+    /// some seconds late.
     pub max_bytes: Option<u64>,
     /// Cap on rows of all plug-ins' tables. Passing it is noticed some seconds late; from then on
     /// commits that add are answered [`crate::Error::Quota`].

@@ -11,6 +11,7 @@ use crate::fence::Budget;
 use crate::{Committed, Durability, Error, FullTextEntry, Message, Rows, Value};
 
 use super::authorizer::Mode;
+use super::connect::PAGE;
 use super::exec::{self, Fault};
 use super::raw::Bind;
 use super::shared::Shared;
@@ -45,6 +46,8 @@ pub(super) struct ReadyBatch {
     pub(super) budget: Budget,
     pub(super) commit_ids: u64,
     pub(super) outbox_cap: u64,
+    /// Bytes in use beyond which it must not make the database larger.
+    pub(super) max_bytes: Option<u64>,
 }
 
 /// A batch in the writer's queue.
@@ -154,6 +157,26 @@ impl CommitJob {
         Ok(())
     }
 
+    /// Pages in use, where there is a cap on them.
+    fn pages(&self, writer: &mut Writer<'_>) -> Result<u64, Error> {
+        if self.batch.max_bytes.is_none() {
+            return Ok(0);
+        }
+        let all = writer.count("PRAGMA page_count", &[])?;
+        Ok(all.saturating_sub(writer.count("PRAGMA freelist_count", &[])?))
+    }
+
+    /// Refuses what made the database larger than it may be. The file itself has a little more room, which the host
+    /// needs to settle what is stored.
+    fn fits(&self, writer: &mut Writer<'_>, before: u64) -> Result<(), Error> {
+        let Some(max) = self.batch.max_bytes else { return Ok(()) };
+        let bytes = self.pages(writer)?.saturating_mul(PAGE);
+        if bytes > max && bytes > before.saturating_mul(PAGE) {
+            return Err(Error::Quota(format!("{bytes} bytes, {max} are allowed")));
+        }
+        Ok(())
+    }
+
     fn remember(&self, writer: &mut Writer<'_>, committed: &Committed) -> Result<(), Error> {
         let Some(id) = &self.batch.id else { return Ok(()) };
         let affected = serde_json::to_string(&committed.affected).unwrap_or_default();
@@ -189,6 +212,7 @@ impl Member for CommitJob {
             self.result = Committed { duplicate: true, ..Committed::default() };
             return Ok(());
         }
+        let before = self.pages(writer)?;
         let mut committed = Committed::default();
         let first = writer.counters.position + 1;
         if self.batch.positions > 0 {
@@ -201,6 +225,7 @@ impl Member for CommitJob {
             super::fulltext::put(writer, &self.batch.plugin, entry)?;
         }
         writer.raw.set_deadline(None);
+        self.fits(writer, before)?;
         self.remember(writer, &committed)?;
         self.result = committed;
         Ok(())

@@ -133,7 +133,8 @@ impl EngineSession {
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Committed, Error> {
         let limits = &self.limits;
         check(&batch, limits)?;
-        if quota::adds(&batch) {
+        let adds = quota::adds(&batch);
+        if adds {
             self.engine.within_quota().await?;
         }
         let compiler = self.compiler();
@@ -162,6 +163,11 @@ impl EngineSession {
             budget: Budget::of(limits),
             commit_ids: self.engine.config.commit_ids,
             outbox_cap: self.engine.config.outbox,
+            // What does not add may need some room as well, of the host's.
+            max_bytes: self.engine.config.max_bytes.map(|max| match adds {
+                true => max,
+                false => max.saturating_add(quota::slack(max) / 2),
+            }),
         };
         let (reply, answer) = oneshot::channel();
         self.engine.submit(Work::Member(Box::new(CommitJob {

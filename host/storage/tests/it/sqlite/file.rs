@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tessera_storage::{
-    Batch, Database, DatabaseConfig, Error, Limits, OpenError, SessionGrant, Value,
+    Batch, Database, DatabaseConfig, Error, Limits, Message, OpenError, SessionGrant, Value,
 };
 
 use crate::support::{Woken, count, event, query, statement, text};
@@ -56,7 +56,12 @@ async fn a_file_over_its_quota_takes_nothing_more_but_what_the_host_needs() {
         let n = count(&rooms, "rooms_events").await;
         let body = vec![statement(
             "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
-            vec![Value::Position(0), text(&format!("$n{n}")), text("!r"), Value::Blob(vec![7; 9000])],
+            vec![
+                Value::Position(0),
+                text(&format!("$n{n}")),
+                text("!r"),
+                Value::Blob(vec![7; 9000]),
+            ],
         )];
         match rooms.commit(Batch { statements: body, positions: 1, ..Batch::default() }).await {
             Ok(_) => assert!(n < 100),
