@@ -90,6 +90,13 @@ impl Host {
         first: bool,
     ) -> Result<Running> {
         let Settled { plugins, specs, hooks, routes } = settled;
+        self.must_have_key(name, database).await?;
+        // Before the tables: where there are rows there was a key.
+        let (key, passwords) = (self.stores.key(name), Arc::clone(&self.passwords));
+        // A key that is made is synced to the disk.
+        let crypto = tokio::task::spawn_blocking(move || Crypto::open(&key, passwords))
+            .await
+            .context("opening the key failed")??;
         if first {
             for schema in plugins.iter().filter_map(schema) {
                 self.install(name, database, schema).await?;
@@ -97,11 +104,6 @@ impl Host {
         }
         let descriptor = self.plugins.descriptor();
         let blobs = self.stores.blobs(name, quotas.blob_bytes.map(ByteSize::get)).await?;
-        let (key, passwords) = (self.stores.key(name), Arc::clone(&self.passwords));
-        // A key that is made is synced to the disk.
-        let crypto = tokio::task::spawn_blocking(move || Crypto::open(&key, passwords))
-            .await
-            .context("opening the key failed")??;
         let tenant = Tenant::new(
             &self.engine,
             TenantParts {
@@ -141,6 +143,19 @@ impl Host {
             quotas,
         };
         Ok(Running::new(tenant, database.clone(), blobs, deliveries, attached, site))
+    }
+
+    /// Refuses to make a new signing key for data that were signed with another: others would not believe them any more.
+    async fn must_have_key(&self, name: &str, database: &Database) -> Result<()> {
+        let key = self.stores.key(name);
+        // Looked for twice: another node may make key and rows this moment.
+        if key.exists() || database.usage().await?.rows == 0 || key.exists() {
+            return Ok(());
+        }
+        bail!(
+            "the signing key {} is missing, but `{name}` has data: put the key back from a backup\n  if it is lost for good, write a new one there: a line `ed25519:ID SEED`, where SEED is 32 random bytes in base64 without `=`",
+            key.display()
+        )
     }
 
     /// Brings a plug-in's tables up to date. Beside other processes a newer version may have done so already, which adds

@@ -4,9 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use bytes::Bytes;
 use tessera_blobs::{BlobConfig, BlobId, BlobStore};
-use tessera_storage::{Database, DatabaseConfig, Wake};
+use tessera_storage::{Database, DatabaseConfig, Migration, PluginSchema, Wake};
 
-use super::{data, offline, serve, status, stop, tenant, tenant_json, tool};
+use super::{data, offline, serve, status, stop, tenant, tenant_json, tool, until};
 use crate::tool::Tool;
 
 struct Nobody;
@@ -109,6 +109,35 @@ fn a_removed_tenant_is_kept_as_an_export() {
     let file = kept[0].as_ref().unwrap().path();
     tenant(&tool, &["import", file.to_str().unwrap()]).well();
     assert_eq!(status(&server, "c.example"), 200);
+    stop(server);
+}
+
+#[test]
+fn data_are_not_served_with_another_key_than_before() {
+    let tool = tool("");
+    let server = serve(&tool);
+    assert_eq!(status(&server, "a.example"), 200);
+    stop(server);
+    with_database(&tool, "a.example", async |database| {
+        let sql = "CREATE TABLE other_things (name text NOT NULL PRIMARY KEY);\n\
+                   INSERT INTO other_things (name) VALUES ('one');";
+        let migration = Migration { name: "0001_init.sql".to_owned(), sql: sql.to_owned() };
+        let schema = PluginSchema {
+            plugin: "other".to_owned(),
+            version: "1.0.0".to_owned(),
+            migrations: vec![migration],
+            ..PluginSchema::default()
+        };
+        database.install(schema).await.unwrap();
+    });
+    let key = data(&tool, "keys/tenants/a.example");
+    let line = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let server = serve(&tool);
+    assert_eq!(status(&server, "a.example"), 503);
+    assert!(!key.exists());
+    fs::write(&key, line).unwrap();
+    until("the key is found", || status(&server, "a.example") == 200);
     stop(server);
 }
 
