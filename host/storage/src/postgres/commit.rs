@@ -37,7 +37,8 @@ const COUNT_EVERY: u64 = 64;
 const SMALL_OUTBOX: u64 = 1_000;
 
 /// How often and how long the server is asked about a commit whose connection was lost.
-const ASK_AGAIN: u32 = 40;
+const ASK_FOR: Duration = Duration::from_secs(30);
+const ASK_ONCE: Duration = Duration::from_secs(5);
 const ASK_PAUSE: Duration = Duration::from_millis(250);
 
 struct Run {
@@ -503,12 +504,14 @@ async fn outcome(engine: &Engine, xid: &str) -> Result<bool, Stop> {
     if xid.is_empty() || !xid.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Error::Unavailable("a commit's outcome is not known".to_owned()).into());
     }
-    for _ in 0..ASK_AGAIN {
+    let until = Instant::now() + ASK_FOR;
+    while Instant::now() < until {
         let asked = async {
             let mut leased = engine.pool.lease().await?;
             ask_on(&mut leased, Step::Host, &format!("SELECT pg_xact_status('{xid}')")).await
         };
-        match asked.await.as_ref().map(|lines| text(lines, 0, 0)) {
+        let asked = tokio::time::timeout(ASK_ONCE, asked).await.unwrap_or(Err(Error::Timeout));
+        match asked.as_ref().map(|lines| text(lines, 0, 0)) {
             Ok("committed") => return Ok(true),
             Ok("aborted") => return Ok(false),
             // Still at it, or the server is not back.

@@ -126,6 +126,9 @@ async fn what_is_cut_off_damaged_or_newer_leaves_nothing() {
     let whole = String::from_utf8(file.clone()).unwrap();
     let got = import(whole.replacen("$e400", "$e4oo", 1).into_bytes()).await;
     assert!(matches!(got, Err(TransferError::Differs { .. })), "{got:?}");
+    let named = whole.replacen("\"full_text\":[\"bodies\"]", "\"full_text\":[\"bo;dies\"]", 1);
+    let got = import(named.into_bytes()).await;
+    assert!(got.as_ref().is_err_and(|e| e.to_string().contains("must match")), "{got:?}");
     let newer = whole.replacen("\"format\":1", "\"format\":2", 1);
     let got = import(newer.into_bytes()).await;
     assert!(matches!(got, Err(TransferError::Newer { found: 2, .. })), "{got:?}");
