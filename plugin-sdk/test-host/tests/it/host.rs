@@ -67,7 +67,7 @@ fn something_may_happen_between_read_and_commit() {
     let host = start();
     host.before_next_commit(|host| greet(host, "ann"));
     let answer = host.request("PUT", "greet").param("name", "ann").user("@a:hs1").send::<Greeter>();
-    assert_eq!(answer.status(), 500, "the unique key was taken meanwhile");
+    assert_eq!(answer.status(), 503, "the unique key was taken meanwhile");
 }
 
 #[test]
