@@ -76,7 +76,10 @@ async fn collect(State(spans): State<Spans>, body: Bytes) {
 }
 
 fn settings(url: &str) -> String {
-    format!("\n[tracing]\notlp = {url:?}\nsample = 1.0\nservice = \"traced\"\n")
+    format!(
+        "\n[tracing]\notlp = {url:?}\nsample = 1.0\nservice = \"traced\"\n\
+         \n[http]\ntrust-forwarded = true\n"
+    )
 }
 
 async fn server(url: &str) -> (tempfile::TempDir, Server) {

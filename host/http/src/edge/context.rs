@@ -143,7 +143,8 @@ fn decimal(status: u16, digits: &mut [u8; 3]) -> &str {
     std::str::from_utf8(digits).unwrap_or("")
 }
 
-/// The span that is exported, under the one that the client names if it does.
+/// The span that is exported. A trusted proxy may name the one above it; a client may not, since it would
+/// choose whether the request is traced.
 fn span(request: &Request<Incoming>, id: &str, trusted: bool) -> Span {
     let span = tracing::info_span!(
         target: "tessera::span",
@@ -154,29 +155,14 @@ fn span(request: &Request<Incoming>, id: &str, trusted: bool) -> Span {
         status = Empty,
         request_id = id,
     );
-    if !span.is_disabled()
+    if trusted
+        && !span.is_disabled()
         && let Some(parent) = request.headers().get("traceparent")
         && let Ok(parent) = parent.to_str()
     {
-        if trusted {
-            trace::adopt(&span, parent);
-        } else {
-            trace::adopt(&span, &unsampled(parent));
-        }
+        trace::adopt(&span, parent);
     }
     span
-}
-
-/// A `traceparent` without its flags: a client names the trace it is in, but whether spans are exported is not its
-/// to say. What is no `traceparent` stays none.
-fn unsampled(parent: &str) -> String {
-    let mut parts: Vec<&str> = parent.trim().split('-').collect();
-    if let Some(flags) = parts.get_mut(3)
-        && flags.len() == 2
-    {
-        *flags = "00";
-    }
-    parts.join("-")
 }
 
 /// The client's address: the last that a trusted proxy added, else the peer's.
@@ -198,25 +184,4 @@ fn range(request: &Request<Incoming>) -> Option<Box<str>> {
         return None;
     }
     Some(request.headers().get(RANGE)?.to_str().ok()?.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unsampled;
-
-    #[test]
-    fn a_clients_trace_is_kept_and_its_flags_are_not() {
-        let of =
-            |flags: &str| format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
-        for flags in ["00", "01", "ff", "zz"] {
-            assert_eq!(unsampled(&of(flags)), of("00"));
-        }
-        for wrong in ["", "00", "00-a-b", "a-b-c-123", "é-é-é-é"] {
-            assert_eq!(
-                unsampled(wrong).replace("-00", "-é"),
-                wrong,
-                "not understood before either"
-            );
-        }
-    }
 }

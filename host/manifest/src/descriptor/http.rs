@@ -32,7 +32,7 @@ pub struct Http {
     pub auth_cache: NonZeroU32,
     /// How long running requests may take to end at a stop.
     pub drain: Duration,
-    /// Whether `x-forwarded-for` and `x-forwarded-host` are believed. Only behind a proxy that sets them.
+    /// Whether `x-forwarded-for`, `x-forwarded-host` and `traceparent` are believed. Only behind a proxy that sets them.
     pub trust_forwarded: bool,
     /// A route `GET /_tessera/native` that no plug-in answers, to measure the edge by itself.
     pub native_route: bool,

@@ -48,9 +48,21 @@ impl Serve for Control {
     }
 }
 
+/// Nodes tell of themselves each second.
+const HEARD: Duration = Duration::from_millis(2500);
+
+/// How often the table is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Tells a node to drain; it does so by itself then.
 pub(crate) async fn drain_node(cluster: &Cluster, name: &str) -> Result<()> {
-    let nodes = cluster.nodes();
+    // One of two that have just started may not have heard of the other yet.
+    let heard = Instant::now() + HEARD;
+    let mut nodes = cluster.nodes();
+    while !nodes.iter().any(|node| node.name == name) && Instant::now() < heard {
+        tokio::time::sleep(LOOK).await;
+        nodes = cluster.nodes();
+    }
     let Some(node) = nodes.iter().find(|node| node.name == name) else {
         let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
         bail!("no node `{name}` lives; those that do: {}", names.join(", "));
