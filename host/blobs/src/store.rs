@@ -387,7 +387,6 @@ impl Blobs {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use bytes::Bytes;
 

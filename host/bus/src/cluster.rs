@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
+use tessera_storage::now_ms;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -42,7 +43,6 @@ pub use self::topics::WakeTenant;
 pub use self::wakes::Attached;
 pub(crate) use self::wakes::Attachment;
 use self::wakes::{Wakes, lock};
-use crate::delivery::now_ms;
 
 /// How long to wait for our own message to come back.
 const FENCE: Duration = Duration::from_secs(2);

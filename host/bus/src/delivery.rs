@@ -8,10 +8,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::future::try_join_all;
-use tessera_storage::{Database, Delivery, Error, OutboxQuery};
+use tessera_storage::{Database, Delivery, Error, OutboxQuery, now_ms};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -367,11 +367,6 @@ fn backoff(first: Duration, longest: Duration, failures: u32) -> Duration {
 /// certain.
 pub(crate) fn until_ms(at: u64) -> Duration {
     Duration::from_millis(at.saturating_sub(now_ms()).saturating_add(1))
-}
-
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

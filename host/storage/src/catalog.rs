@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::Error;
+
 /// Names, read again after every migration.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
@@ -15,6 +17,14 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
+    /// Refuses a full-text index that the plug-in has not declared.
+    pub(crate) fn declared(&self, plugin: &str, index: &str) -> Result<(), Error> {
+        if self.full_text.contains(&(plugin.to_owned(), index.to_owned())) {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("full-text index {index}: not declared")))
+    }
+
     /// The names behind a set of granted views: themselves and the views they are made of, and all
     /// that these read.
     pub(crate) fn closure(&self, reads: &[String]) -> (HashSet<String>, HashSet<String>) {

@@ -117,6 +117,21 @@ impl Fences {
 }
 
 impl Fence {
+    /// Refuses what cannot be searched for.
+    pub(crate) fn searchable(
+        &self,
+        catalog: &Catalog,
+        index: &str,
+        query: &str,
+        limits: &Limits,
+    ) -> Result<(), Error> {
+        catalog.declared(&self.plugin, index)?;
+        if query.contains('\0') || query.len() > limits.sql {
+            return Err(Error::Invalid("search text with U+0000 or too long".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Rebuilt when the schema has changed: names may be taken now that were free.
     pub(crate) fn compiler(&self, generation: u64, catalog: &Catalog) -> Arc<Compiler> {
         let mut guard = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@
 //! The dialect is written down in `docs/sql.md`.
 
 mod catalog;
+mod clock;
 mod config;
 mod counts;
 mod database;
@@ -25,6 +26,7 @@ mod sqlite;
 mod transfer;
 mod types;
 
+pub use clock::now_ms;
 pub use config::{
     DatabaseConfig, ExposedView, FullTextIndex, Limits, Migration, PluginSchema, SessionGrant,
 };

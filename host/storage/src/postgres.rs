@@ -11,9 +11,11 @@ mod meta;
 mod names;
 mod open;
 mod ops;
+mod outbox;
 mod pool;
 mod script;
 mod session;
+mod timers;
 mod transfer;
 
 use std::collections::{HashMap, HashSet};

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
-use crate::{Database, Error, Value};
+use crate::{Database, Error, FullTextEntry, Value};
 
 /// Version of the file's form.
 const FORMAT: u64 = 1;
@@ -163,6 +163,18 @@ pub(crate) const HOST_TABLES: &[(&str, &[&str])] = &[
 /// engine folds them, so only their number is compared.
 pub(crate) const FULL_TEXT: (&str, &[&str]) =
     ("tessera_fulltext", &["plugin", "name", "key", "grp", "words"]);
+
+/// A row of [`FULL_TEXT`] as its plug-in and what that once said.
+pub(crate) fn words(row: &[Value]) -> (String, FullTextEntry) {
+    let mut cells = row.iter().map(|value| match value {
+        Value::Text(text) => text.clone(),
+        _ => String::new(),
+    });
+    let mut next = || cells.next().unwrap_or_default();
+    let plugin = next();
+    let (index, key, group, words) = (next(), next(), next(), next());
+    (plugin, FullTextEntry { index, key, group, text: Some(words) })
+}
 
 /// Whether a table's content is compared, beside its number of rows.
 pub(crate) fn compared(table: &str) -> bool {

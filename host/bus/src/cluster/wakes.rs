@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
+use tessera_storage::now_ms;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -18,7 +19,6 @@ use super::config::ClusterError;
 use super::subject::token;
 use super::topics::Relay;
 use super::{Cluster, Shared};
-use crate::delivery::now_ms;
 use crate::topic::Topic;
 use crate::wakeups::Bus;
 

@@ -5,12 +5,12 @@ use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures::FutureExt as _;
 use tessera_bus::Bus;
-use tessera_storage::{Database, Timer};
+use tessera_storage::{Database, Timer, now_ms};
 use tokio::task::JoinSet;
 
 use crate::{api::Dispatch, bindings::tessera::host::timers as wit, state::State};
@@ -217,12 +217,6 @@ async fn postpone(
 
 fn key(timer: &Timer) -> Key {
     (timer.plugin.clone(), timer.name.clone(), timer.generation)
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::clock::now_ms;
 use crate::dialect::Compiled;
 use crate::fence::{Budget, at_statement, loose_bytes};
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 use super::Engine;
 use super::fulltext;
 use super::meta::Meta;
-use super::ops::{ask_on, int, now_ms, text};
+use super::ops::{ask_on, int, text};
 use super::pool::{Leased, Stop, Why};
 use super::script::{Script, Step, quoted, quoted_or_null};
 use super::session::{EngineSession, execute, read_row, timeout_sql};
@@ -83,11 +84,9 @@ async fn ready(session: &EngineSession, batch: Batch) -> Result<Ready, Error> {
     if loose_bytes(&batch.messages, &batch.full_text) > bytes {
         return Err(Error::TooLarge("the batch has too many bytes".to_owned()));
     }
-    let declared = &session.engine.catalog.load().full_text;
+    let catalog = session.engine.catalog.load();
     for entry in &batch.full_text {
-        if !declared.contains(&(session.fence.plugin.clone(), entry.index.clone())) {
-            return Err(Error::Refused(format!("full-text index {}: not declared", entry.index)));
-        }
+        catalog.declared(&session.fence.plugin, &entry.index)?;
     }
     Ok(Ready {
         id: batch.id,

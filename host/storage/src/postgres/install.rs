@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::now_ms;
 use crate::dialect::{Rules, migration};
 use crate::install::{applied_fit, names};
 use crate::{Error, InstallError, Migration, PluginSchema};
 
 use super::Engine;
-use super::ops::{Lines, int, now_ms, text};
+use super::ops::{Lines, int, text};
 use super::pool::Leased;
 use super::script::{Script, Step, quoted};
 

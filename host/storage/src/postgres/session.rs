@@ -179,13 +179,7 @@ impl EngineSession {
     ) -> Result<Vec<Hit>, Error> {
         let engine = &self.engine;
         let plugin = &self.fence.plugin;
-        let declared = (plugin.clone(), index.to_owned());
-        if !engine.catalog.load().full_text.contains(&declared) {
-            return Err(Error::Refused(format!("full-text index {index}: not declared")));
-        }
-        if query.contains('\0') || query.len() > self.limits.sql {
-            return Err(Error::Invalid("search text with U+0000 or too long".to_owned()));
-        }
+        self.fence.searchable(&engine.catalog.load(), index, query, &self.limits)?;
         if groups.iter().flatten().any(|group| group.contains('\0')) {
             return Err(Error::Invalid("U+0000 in a group".to_owned()));
         }

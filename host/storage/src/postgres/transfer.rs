@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::transfer::{
     BATCH, Counters, FULL_TEXT, HOST_TABLES, Plugin, Progress, Receiver, Record, Sender, Sum,
-    TransferError, Transferred, Watch, compare,
+    TransferError, Transferred, Watch, compare, words,
 };
-use crate::{Error, FullTextEntry, FullTextIndex, Migration, PluginSchema, Value};
+use crate::{Error, FullTextIndex, Migration, PluginSchema, Value};
 
 use super::ops::{ask_on, int, number, text};
 use super::pool::Leased;
@@ -322,14 +322,7 @@ impl Engine {
     async fn put_words(&self, leased: &mut Leased, rows: &[Vec<Value>]) -> Result<(), Error> {
         let mut script = Script::default();
         for row in rows {
-            let mut cells = row.iter().map(|value| match value {
-                Value::Text(text) => text.clone(),
-                _ => String::new(),
-            });
-            let mut next = || cells.next().unwrap_or_default();
-            let plugin = next();
-            let (index, key, group, words) = (next(), next(), next(), next());
-            let entry = FullTextEntry { index, key, group, text: Some(words) };
+            let (plugin, entry) = words(row);
             fulltext::put(&mut script, &self.schema, &plugin, &entry);
             if script.sql.len() >= CHUNK {
                 leased.run(&std::mem::take(&mut script), |_, _| Ok(())).await?;

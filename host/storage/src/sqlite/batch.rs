@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::clock::now_ms;
 use crate::dialect::{Compiled, Rules};
 use crate::fence::Budget;
 use crate::{Committed, Durability, Error, FullTextEntry, Message, Rows, Value};
@@ -15,7 +16,7 @@ use super::connect::PAGE;
 use super::exec::{self, Fault};
 use super::raw::Bind;
 use super::shared::Shared;
-use super::writer::{Member, Writer, int, now_ms, uint};
+use super::writer::{Member, Writer, int, uint};
 
 /// Commit ids are trimmed once per so many.
 const TRIM_EVERY: u64 = 256;

@@ -52,10 +52,7 @@ pub(super) fn put(
     plugin: &str,
     entry: &FullTextEntry,
 ) -> Result<(), Error> {
-    let declared = (plugin.to_owned(), entry.index.clone());
-    if !writer.shared.catalog.load().full_text.contains(&declared) {
-        return Err(Error::Refused(format!("full-text index {}: not declared", entry.index)));
-    }
+    writer.shared.catalog.load().declared(plugin, &entry.index)?;
     let table = table(plugin, &entry.index);
     let key = [Bind::Text(plugin), Bind::Text(&entry.index), Bind::Text(&entry.key)];
     let mut id = None;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::now_ms;
 use crate::dialect::{Rules, migration};
 use crate::install::{applied_fit, names};
 use crate::{Error, InstallError, Migration, PluginSchema};
@@ -11,7 +12,7 @@ use crate::{Error, InstallError, Migration, PluginSchema};
 use super::authorizer::Mode;
 use super::flavor::Sqlite;
 use super::raw::Bind;
-use super::writer::{Writer, int, now_ms};
+use super::writer::{Writer, int};
 
 /// A migration may take long, not for ever.
 const TIME: Duration = Duration::from_secs(3_600);

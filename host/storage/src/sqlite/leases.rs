@@ -1,9 +1,10 @@
 //! Leases: here one process has the file, so they only outlive it.
 
 use crate::Error;
+use crate::clock::now_ms;
 
 use super::raw::Bind;
-use super::writer::{Writer, int, now_ms};
+use super::writer::{Writer, int};
 
 /// Takes or renews a lease. False: another has it.
 pub(super) fn take(

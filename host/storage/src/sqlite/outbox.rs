@@ -1,10 +1,11 @@
 //! The outbox: who has consumed what.
 
+use crate::clock::now_ms;
 use crate::{Consumer, DeadLetter, Delivery, Error, Head, OutboxQuery};
 
 use super::authorizer::Mode;
 use super::raw::{Bind, Key, Raw, Row};
-use super::writer::{Writer, int, now_ms, uint};
+use super::writer::{Writer, int, uint};
 
 /// Dead letters per consumer; beyond it the oldest go, with a warning.
 const MAX_DEAD: u64 = 100_000;

@@ -188,13 +188,7 @@ impl EngineSession {
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
         let plugin = &self.fence.plugin;
-        let declared = (plugin.clone(), index.to_owned());
-        if !self.engine.shared.catalog.load().full_text.contains(&declared) {
-            return Err(Error::Refused(format!("full-text index {index}: not declared")));
-        }
-        if query.contains('\0') || query.len() > self.limits.sql {
-            return Err(Error::Invalid("search text with U+0000 or too long".to_owned()));
-        }
+        self.fence.searchable(&self.engine.shared.catalog.load(), index, query, &self.limits)?;
         let groups = match groups {
             None => None,
             Some(groups) => {

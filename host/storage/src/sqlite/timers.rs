@@ -1,10 +1,11 @@
 //! Persisted timers.
 
+use crate::clock::now_ms;
 use crate::{Error, Timer};
 
 use super::outbox::read;
 use super::raw::{Bind, Raw, Row};
-use super::writer::{Writer, int, now_ms, uint};
+use super::writer::{Writer, int, uint};
 
 /// Sets or replaces a timer.
 pub(super) fn set(

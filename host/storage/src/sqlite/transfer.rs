@@ -7,9 +7,9 @@ use futures::executor::block_on;
 
 use crate::transfer::{
     BATCH, Counters, FULL_TEXT, HOST_TABLES, Plugin, Progress, Receiver, Record, Sender, Sum,
-    TransferError, Transferred, Watch, compare,
+    TransferError, Transferred, Watch, compare, words,
 };
-use crate::{DatabaseConfig, Error, FullTextEntry, FullTextIndex, Migration, PluginSchema, Value};
+use crate::{DatabaseConfig, Error, FullTextIndex, Migration, PluginSchema, Value};
 
 use super::authorizer::Mode;
 use super::fulltext::{self, interned};
@@ -340,14 +340,7 @@ fn insert_row(writer: &mut Writer<'_>, insert: &str, row: &[Value]) -> Result<()
 }
 
 fn put_words(writer: &mut Writer<'_>, row: &[Value]) -> Result<(), Error> {
-    let mut cells = row.iter().map(|value| match value {
-        Value::Text(text) => text.clone(),
-        _ => String::new(),
-    });
-    let mut next = || cells.next().unwrap_or_default();
-    let plugin = next();
-    let (index, key, group, words) = (next(), next(), next(), next());
-    let entry = FullTextEntry { index, key, group, text: Some(words) };
+    let (plugin, entry) = words(row);
     fulltext::put(writer, &plugin, &entry)
 }
 

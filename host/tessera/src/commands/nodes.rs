@@ -1,9 +1,6 @@
 //! `tessera nodes` and `tessera nodes drain`: asked of any node whose data folder this is.
 
-use std::{
-    fmt::Write as _,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
@@ -33,8 +30,7 @@ pub(crate) fn run(arguments: &Nodes) -> Result<()> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&nodes)?);
     } else {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        print!("{}", show(&nodes, u64::try_from(now.as_millis()).unwrap_or(u64::MAX)));
+        print!("{}", show(&nodes, tessera_storage::now_ms()));
     }
     Ok(())
 }

@@ -1,20 +1,20 @@
 //! Tenants come and go while the server runs.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use tessera_manifest::{TenantEntry, TenantName};
+use tessera_storage::now_ms;
 
 use super::{
-    Entry, Origin, Tenants,
+    Entry, Origin, Registry, Stores, Tenants,
     archive::{self, Progress},
     hosts::claims,
     registry::Made,
-    running::now_ms,
 };
 
 /// How long other nodes may take to close a tenant that is suspended or removed.
@@ -237,22 +237,8 @@ impl Tenants {
                 "there are data of `{name}` from before; `tessera tenant add {name}` and `tessera tenant remove {name}` removes them"
             );
         }
-        if !self.registry.begin_debris(name.as_str()).await? {
-            bail!(being_made(name.as_str()));
-        }
-        let unpacked = archive::unpack(&self.host.stores, &file, name.as_str(), progress).await;
-        if let Err(error) = unpacked {
-            self.host.stores.remove(name.as_str()).await?;
-            self.registry.end_debris(name.as_str()).await?;
-            return Err(error.context("nothing was imported"));
-        }
         let made = Made { name: name.clone(), entry, created_ms: now_ms() };
-        // Where this fails nobody knows whether it was added: if not, the next start removes what was unpacked.
-        if !self.registry.add(&made).await? {
-            // What is there is that tenant's now.
-            self.registry.end_debris(name.as_str()).await?;
-            bail!("nothing was imported: there is a tenant `{name}` already");
-        }
+        take_in(&self.host.stores, &self.registry, &file, &made, progress).await?;
         if let Err(error) = self.start_made(name.as_str()).await {
             self.unmake(name.as_str(), true).await?;
             let error = error.context(format!("`{name}` does not start"));
@@ -260,6 +246,32 @@ impl Tenants {
         }
         Ok((name, notes))
     }
+}
+
+/// Unpacks an exported file, checked before, and enters its tenant. What an end in the middle leaves is removed.
+pub(super) async fn take_in(
+    stores: &Stores,
+    registry: &Registry,
+    file: &Path,
+    made: &Made,
+    progress: &Progress,
+) -> Result<()> {
+    let name = made.name.as_str();
+    if !registry.begin_debris(name).await? {
+        bail!(being_made(name));
+    }
+    if let Err(error) = archive::unpack(stores, file, name, progress).await {
+        stores.remove(name).await?;
+        registry.end_debris(name).await?;
+        return Err(error.context("nothing was imported"));
+    }
+    // Where this fails nobody knows whether it was added: if not, the next start removes what was unpacked.
+    if !registry.add(made).await? {
+        // What is there is that tenant's now.
+        registry.end_debris(name).await?;
+        bail!("nothing was imported: there is a tenant `{name}` already");
+    }
+    Ok(())
 }
 
 pub(super) fn being_made(name: &str) -> String {

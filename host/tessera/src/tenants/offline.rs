@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use tessera_manifest::{Descriptor, TenantEntry, TenantName};
+use tessera_storage::now_ms;
 
 use super::{
     Origin, Registry, Stores,
     archive::{self, End, Over, Progress},
-    change::{being_made, shown, standing_in, unknown},
+    change::{shown, standing_in, take_in, unknown},
     hosts::claims,
     registry::Made,
     report::{Listed, Shown, State, listed},
-    running::now_ms,
     stores::Nobody,
 };
 use crate::folder::DataFolder;
@@ -194,20 +194,8 @@ impl Offline {
         if self.stores.has_data(name.as_str()).await? {
             bail!("there are data of `{name}` from before in the data folder");
         }
-        if !self.registry.begin_debris(name.as_str()).await? {
-            bail!(being_made(name.as_str()));
-        }
-        if let Err(error) = archive::unpack(&self.stores, &file, name.as_str(), progress).await {
-            self.stores.remove(name.as_str()).await?;
-            self.registry.end_debris(name.as_str()).await?;
-            return Err(error.context("nothing was imported"));
-        }
         let made = Made { name: name.clone(), entry, created_ms: now_ms() };
-        if !self.registry.add(&made).await? {
-            // What is there is that tenant's now.
-            self.registry.end_debris(name.as_str()).await?;
-            bail!("nothing was imported: there is a tenant `{name}` already");
-        }
+        take_in(&self.stores, &self.registry, &file, &made, progress).await?;
         Ok(name)
     }
 }

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering, fence},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -13,7 +13,7 @@ use tessera_blobs::Blobs;
 use tessera_bus::Attached;
 use tessera_engine::Tenant;
 use tessera_http::Site;
-use tessera_storage::Database;
+use tessera_storage::{Database, now_ms};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::deliveries::Deliveries;
@@ -116,10 +116,4 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tessera_storage::now_ms;
 use tokio::{sync::Semaphore, task::JoinSet, time::MissedTickBehavior};
 
 use super::{
     Tenants,
-    running::{Running, now_ms},
+    running::Running,
     table::{Asleep, Entry, Origin},
 };
 

@@ -12,12 +12,9 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 use tessera_blobs::{BlobConfig, BlobStore, Blobs};
 use tessera_manifest::{Descriptor, Quotas};
-use tessera_storage::{Database, DatabaseConfig, Postgres, Wake};
+use tessera_storage::{Database, DatabaseConfig, Postgres, Wake, now_ms};
 
-use super::{
-    registry::{HOST, Registry},
-    running::now_ms,
-};
+use super::registry::{HOST, Registry};
 use crate::folder::{self, DataFolder};
 
 /// Bytes of a tenant's name that the name of its export shows at most.

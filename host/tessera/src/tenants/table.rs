@@ -101,6 +101,18 @@ impl Entry {
         self.running.load_full()
     }
 
+    /// What is to be said without waking it: that it is awake, or why it is not to be woken now.
+    fn known(&self) -> Option<Result<Arc<Running>, Asleep>> {
+        if self.is_suspended() {
+            return Some(Err(Asleep::Suspended));
+        }
+        if let Some(running) = self.awake() {
+            running.touch();
+            return Some(Ok(running));
+        }
+        self.failed_lately().map(|why| Err(Asleep::Failed(why)))
+    }
+
     fn failed_lately(&self) -> Option<Arc<str>> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = failed.as_ref().filter(|(at, _)| at.elapsed() < FAILED);
@@ -349,26 +361,12 @@ impl Tenants {
     /// A tenant that is awake, or is woken now, however long that takes. Many may ask for one at once: it is woken once,
     /// also where those who asked are gone before it is.
     pub(super) async fn wake_at_leisure(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
-        if entry.is_suspended() {
-            return Err(Asleep::Suspended);
-        }
-        if let Some(running) = entry.awake() {
-            running.touch();
-            return Ok(running);
-        }
-        if let Some(why) = entry.failed_lately() {
-            return Err(Asleep::Failed(why));
+        if let Some(known) = entry.known() {
+            return known;
         }
         let gate = Arc::clone(&entry.gate).lock_owned().await;
-        if entry.is_suspended() {
-            return Err(Asleep::Suspended);
-        }
-        if let Some(running) = entry.awake() {
-            running.touch();
-            return Ok(running);
-        }
-        if let Some(why) = entry.failed_lately() {
-            return Err(Asleep::Failed(why));
+        if let Some(known) = entry.known() {
+            return known;
         }
         if self.is_stopping() {
             return Err(failed("the server is stopping"));

@@ -86,13 +86,7 @@ fn strangers_may_not_read_and_leavers_up_to_their_leave() {
 fn world_readable_rooms_are_open_to_strangers() {
     let world = world_with_room();
     world.say(ROOM, ALICE, "before");
-    world.state(
-        ROOM,
-        ALICE,
-        "m.room.history_visibility",
-        "",
-        json!({ "history_visibility": "world_readable" }),
-    );
+    world.visibility(ROOM, ALICE, "world_readable");
     let id = world.say(ROOM, ALICE, "open");
     let page = world.room_get(CAROL, "messages", &[("dir", "b")]).ok();
     assert_eq!(ids(&page["chunk"])[0], id);

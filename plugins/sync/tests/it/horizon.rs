@@ -180,13 +180,7 @@ fn a_room_joined_below_and_left_above_is_told_as_joined() {
 #[test]
 fn a_leave_below_ends_there_though_the_user_is_back_above() {
     let world = world_with_room();
-    world.state(
-        ROOM,
-        ALICE,
-        "m.room.history_visibility",
-        "",
-        json!({ "history_visibility": "joined" }),
-    );
+    world.visibility(ROOM, ALICE, "joined");
     let first = token(&world.sync(BOB, &[]));
     let last = world.say(ROOM, ALICE, "bye");
     let leave = world.leave(ROOM, BOB);
@@ -244,19 +238,7 @@ fn a_redaction_above_comes_with_its_own_event_later() {
     let first = token(&world.sync(ALICE, &[]));
     let id = world.say(ROOM, BOB, "oops");
     let at = hold(&world);
-    let redaction = world.event(&Event {
-        room: ROOM,
-        sender: BOB,
-        kind: "m.room.redaction",
-        state_key: None,
-        content: json!({ "redacts": id }),
-    });
-    world.run(
-        "rooms",
-        "UPDATE rooms_events SET redacted_by = $1 WHERE event_id = $2",
-        tessera_sdk::params![&redaction, &id],
-        "",
-    );
+    let redaction = world.redact(ROOM, BOB, &id);
     let body = world.since(ALICE, &first);
     assert_eq!(timeline(&body, ROOM), [id]);
     world.host.release_horizon();

@@ -70,19 +70,7 @@ fn redacted_events_say_why() {
     let world = world_with_room();
     let first = token(&world.sync(ALICE, &[]));
     let id = world.say(ROOM, BOB, "oops");
-    let redaction = world.event(&Event {
-        room: ROOM,
-        sender: BOB,
-        kind: "m.room.redaction",
-        state_key: None,
-        content: json!({ "redacts": id }),
-    });
-    world.run(
-        "rooms",
-        "UPDATE rooms_events SET redacted_by = $1 WHERE event_id = $2",
-        tessera_sdk::params![&redaction, &id],
-        "",
-    );
+    let redaction = world.redact(ROOM, BOB, &id);
     let body = world.since(ALICE, &first);
     let event = &joined(&body, ROOM)["timeline"]["events"][0];
     assert_eq!(event["unsigned"]["redacted_because"]["event_id"], redaction);

@@ -63,13 +63,7 @@ fn rooms_joined_since_the_token_start_anew() {
 #[test]
 fn history_before_the_join_is_hidden_where_only_members_see_it() {
     let world = world_with_room();
-    world.state(
-        ROOM,
-        ALICE,
-        "m.room.history_visibility",
-        "",
-        json!({ "history_visibility": "joined" }),
-    );
+    world.visibility(ROOM, ALICE, "joined");
     world.say(ROOM, ALICE, "secret");
     let first = token(&world.sync(CAROL, &[]));
     let own = world.join(ROOM, CAROL);
@@ -140,13 +134,7 @@ fn declining_an_invite_tells_the_leave_only() {
 #[test]
 fn rejoining_between_two_syncs_hides_the_time_away() {
     let world = world_with_room();
-    world.state(
-        ROOM,
-        ALICE,
-        "m.room.history_visibility",
-        "",
-        json!({ "history_visibility": "joined" }),
-    );
+    world.visibility(ROOM, ALICE, "joined");
     let first = token(&world.sync(BOB, &[]));
     world.leave(ROOM, BOB);
     world.say(ROOM, ALICE, "secret");

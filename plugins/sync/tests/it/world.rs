@@ -247,6 +247,26 @@ impl World {
         self.event(&Event { room, sender, kind: "m.room.message", state_key: None, content })
     }
 
+    /// Who may read what was said before they came.
+    pub(crate) fn visibility(&self, room: &str, sender: &str, how: &str) -> String {
+        let content = json!({ "history_visibility": how });
+        self.state(room, sender, "m.room.history_visibility", "", content)
+    }
+
+    /// A redaction; gives its id.
+    pub(crate) fn redact(&self, room: &str, sender: &str, id: &str) -> String {
+        let content = json!({ "redacts": id });
+        let event = Event { room, sender, kind: "m.room.redaction", state_key: None, content };
+        let redaction = self.event(&event);
+        self.run(
+            "rooms",
+            "UPDATE rooms_events SET redacted_by = $1 WHERE event_id = $2",
+            tessera_sdk::params![&redaction, id],
+            "",
+        );
+        redaction
+    }
+
     /// Runs one statement of a plug-in; `$P` in it stands for a new position.
     pub(crate) fn run(&self, plugin: &str, sql: &str, params: Vec<storage::Value>, wake: &str) {
         let mut batch = Batch::new();

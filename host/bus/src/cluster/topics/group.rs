@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::{FutureExt, StreamExt};
+use tessera_storage::now_ms;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -19,7 +20,7 @@ use crate::cluster::Shared;
 use crate::cluster::connect::chain;
 use crate::cluster::subject::readable;
 use crate::cluster::wakes::{Attachment, lock};
-use crate::delivery::{Round, Work, now_ms};
+use crate::delivery::{Round, Work};
 
 /// A hint whose node says nothing for so long goes to another.
 const ACK_WAIT: Duration = Duration::from_secs(4);

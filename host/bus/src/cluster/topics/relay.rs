@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tessera_storage::{Database, Error, Head};
+use tessera_storage::{Database, Error, Head, now_ms};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Hint;
 use crate::cluster::Shared;
 use crate::cluster::wakes::{Attachment, lock};
-use crate::delivery::{now_ms, until_ms};
+use crate::delivery::until_ms;
 
 /// What was emitted longer ago and is unsettled is sent again.
 const OVERDUE: Duration = Duration::from_secs(1);

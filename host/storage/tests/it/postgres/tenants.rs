@@ -174,6 +174,17 @@ async fn commits_of_one_id_at_once_happen_once() {
     assert_eq!(count(&session, "rooms_events").await, 2);
 }
 
+/// Waits until a commit goes through again; gives its position.
+async fn back(session: &Session) -> u64 {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match session.commit(event("$after", "!r")).await {
+            Ok(done) => return done.first_position,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_crashes_comes_back_and_gives_no_position_twice() {
     let server = Arc::new(tessera_test_services::Postgres::start().expect("PostgreSQL"));
@@ -188,13 +199,7 @@ async fn a_server_that_crashes_comes_back_and_gives_no_position_twice() {
     let down = session.commit(event("$down", "!r")).await;
     assert!(matches!(down, Err(Error::Unavailable(_))), "{down:?}");
     server.restart().unwrap();
-    let until = Instant::now() + Duration::from_secs(20);
-    let after = loop {
-        match session.commit(event("$after", "!r")).await {
-            Ok(done) => break done.first_position,
-            Err(error) => assert!(Instant::now() < until, "{error}"),
-        }
-    };
+    let after = back(&session).await;
     assert!(after >= before + 1_000_000, "{before} {after}");
     assert!(after < before + 1_000_100, "{before} {after}");
     assert!(db.horizon() >= after);
@@ -217,13 +222,7 @@ async fn a_crash_of_one_backend_gives_no_position_twice() {
     let backend = database.sql(backend).unwrap();
     let killed = std::process::Command::new("kill").args(["-9", backend.trim()]).status().unwrap();
     assert!(killed.success());
-    let until = Instant::now() + Duration::from_secs(20);
-    let after = loop {
-        match session.commit(event("$after", "!r")).await {
-            Ok(done) => break done.first_position,
-            Err(error) => assert!(Instant::now() < until, "{error}"),
-        }
-    };
+    let after = back(&session).await;
     assert_eq!(start().unwrap(), started, "not started anew");
     assert!(after >= before + 1_000_000, "{before} {after}");
     assert!(db.horizon() >= after);

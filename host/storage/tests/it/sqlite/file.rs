@@ -11,6 +11,15 @@ use crate::support::{Woken, count, event, query, statement, text};
 
 use super::Fixture;
 
+/// An event of so many bytes.
+fn large(id: &str, bytes: usize) -> Batch {
+    let statement = statement(
+        "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
+        vec![Value::Position(0), text(id), text("!r"), Value::Blob(vec![7; bytes])],
+    );
+    Batch { statements: vec![statement], positions: 1, ..Batch::default() }
+}
+
 #[tokio::test]
 async fn a_full_queue_is_busy() {
     let f = Fixture::with(DatabaseConfig { write_queue: 1, ..DatabaseConfig::default() }).await;
@@ -33,17 +42,9 @@ async fn a_file_over_its_quota_takes_nothing_more_but_what_the_host_needs() {
             .await;
     let rooms = f.rooms();
     rooms.commit(event("$small", "!r")).await.unwrap();
-    let big = || Batch {
-        statements: vec![statement(
-            "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
-            vec![Value::Position(0), text("$big"), text("!r"), Value::Blob(vec![7; 1 << 20])],
-        )],
-        positions: 1,
-        ..Batch::default()
-    };
     let (a, b, c) = tokio::join!(
         rooms.commit(event("$before", "!r")),
-        rooms.commit(big()),
+        rooms.commit(large("$big", 1 << 20)),
         rooms.commit(event("$after", "!r"))
     );
     assert!(matches!(b, Err(Error::Quota(_))), "{b:?}");
@@ -54,16 +55,7 @@ async fn a_file_over_its_quota_takes_nothing_more_but_what_the_host_needs() {
     // Full to the brim, the host still sets timers and settles, and what deletes goes through.
     let refused = loop {
         let n = count(&rooms, "rooms_events").await;
-        let body = vec![statement(
-            "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
-            vec![
-                Value::Position(0),
-                text(&format!("$n{n}")),
-                text("!r"),
-                Value::Blob(vec![7; 9000]),
-            ],
-        )];
-        match rooms.commit(Batch { statements: body, positions: 1, ..Batch::default() }).await {
+        match rooms.commit(large(&format!("$n{n}"), 9000)).await {
             Ok(_) => assert!(n < 100),
             Err(error) => break error,
         }
@@ -86,17 +78,9 @@ async fn a_full_disk_is_told_and_the_database_lives_on() {
         Fixture::with(DatabaseConfig { max_bytes: Some(512 << 10), ..DatabaseConfig::default() })
             .await;
     let rooms = f.rooms();
-    let big = || Batch {
-        statements: vec![statement(
-            "INSERT INTO rooms_events (position, event_id, room, raw) VALUES ($1, $2, $3, $4)",
-            vec![Value::Position(0), text("$big"), text("!r"), Value::Blob(vec![7; 6 << 20])],
-        )],
-        positions: 1,
-        ..Batch::default()
-    };
     let (a, b, c) = tokio::join!(
         rooms.commit(event("$before", "!r")),
-        rooms.commit(big()),
+        rooms.commit(large("$big", 6 << 20)),
         rooms.commit(event("$after", "!r"))
     );
     match b {

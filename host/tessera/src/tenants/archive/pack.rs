@@ -11,14 +11,11 @@ use anyhow::{Context, Result, bail};
 use tar::{Builder, EntryType};
 use tessera_blobs::{Blobs, Hold};
 use tessera_manifest::{Quotas, TenantEntry};
-use tessera_storage::{Database, Progress as Rows};
+use tessera_storage::{Database, Progress as Rows, now_ms};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{
-        running::now_ms,
-        stores::{Nobody, Stores},
-    },
+    super::stores::{Nobody, Stores},
     BLOBS, DATABASE, END, End, FORMAT, HEADER, Header, KEY, Progress, stream,
 };
 
