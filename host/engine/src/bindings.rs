@@ -25,6 +25,7 @@ wasmtime::component::bindgen!({
         "tessera:host/log": trappable,
         "tessera:host/metrics": trappable,
         "tessera:host/config": trappable,
+        "tessera:host/peers": trappable,
         "tessera:host/crypto.tenant-name": trappable,
         "tessera:host/crypto.key": trappable,
         "tessera:host/storage.unlock": trappable,

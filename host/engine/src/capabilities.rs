@@ -12,6 +12,7 @@ mod limits;
 mod line;
 mod log;
 mod metrics;
+mod peers;
 mod storage;
 pub(crate) mod timers;
 pub(crate) mod wasi;

@@ -274,9 +274,9 @@ fn offered(base: &str) -> bool {
         "wasi:random/",
         "wasi:sockets/",
     ];
-    const CAPABILITIES: [&str; 11] = [
+    const CAPABILITIES: [&str; 12] = [
         "storage", "bus", "fetch", "blobs", "crypto", "cache", "timers", "limits", "log",
-        "metrics", "config",
+        "metrics", "config", "peers",
     ];
     match base.strip_prefix("tessera:host/") {
         Some(capability) => CAPABILITIES.contains(&capability),

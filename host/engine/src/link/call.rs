@@ -70,6 +70,14 @@ impl Link {
 }
 
 impl Link {
+    /// Whether it leads to a function of this hook (without version) that somebody answers.
+    pub(crate) fn answers(&self, hook: &str) -> bool {
+        match &self.kind {
+            Kind::Hook(round) => round.is_of(hook) && !self.providers.is_empty(),
+            Kind::Service => false,
+        }
+    }
+
     /// Has its figures forgotten with the tenant.
     pub(crate) fn note(&self, labels: &Labels) {
         if let Kind::Hook(round) = &self.kind {

@@ -51,6 +51,11 @@ impl Round {
         &self.name
     }
 
+    /// Whether it is one of this hook's functions.
+    pub(super) fn is_of(&self, hook: &str) -> bool {
+        self.name.strip_prefix(hook).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// The answer where nobody is asked.
     fn neutral(&self) -> Option<Val> {
         match self.combine {

@@ -18,6 +18,7 @@ mod http;
 mod limits;
 mod links;
 mod load;
+mod peers;
 mod quotas;
 mod remote;
 mod support;
