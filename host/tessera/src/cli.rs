@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tessera_manifest::{HostPattern, ListenAddr, OrOff, PluginName, TenantName};
 
-use crate::commands::storage::Place;
+use crate::commands::{plugin::PluginCommand, storage::Place};
 
 /// A Matrix homeserver assembled from WebAssembly components.
 #[derive(Debug, Parser)]
@@ -19,9 +19,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start the server, or one node of it; it runs until SIGTERM or Ctrl-C.
     Run(Run),
-    /// Look at plug-ins.
+    /// Install, allow, swap, look at and write plug-ins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Make a running server take up what has changed in its descriptor; nothing changes where anything is wrong.
+    Reload(Settings),
     /// Look at durable topics and their dead letters.
     Topics(Topics),
     /// Look at tenants (server names), add, suspend, move and remove them.
@@ -117,29 +119,6 @@ pub(crate) struct Settings {
     /// Address of the Prometheus endpoint, or `off`; goes before `[metrics] address`.
     #[arg(long, global = true, value_name = "ADDR", env = "TESSERA_METRICS")]
     pub(crate) metrics: Option<OrOff<ListenAddr>>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PluginCommand {
-    /// Show what a plug-in file imports, exports, answers, stores and asks for.
-    Inspect {
-        /// The plug-in's file.
-        file: PathBuf,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// List the plug-ins of the descriptor with version, size and file.
-    List(Settings),
-    /// Show how the plug-ins of a running server are doing.
-    Status {
-        /// Where the server's data folder is.
-        #[command(flatten)]
-        settings: Settings,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -262,4 +241,14 @@ pub(crate) struct EntryArguments {
     /// Configuration of a plug-in, such as accounts.registration=false; may be repeated. What is no JSON is a text.
     #[arg(long = "set", value_name = "PLUGIN.KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_do_not_clash() {
+        super::Cli::command().debug_assert();
+    }
 }

@@ -23,18 +23,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, ConfigCommand, PluginCommand, StorageCommand};
+use crate::cli::{Cli, Command, ConfigCommand, StorageCommand};
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(arguments) => commands::run::run(&arguments),
-        Command::Plugin(PluginCommand::Inspect { file, json }) => {
-            commands::inspect::run(&file, json)
-        }
-        Command::Plugin(PluginCommand::List(settings)) => commands::plugins::list(&settings),
-        Command::Plugin(PluginCommand::Status { settings, json }) => {
-            commands::plugins::status(&settings, json)
-        }
+        Command::Plugin(command) => commands::plugin::run(&command),
+        Command::Reload(settings) => commands::reload::run(&settings),
         Command::Tenant(arguments) => commands::tenant::run(arguments),
         Command::Topics(arguments) => commands::topics::run(arguments),
         Command::Nodes(arguments) => commands::nodes::run(&arguments),

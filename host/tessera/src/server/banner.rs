@@ -4,7 +4,7 @@ use std::{fmt::Write as _, io::Write as _, net::SocketAddr, path::Path};
 
 use tessera_engine::Plugin;
 
-use crate::commands::plugins::size;
+use crate::commands::plugin::size;
 
 /// What it tells.
 pub(crate) struct Banner<'a> {

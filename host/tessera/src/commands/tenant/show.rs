@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    commands::plugins::size,
+    commands::plugin::size,
     tenants::{
         Origin,
         report::{Done, Listed, Shown},

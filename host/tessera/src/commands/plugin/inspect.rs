@@ -1,12 +1,23 @@
 //! `tessera plugin inspect`
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use tessera_engine::{Engine, EngineConfig, Inspection, Plugin};
 
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The plug-in's file.
+    file: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Shows what a plug-in's file holds.
-pub(crate) fn run(file: &Path, json: bool) -> Result<()> {
+pub(crate) fn run(arguments: &Inspect) -> Result<()> {
+    let Inspect { file, json } = arguments;
     let shown = file.display().to_string();
     let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
     // Compiled code is kept nowhere: looking at a file leaves no trace.
@@ -16,7 +27,7 @@ pub(crate) fn run(file: &Path, json: bool) -> Result<()> {
     let plugin = Plugin::load(&engine, &shown, &bytes)
         .with_context(|| format!("{shown} is no plug-in that this server could run"))?;
     let inspection = plugin.inspect();
-    if json {
+    if *json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
         let sql = plugin.migrations.iter().map(|migration| migration.sql.as_str());

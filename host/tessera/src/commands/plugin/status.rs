@@ -1,38 +1,28 @@
-//! `tessera plugin list` and `tessera plugin status`
+//! `tessera plugin status`
 
 use anyhow::{Result, bail};
+use clap::Args;
 use serde_json::Value;
-use tessera_manifest::ByteSize;
 
 use crate::{
     admin::{self, Question},
     cli::Settings,
-    files,
     folder::live_socket,
-    manifests,
 };
 
-/// Lists the descriptor's plug-ins; nothing is compiled.
-pub(crate) fn list(settings: &Settings) -> Result<()> {
-    let descriptor = settings.descriptor()?;
-    for file in files::read_all(&descriptor)? {
-        let manifest = manifests::of(&file)?;
-        println!(
-            "{} {}  {}  {}",
-            file.name,
-            manifest.version,
-            size(file.bytes.len()),
-            file.path.display()
-        );
-    }
-    for (name, _) in descriptor.plugins.iter().filter(|(_, plugin)| !plugin.enabled) {
-        println!("{name}  switched off");
-    }
-    Ok(())
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Where the server's data folder is.
+    #[command(flatten)]
+    settings: Settings,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows how the plug-ins of a running server are.
-pub(crate) fn status(settings: &Settings, json: bool) -> Result<()> {
+pub(crate) fn run(arguments: &Status) -> Result<()> {
+    let Status { settings, json } = arguments;
     let descriptor = settings.descriptor()?;
     let data = &descriptor.server.data;
     let Some(socket) = live_socket(data) else {
@@ -43,7 +33,7 @@ pub(crate) fn status(settings: &Settings, json: bool) -> Result<()> {
     };
     let tenant = settings.server_name.as_ref().map(ToString::to_string);
     let answer: Vec<Value> = admin::ask(&socket, &Question::Status { tenant })?;
-    if json {
+    if *json {
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(());
     }
@@ -64,14 +54,4 @@ pub(crate) fn status(settings: &Settings, json: bool) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// A size for a person.
-pub(crate) fn size(bytes: usize) -> String {
-    let size = ByteSize::bytes(bytes as u64);
-    match size.get() {
-        0..1024 => size.to_string(),
-        1024..1_048_576 => format!("{} KiB", size.get().div_ceil(1 << 10)),
-        bytes => format!("{}.{} MiB", bytes >> 20, ((bytes % (1 << 20)) * 10) >> 20),
-    }
 }
