@@ -1,6 +1,6 @@
 //! Debian packages, where this user may install them.
 
-use crate::cmd::Cmd;
+use crate::cmd::{Cmd, Run};
 use anyhow::{Result, bail};
 use std::fs;
 

@@ -1,6 +1,10 @@
 //! `bench`: builds everything optimised, then becomes the harness in `tests/src/bin/bench.rs`.
 
-use crate::{cmd::Cmd, guests, host, run, services, ui, workspace::Workspace};
+use crate::{
+    cmd::{Cmd, Run},
+    guests, host, run, services, ui,
+    workspace::Workspace,
+};
 use anyhow::Result;
 
 /// Loads that start PostgreSQL and NATS.

@@ -1,6 +1,10 @@
 //! `ci`: everything that must hold before a change lands, cheap checks first.
 
-use crate::{cmd::Cmd, test, ui, workspace::Workspace};
+use crate::{
+    cmd::{Cmd, Run},
+    test, ui,
+    workspace::Workspace,
+};
 use anyhow::Result;
 use std::process::ExitCode;
 

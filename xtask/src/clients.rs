@@ -1,6 +1,11 @@
 //! The Matrix clients of the end-to-end tests: matrix-js-sdk from npm, matrix-nio from PyPI.
 
-use crate::{apt, cmd::Cmd, ui, workspace::Workspace};
+use crate::{
+    apt,
+    cmd::{Cmd, Run},
+    ui,
+    workspace::Workspace,
+};
 use anyhow::{Context, Result};
 use std::{
     fs,

@@ -1,14 +1,14 @@
 //! Builds the plug-ins: one cargo invocation, then one file for each.
 
 use crate::{
-    package,
+    cmd::Run,
     plugins::{self, Plugin},
-    toolchain::Toolchain,
-    ui,
+    toolchain, ui,
     workspace::Workspace,
 };
 use anyhow::{Context, Result, bail};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
+use tessera_package::build::{assemble, write_if_changed};
 
 /// Builds plug-ins into `target/plugins`: all of them, or those in `only` if it names any.
 pub(crate) fn build(workspace: &Workspace, only: &[String]) -> Result<()> {
@@ -47,24 +47,29 @@ struct Output {
 fn make(workspace: &Workspace, what: &str, plugins: &[&Plugin], out: &Output) -> Result<()> {
     let since = Instant::now();
     let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-    let toolchain = Toolchain::find_or_install()?;
+    let compiler = toolchain::find_or_install()?;
     let target = target(workspace);
-    toolchain
+    compiler
         .cargo_build()
         .args(["--profile", "guest", "--target-dir"])
         .args([target.to_string_lossy()])
         .args(plugins.iter().flat_map(|plugin| ["-p", &plugin.package]))
         .dir(&workspace.root)
-        .show(&format!("build the {what} {} ({toolchain})", names.join(", ")))?;
+        .show(&format!("build the {what} {} ({compiler})", names.join(", ")))?;
 
-    let built = target.join(crate::toolchain::TARGET).join("guest");
+    let built = target.join(toolchain::TARGET).join("guest");
     let folder = &out.folder;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut written = Vec::new();
     for plugin in plugins {
         let component = built.join(format!("{}.wasm", plugin.krate));
-        let bytes = package::assemble(plugin, &component)?;
-        if package::write_if_changed(&folder.join(file(&plugin.name)), &bytes)? {
+        let component =
+            fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
+        let bytes = assemble(&plugin.dir, component)?;
+        let path = folder.join(file(&plugin.name));
+        let changed = write_if_changed(&path, &bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        if changed {
             written.push(format!("{} ({} KiB)", plugin.name, bytes.len() / 1024));
         }
     }
@@ -96,7 +101,7 @@ impl Output {
             return Ok(());
         }
         let now: String = names.iter().map(|name| format!("{name}\n")).collect();
-        package::write_if_changed(&list, now.as_bytes())?;
+        write_if_changed(&list, now.as_bytes())?;
         Ok(())
     }
 }

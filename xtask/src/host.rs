@@ -1,6 +1,9 @@
 //! Builds the server.
 
-use crate::{cmd::Cmd, workspace::Workspace};
+use crate::{
+    cmd::{Cmd, Run},
+    workspace::Workspace,
+};
 use anyhow::Result;
 
 /// Builds `target/<profile>/tessera`.

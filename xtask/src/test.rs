@@ -1,7 +1,13 @@
 //! `test`: sets everything up, runs the tests, ends with one line that adds them up.
 
 use crate::{
-    clients, cmd::Cmd, guests, host, services::Services, summary, summary::Tally, ui,
+    clients,
+    cmd::{Cmd, Run},
+    guests, host,
+    services::Services,
+    summary,
+    summary::Tally,
+    ui,
     workspace::Workspace,
 };
 use anyhow::{Result, bail};

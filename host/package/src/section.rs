@@ -5,7 +5,7 @@
 //! appending them at its end is valid.
 
 /// `component` with a custom section after its end.
-pub(crate) fn append(mut component: Vec<u8>, name: &str, content: &[u8]) -> Vec<u8> {
+pub fn append(mut component: Vec<u8>, name: &str, content: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(name.len() + content.len() + 5);
     leb128(&mut body, name.len());
     body.extend_from_slice(name.as_bytes());
@@ -17,7 +17,7 @@ pub(crate) fn append(mut component: Vec<u8>, name: &str, content: &[u8]) -> Vec<
 }
 
 /// Whether `bytes` begin as a component does (and a core module does not).
-pub(crate) fn is_component(bytes: &[u8]) -> bool {
+pub fn is_component(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm\x0d\0\x01\0")
 }
 
