@@ -1,12 +1,13 @@
 //! Where calls to the host go: the WIT bindings inside wasm, a test host outside.
 
 use crate::bindings::host::{blobs, bus, crypto, fetch, log, storage};
-use crate::bindings::{hook_caller, service_caller};
+use crate::bindings::service_caller;
+use crate::hooks::HookBackend;
 
 /// Everything a plug-in can ask for, one method for each function of `tessera:host`, `tessera:services` and
 /// `tessera:hooks`. The functions' meaning and errors are documented in `wit/`.
 #[expect(missing_docs, reason = "documented in wit/, function by function")]
-pub trait Backend {
+pub trait Backend: HookBackend {
     fn query(&self, query: &storage::Select) -> Result<storage::Rows, storage::Error>;
     fn snapshot(&self, queries: &[storage::Select]) -> Result<storage::Moment, storage::Error>;
     fn commit(&self, batch: &storage::Batch) -> Result<storage::Committed, storage::Error>;
@@ -62,11 +63,8 @@ pub trait Backend {
     /// Fills a buffer with random bytes fit for secrets.
     fn random(&self, buffer: &mut [u8]);
 
-    fn check_event(
-        &self,
-        event: &str,
-        origin: &hook_caller::event_policy::Origin,
-    ) -> Result<(), hook_caller::event_policy::Refusal>;
+    /// Whether anybody answers a hook.
+    fn answered(&self, hook: &str) -> bool;
     fn put_account_data(
         &self,
         user: &str,

@@ -12,6 +12,10 @@
     reason = "generated; the documentation is in wit/"
 )]
 
+mod hook_modules;
+
+pub use hook_modules::*;
+
 /// What the host gives: `tessera:host`.
 pub mod host {
     wit_bindgen::generate!({
@@ -145,19 +149,6 @@ pub mod push {
         pub_export_macro: true,
         export_macro_name: "export_push",
         default_bindings_module: "tessera_sdk::bindings::push",
-        additional_derives: [PartialEq, Clone],
-        generate_all,
-    });
-}
-
-/// Answers `tessera:hooks/event-policy`.
-pub mod event_policy {
-    wit_bindgen::generate!({
-        path: "../wit/hooks",
-        world: "tessera:hooks/event-policy-module",
-        pub_export_macro: true,
-        export_macro_name: "export_event_policy",
-        default_bindings_module: "tessera_sdk::bindings::event_policy",
         additional_derives: [PartialEq, Clone],
         generate_all,
     });

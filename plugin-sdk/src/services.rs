@@ -1,18 +1,9 @@
 //! Calls to other plug-ins, linked by the host.
 
 use crate::backend;
-pub use crate::bindings::hook_caller::event_policy::{Origin, Refusal};
 pub use crate::bindings::service_caller::accounts::Error as AccountsError;
 pub use crate::bindings::service_caller::push::Error as PushError;
 pub use crate::bindings::service_caller::rooms::Error as RoomsError;
-
-/// Asks every event policy module; the first refusal ends the round.
-///
-/// # Errors
-/// The refusal.
-pub fn check_event(event: &str, origin: &Origin) -> Result<(), Refusal> {
-    backend::with(|host| host.check_event(event, origin))
-}
 
 /// Stores account data on behalf of another service and wakes the user's syncs.
 ///

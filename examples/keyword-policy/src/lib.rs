@@ -1,9 +1,8 @@
 //! An event policy in a few lines: refuses messages that hold a word of a list.
 
 use serde::Deserialize;
-use tessera_sdk::bindings::event_policy::exports::tessera::hooks::event_policy::{
-    Guest, Origin, Refusal,
-};
+use tessera_sdk::hooks::Refusal;
+use tessera_sdk::module::event_policy::{Guest, Objection, Origin};
 use tessera_sdk::{config, log};
 
 /// `[plugins.keyword-policy.config]` of the descriptor.
@@ -27,7 +26,7 @@ struct Event {
 pub struct KeywordPolicy;
 
 impl Guest for KeywordPolicy {
-    fn check_event(event: String, _origin: Origin) -> Result<(), Refusal> {
+    fn check_event(event: String, _origin: Origin) -> Result<(), Objection> {
         let config: Config = config::get().map_err(|error| {
             log::error("keyword-policy cannot read its configuration", &[("reason", &error)]);
             refusal("the message policy is misconfigured")
@@ -42,8 +41,12 @@ impl Guest for KeywordPolicy {
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_event_policy!(KeywordPolicy);
 
-fn refusal(error: &str) -> Refusal {
-    Refusal { status: 403, errcode: "M_FORBIDDEN".to_owned(), error: error.to_owned() }
+fn refusal(error: &str) -> Objection {
+    Objection::Refuse(Refusal {
+        status: 403,
+        errcode: "M_FORBIDDEN".to_owned(),
+        error: error.to_owned(),
+    })
 }
 
 /// The first word of the list that a message's body holds.

@@ -1,8 +1,7 @@
 //! The backend inside wasm: each method is one WIT call.
 
-use crate::bindings::hook_caller::event_policy;
 use crate::bindings::host::{
-    blobs, bus, cache, config, crypto, fetch, limits, log, metrics, storage, timers,
+    blobs, bus, cache, config, crypto, fetch, limits, log, metrics, peers, storage, timers,
 };
 use crate::bindings::service_caller;
 
@@ -123,12 +122,8 @@ impl Wasm {
     pub fn random(&self, buffer: &mut [u8]) {
         getrandom::fill(buffer).expect("wasi:random");
     }
-    pub fn check_event(
-        &self,
-        event: &str,
-        origin: &event_policy::Origin,
-    ) -> Result<(), event_policy::Refusal> {
-        event_policy::check_event(event, origin)
+    pub fn answered(&self, hook: &str) -> bool {
+        peers::answered(hook)
     }
     pub fn put_account_data(
         &self,

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Body, Principal, WireRequest};
+use crate::hooks::{RequestInfo, Requester};
 use crate::matrix::Error;
 
 /// One request. The host has matched, authenticated and limited it.
@@ -125,6 +126,30 @@ impl Request {
     /// The device that asks, if it has one.
     pub fn device(&self) -> Option<&str> {
         self.wire.principal.as_ref()?.device.as_deref()
+    }
+
+    /// The request as modules are told of it.
+    pub fn info(&self) -> RequestInfo {
+        RequestInfo {
+            id: self.wire.request_id.clone(),
+            remote: self.wire.remote.clone(),
+            user_agent: self.header("user-agent").unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Who asks, as modules are told of it.
+    ///
+    /// # Errors
+    /// As [`Request::principal`].
+    pub fn requester(&self) -> Result<Requester, Error> {
+        let principal = self.principal()?;
+        Ok(Requester {
+            user: principal.user.clone(),
+            device: principal.device.clone(),
+            service: principal.service.clone(),
+            admin: principal.marks.iter().any(|mark| mark == "admin"),
+            request: self.info(),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::hooks::Refusal;
 use crate::http::{Response, ResponseBody};
 use crate::storage;
 
@@ -221,5 +222,13 @@ impl From<storage::Error> for Error {
 impl From<storage::RowError> for Error {
     fn from(error: storage::RowError) -> Self {
         Self::internal(error)
+    }
+}
+
+impl From<Refusal> for Error {
+    /// What a module chose; a status outside 400-499 becomes 403.
+    fn from(refusal: Refusal) -> Self {
+        let status = if (400..500).contains(&refusal.status) { refusal.status } else { 403 };
+        Self::with_status(status, &refusal.errcode, refusal.error)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tessera_sdk::backend::Backend;
 use tessera_sdk::bindings::host::{blobs, bus, crypto, fetch, log, storage};
-use tessera_sdk::services::{AccountsError, Origin, PushError, Refusal, RoomsError};
+use tessera_sdk::services::{AccountsError, PushError, RoomsError};
 use tessera_storage::LockGuard;
 
 use crate::host::Shared;
@@ -26,7 +26,7 @@ impl Native {
         Self { shared: Arc::downgrade(&host.shared), lock: RefCell::new(None) }
     }
 
-    fn host(&self) -> TestHost {
+    pub(crate) fn host(&self) -> TestHost {
         TestHost::new(self.shared.upgrade().expect("the test has dropped its host"))
     }
 
@@ -34,7 +34,7 @@ impl Native {
         self.host().shared.calls.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn services(&self) -> crate::Services {
+    pub(crate) fn services(&self) -> crate::Services {
         self.host().shared.services.lock().unwrap().clone()
     }
 
@@ -253,8 +253,8 @@ impl Backend for Native {
         }
     }
 
-    fn check_event(&self, event: &str, origin: &Origin) -> Result<(), Refusal> {
-        (self.services().check_event)(&self.host(), event, origin)
+    fn answered(&self, hook: &str) -> bool {
+        self.services().hooks.answered(hook)
     }
 
     fn put_account_data(

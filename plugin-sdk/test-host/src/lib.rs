@@ -28,6 +28,7 @@ mod builder;
 mod convert;
 mod crypto;
 mod deliver;
+mod hooks;
 mod host;
 mod memory;
 mod request;
@@ -36,6 +37,7 @@ mod wakes;
 
 pub use answer::TestAnswer;
 pub use builder::{Builder, PluginUnderTest};
+pub use hooks::Hooks;
 pub use host::TestHost;
 pub use request::TestRequest;
 pub use services::Services;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tessera_sdk::services::{AccountsError, Origin, PushError, Refusal, RoomsError};
+use tessera_sdk::services::{AccountsError, PushError, RoomsError};
 
-use crate::TestHost;
+use crate::{Hooks, TestHost};
 
-type CheckEvent = dyn Fn(&TestHost, &str, &Origin) -> Result<(), Refusal> + Send + Sync;
 type PutAccountData =
     dyn Fn(&TestHost, &str, Option<&str>, &str, &str) -> Result<(), AccountsError> + Send + Sync;
 type ProfileChanged =
@@ -20,12 +19,12 @@ type Fetch = dyn Fn(
     > + Send
     + Sync;
 
-/// Answers of services, hooks and the outside. At first: no provider (`unavailable`), no policy, nothing reachable.
+/// Answers of services, hooks and the outside. At first: no provider (`unavailable`), nobody who answers a hook, nothing reachable.
 /// A closure gets the host, to run another plug-in's code with [`TestHost::acting`].
 #[derive(Clone)]
 pub struct Services {
-    /// `tessera:hooks/event-policy.check-event`
-    pub check_event: Arc<CheckEvent>,
+    /// `tessera:hooks`
+    pub hooks: Hooks,
     /// `tessera:services/accounts.put-account-data`
     pub put_account_data: Arc<PutAccountData>,
     /// `tessera:services/rooms.profile-changed`
@@ -44,7 +43,7 @@ impl Default for Services {
     fn default() -> Self {
         use tessera_sdk::bindings::host::fetch::Error;
         Self {
-            check_event: Arc::new(|_, _, _| Ok(())),
+            hooks: Hooks::default(),
             put_account_data: Arc::new(|_, _, _, _, _| Err(AccountsError::Unavailable(nobody()))),
             profile_changed: Arc::new(|_, _, _, _| Err(RoomsError::Unavailable(nobody()))),
             push_rules: Arc::new(|_, _| Err(PushError::Unavailable(nobody()))),

@@ -103,7 +103,9 @@ impl Act<'_> {
                 composer.push(draft)?;
             }
             if !asked {
-                composer.ask_policies()?;
+                if !composer.ask_policies()? {
+                    return Ok(composer.event_ids().pop().unwrap_or_default());
+                }
                 asked = true;
             }
             let events = composer.sign()?;

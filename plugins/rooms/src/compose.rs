@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ruma::state_res::Event as _;
+use tessera_sdk::hooks::{self, Objection, RequestInfo, event_policy::Origin};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::services::{self, Origin};
 use tessera_sdk::{crypto, random};
 
 use crate::core::build::{self, BuildError};
@@ -110,25 +110,35 @@ impl Composer {
         Ok(())
     }
 
-    /// Asks the event policies about every event of the chain.
+    /// Asks the event policies about every event of the chain. False: the client is to be told that it worked, and nothing
+    /// may come of it.
     ///
     /// # Errors
     /// The first refusal, with its status and code.
-    pub fn ask_policies(&self) -> Result<(), Error> {
+    pub fn ask_policies(&self) -> Result<bool, Error> {
+        if !hooks::answered("tessera:hooks/event-policy") {
+            return Ok(true);
+        }
         for pending in &self.pending {
             let event = pending.built.unsigned_json()?;
             let origin = Origin {
                 sender: pending.built.event.sender().to_string(),
                 room_id: self.room_id.clone().unwrap_or_default(),
                 local: true,
+                admin: false,
+                request: RequestInfo {
+                    id: String::new(),
+                    remote: String::new(),
+                    user_agent: String::new(),
+                },
             };
-            services::check_event(&event, &origin).map_err(|refusal| {
-                let status =
-                    if (400..500).contains(&refusal.status) { refusal.status } else { 403 };
-                Error::with_status(status, &refusal.errcode, refusal.error)
-            })?;
+            match hooks::check_event(&event, &origin) {
+                Ok(()) => {}
+                Err(Objection::Refuse(refusal)) => return Err(refusal.into()),
+                Err(Objection::Pretend) => return Ok(false),
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Signs the chain, in one call to the host.

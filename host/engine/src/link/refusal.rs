@@ -33,6 +33,26 @@ pub(super) fn from_json(shape: &Shape, json: &Json) -> Result<Val, String> {
             };
             Val::Record(fields.iter().map(field).collect::<Result<_, _>>()?)
         }
+        (Shape::Variant(cases), Json::String(name))
+            if cases.iter().any(|(case, payload)| case == name && payload.is_none()) =>
+        {
+            Val::Variant(name.clone(), None)
+        }
+        // `{ refuse = { … } }`, or only the payload of the first case that takes it.
+        (Shape::Variant(cases), _) => {
+            let payload = |name: &str, shape: &Option<Shape>, json: &Json| {
+                let value = from_json(shape.as_ref()?, json).ok()?;
+                Some(Val::Variant(name.to_owned(), Some(Box::new(value))))
+            };
+            let named = json.as_object().filter(|map| map.len() == 1).and_then(|map| {
+                let (key, inner) = map.iter().next()?;
+                let (name, shape) = cases.iter().find(|(name, _)| name == key)?;
+                payload(name, shape, inner)
+            });
+            named
+                .or_else(|| cases.iter().find_map(|(name, shape)| payload(name, shape, json)))
+                .ok_or_else(wrong)?
+        }
         _ => return Err(wrong()),
     })
 }
@@ -81,4 +101,37 @@ pub(super) fn text(value: Option<&Val>) -> String {
     let mut text = value.map_or_else(String::new, |value| format!("{value:?}"));
     text.truncate(text.floor_char_boundary(MAX));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn objection() -> Shape {
+        let refusal = Shape::Record(vec![
+            ("status".to_owned(), Shape::U16),
+            ("error".to_owned(), Shape::String),
+        ]);
+        Shape::Variant(vec![("refuse".to_owned(), Some(refusal)), ("pretend".to_owned(), None)])
+    }
+
+    #[test]
+    fn variant_is_configured_by_name_or_by_the_payload_of_a_case() {
+        let payload = json!({"status": 403, "error": "no"});
+        let refuse = from_json(&objection(), &payload).unwrap();
+        let Val::Variant(name, Some(_)) = &refuse else { panic!("{refuse:?}") };
+        assert_eq!(name, "refuse");
+        assert_eq!(from_json(&objection(), &json!({"refuse": payload})).unwrap(), refuse);
+        let pretend = from_json(&objection(), &json!("pretend")).unwrap();
+        assert_eq!(pretend, Val::Variant("pretend".to_owned(), None));
+    }
+
+    #[test]
+    fn what_fits_no_case_is_an_error() {
+        for json in [json!("refuse"), json!({"pretend": 1}), json!(3), json!({"status": "x"})] {
+            assert!(from_json(&objection(), &json).is_err(), "{json}");
+        }
+    }
 }

@@ -118,6 +118,7 @@ pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error
         // From version 12 the id is a hash: the same wish at the same millisecond would be the same room.
         let now_ms = clock::now_ms() + attempt;
         let (room_id, events) = compose(&founding, now_ms, attempt == 0)?;
+        let Some(events) = events else { return Ok(room_id) };
         let room = RoomRow {
             room_id: room_id.clone(),
             version: founding.version.clone(),
@@ -149,11 +150,12 @@ pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error
     Err(Error::new(ErrorCode::Unknown, "no free room id was found; try again").status(503))
 }
 
+/// The new room's id and its events; none where a policy wants it only to look created.
 fn compose(
     founding: &Founding<'_>,
     now_ms: u64,
     first: bool,
-) -> std::result::Result<(String, Vec<NewEvent>), Error> {
+) -> std::result::Result<(String, Option<Vec<NewEvent>>), Error> {
     let chosen = (!founding.version.room_id_is_hash())
         .then(|| format!("!{}:{}", random::letters(18), crypto::tenant_name()));
     let version = founding.version.clone();
@@ -163,10 +165,8 @@ fn compose(
     for draft in std::iter::once(&create).chain(&founding.drafts) {
         composer.push(draft).map_err(refused)?;
     }
-    if founding.from_client && first {
-        composer.ask_policies()?;
-    }
+    let real = !(founding.from_client && first) || composer.ask_policies()?;
     let room_id = composer.room_id().unwrap_or_default().to_owned();
     ids::room(&room_id).map_err(|_| Error::internal("a new room has no id"))?;
-    Ok((room_id, composer.sign()?))
+    Ok((room_id, if real { Some(composer.sign()?) } else { None }))
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use tessera_plugin_rooms::Plugin;
-use tessera_sdk::services::Refusal;
+use tessera_sdk::hooks::{Objection, Refusal};
 use tessera_sdk::storage;
 
 use crate::harness::{ALICE, BOB, event_id, server};
@@ -89,17 +89,17 @@ fn policy_is_asked_once_and_its_refusal_is_the_answer() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();
     server.host.services(move |services| {
-        services.check_event = std::sync::Arc::new(move |_, event, origin| {
+        services.hooks.check_event = Some(std::sync::Arc::new(move |_, event, origin| {
             log.lock().unwrap().push((event.to_owned(), origin.clone()));
             if event.contains("spam") {
-                return Err(Refusal {
+                return Err(Objection::Refuse(Refusal {
                     status: 451,
                     errcode: "ORG_EXAMPLE_SPAM".to_owned(),
                     error: "no".to_owned(),
-                });
+                }));
             }
             Ok(())
-        });
+        }));
     });
     let spam = json!({"msgtype": "m.text", "body": "spam"});
     let answer = server.send(ALICE, &room, "m.room.message", "t", &spam);
@@ -119,6 +119,24 @@ fn policy_is_asked_once_and_its_refusal_is_the_answer() {
     assert_eq!(event["content"]["body"], "ham");
     assert!(event.get("signatures").is_none() && event.get("hashes").is_some());
     assert_eq!((origin.sender.as_str(), origin.local), (ALICE, true));
+}
+
+#[test]
+fn pretended_event_looks_sent_and_is_stored_nowhere() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    server.host.services(|services| {
+        services.hooks.check_event = Some(std::sync::Arc::new(|_, _, _| Err(Objection::Pretend)));
+    });
+    let body = json!({"msgtype": "m.text", "body": "x"});
+    let answer = server.send(ALICE, &room, "m.room.message", "t", &body).ok();
+    let event = answer["event_id"].as_str().unwrap();
+    assert!(event.starts_with('$'));
+    let rows = storage::query(
+        "SELECT event_id FROM rooms_events WHERE event_id = $1",
+        tessera_sdk::params![event],
+    );
+    assert!(rows.unwrap().rows.is_empty());
 }
 
 #[test]
