@@ -12,6 +12,7 @@ mod names;
 mod open;
 mod ops;
 mod outbox;
+mod outcome;
 mod pool;
 mod script;
 mod session;

@@ -18,7 +18,8 @@ use crate::{
 use super::Engine;
 use super::fulltext;
 use super::meta::Meta;
-use super::ops::{ask_on, int, text};
+use super::ops::{ask_on, int};
+use super::outcome::{Mark, forget_sql, outcome};
 use super::pool::{Leased, Stop, Why};
 use super::script::{Script, Step, quoted, quoted_or_null};
 use super::session::{EngineSession, execute, read_row, timeout_sql};
@@ -36,11 +37,6 @@ const TRIM_EVERY: u64 = 256;
 /// The outbox is counted once per so many commits that emit; always where it is small or full.
 const COUNT_EVERY: u64 = 64;
 const SMALL_OUTBOX: u64 = 1_000;
-
-/// How often and how long the server is asked about a commit whose connection was lost.
-const ASK_FOR: Duration = Duration::from_secs(30);
-const ASK_ONCE: Duration = Duration::from_secs(5);
-const ASK_PAUSE: Duration = Duration::from_millis(250);
 
 struct Run {
     compiled: Arc<Compiled>,
@@ -356,6 +352,7 @@ async fn finish(
         script.push(Step::Host, &sql);
         settled = Some(script.steps.len() - 1);
     }
+    let mark = Mark::leave(&mut leased, &mut script, s)?;
     script.push(Step::Commit, "COMMIT");
     let commits = script.steps.len() - 1;
     script.push(Step::Host, &engine.look_sql());
@@ -386,7 +383,7 @@ async fn finish(
         Err(stop) if stop.step > commits => {}
         Err(stop) if stop.lost() => {
             drop(leased);
-            return match outcome(engine, &begun.xid).await? {
+            return match outcome(engine, &begun.xid, &mark).await? {
                 true => {
                     emitted = ready.messages.iter().map(|m| m.topic.clone()).collect();
                     tell(engine, ready, &begun, &committed, emitted, 0);
@@ -416,7 +413,8 @@ async fn finish(
     engine.stats.group_members.fetch_add(1, Ordering::Relaxed);
     if seq > 0 && seq.is_multiple_of(TRIM_EVERY) {
         let oldest = int(seq.saturating_sub(engine.config.commit_ids));
-        let trim = format!("DELETE FROM {s}.tessera_commits WHERE seq <= {oldest}");
+        let trim =
+            format!("DELETE FROM {s}.tessera_commits WHERE seq <= {oldest}; {}", forget_sql(s));
         if let Err(error) = ask_on(&mut leased, Step::Quiet, &trim).await {
             tracing::warn!(%error, "old commit ids are not removed");
         }
@@ -496,28 +494,4 @@ fn tell(
     if engine.horizon.hold(until, wake, emitted, &*engine.wake) {
         engine.watch_horizon();
     }
-}
-
-/// Whether a transaction was committed whose connection was lost in COMMIT.
-async fn outcome(engine: &Engine, xid: &str) -> Result<bool, Stop> {
-    if xid.is_empty() || !xid.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Error::Unavailable("a commit's outcome is not known".to_owned()).into());
-    }
-    let until = Instant::now() + ASK_FOR;
-    while Instant::now() < until {
-        let asked = async {
-            let mut leased = engine.pool.lease().await?;
-            ask_on(&mut leased, Step::Host, &format!("SELECT pg_xact_status('{xid}')")).await
-        };
-        let asked = tokio::time::timeout(ASK_ONCE, asked).await.unwrap_or(Err(Error::Timeout));
-        match asked.as_ref().map(|lines| text(lines, 0, 0)) {
-            Ok("committed") => return Ok(true),
-            Ok("aborted") => return Ok(false),
-            // Still at it, or the server is not back.
-            Ok(_) | Err(_) => tokio::time::sleep(ASK_PAUSE).await,
-        }
-    }
-    let message =
-        "the connection was lost in COMMIT, and the server does not say what became of it";
-    Err(Error::Unavailable(message.to_owned()).into())
 }

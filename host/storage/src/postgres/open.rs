@@ -15,6 +15,7 @@ use crate::{DatabaseConfig, Error, OpenError, Wake};
 
 use super::horizon::Horizon;
 use super::ops::{ask_on, text};
+use super::outcome::forget_sql;
 use super::pool::{Leased, Pool};
 use super::script::{Script, Step, quoted};
 use super::{Engine, Gate, flavor, install, names};
@@ -201,6 +202,7 @@ pub(super) async fn open(
         return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
     }
     after_restart(&mut leased, &schema, key, &epoch).await.map_err(&failed)?;
+    ask_on(&mut leased, Step::Quiet, &forget_sql(&schema)).await.map_err(&failed)?;
     let rows = ask_on(&mut leased, Step::Host, "SELECT current_database()").await;
     let database = text(&rows.map_err(&failed)?, 0, 0).to_owned();
     drop(leased);

@@ -38,6 +38,9 @@ pub(super) struct Conn {
     uses: u64,
     /// The server's start and the time since it last crashed, as it names them.
     pub(super) epoch: Arc<str>,
+    /// Its name, which no other connection has (letters, digits and dashes), and how many commits were begun on it.
+    name: Arc<str>,
+    commits: u64,
     idle_since: Instant,
 }
 
@@ -280,15 +283,24 @@ impl Pool {
             e => e.into(),
         };
         let mut pg = self.options.connect().await.map_err(failed)?;
-        let epoch = sqlx::query_scalar("SELECT tessera.epoch()").fetch_one(&mut pg).await;
-        let epoch: String = match epoch.map_err(SqlError::from) {
-            Ok(epoch) => epoch,
-            // Nothing is made yet: see `open::prepare_database`.
-            Err(e) if e.code == "3F000" || e.code == "42883" => String::new(),
-            Err(e) => return Err(e.into()),
+        let told = sqlx::query_as("SELECT tessera.epoch(), gen_random_uuid()::text");
+        let (epoch, name): (String, String) = match told.fetch_one(&mut pg).await {
+            Ok(told) => told,
+            Err(error) => match SqlError::from(error) {
+                // Nothing is made yet: see `open::prepare_database`.
+                e if e.code == "3F000" || e.code == "42883" => Default::default(),
+                e => return Err(e.into()),
+            },
         };
-        let (prepared, idle_since) = (HashMap::new(), Instant::now());
-        Ok(Conn { pg, prepared, uses: 0, epoch: epoch.into(), idle_since })
+        Ok(Conn {
+            pg,
+            prepared: HashMap::new(),
+            uses: 0,
+            epoch: epoch.into(),
+            name: name.into(),
+            commits: 0,
+            idle_since: Instant::now(),
+        })
     }
 }
 
@@ -318,6 +330,13 @@ impl Leased {
     /// See [`Conn::epoch`].
     pub(super) fn epoch(&self) -> Arc<str> {
         self.conn.as_ref().map(|conn| conn.epoch.clone()).unwrap_or_default()
+    }
+
+    /// The connection's name, and a number for its next commit. `None`: there is no connection.
+    pub(super) fn next_commit(&mut self) -> Option<(Arc<str>, u64)> {
+        let conn = self.conn.as_mut()?;
+        conn.commits += 1;
+        Some((Arc::clone(&conn.name), conn.commits))
     }
 
     /// Whether the connection knows a statement; marks it as used.

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use tessera_storage::{Batch, DatabaseConfig, Postgres, PostgresConfig, SessionGrant, Value};
+use tessera_test_services::{Postgres as PostgresServer, TestDatabase};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::support::{Woken, event, query, rooms, server};
 
@@ -14,10 +16,45 @@ use crate::support::{Woken, event, query, rooms, server};
 const PASS: u8 = 0;
 const CUT_BEFORE: u8 = 1;
 const CUT_AFTER: u8 = 2;
+/// The server is killed, with all its processes, before it gets the message.
+const KILL: u8 = 3;
+
+/// A way to the server with faults.
+#[derive(Clone)]
+struct Way {
+    to: String,
+    fault: Arc<AtomicU8>,
+    /// Whom [`KILL`] kills; it is started again at once.
+    server: Option<Arc<PostgresServer>>,
+}
+
+impl Way {
+    /// The address to come by, and the task that serves it.
+    async fn to(
+        database: &TestDatabase,
+        server: Option<Arc<PostgresServer>>,
+    ) -> (String, Self, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (head, name) = database.url().rsplit_once('/').unwrap();
+        let (user, to) = head.rsplit_once('@').unwrap();
+        let url = format!("{user}@127.0.0.1:{port}/{name}");
+        let way = Self { to: to.to_owned(), fault: Arc::new(AtomicU8::new(PASS)), server };
+        let clients = way.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, clients.clone()));
+            }
+        });
+        (url, way, task)
+    }
+}
 
 /// Carries bytes between one client and the server.
-async fn carry(client: TcpStream, to: String, fault: Arc<AtomicU8>) {
-    let server = TcpStream::connect(to).await.unwrap();
+async fn carry(client: TcpStream, way: Way) {
+    let Way { to, fault, server: process } = way;
+    // It may be away.
+    let Ok(server) = TcpStream::connect(to).await else { return };
     let (mut client_in, mut client_out) = client.into_split();
     let (mut server_in, mut server_out) = server.into_split();
     let (mut up, mut down) = (vec![0; 1 << 16], vec![0; 1 << 16]);
@@ -31,6 +68,13 @@ async fn carry(client: TcpStream, to: String, fault: Arc<AtomicU8>) {
                     match fault.swap(PASS, Ordering::SeqCst) {
                         CUT_BEFORE => return,
                         CUT_AFTER => cut = true,
+                        KILL => {
+                            let process = process.unwrap();
+                            tokio::task::spawn_blocking(move || process.restart().unwrap())
+                                .await
+                                .unwrap();
+                            return;
+                        }
                         _ => {}
                     }
                 }
@@ -49,18 +93,7 @@ async fn carry(client: TcpStream, to: String, fault: Arc<AtomicU8>) {
 #[tokio::test]
 async fn a_commit_whose_connection_is_lost_is_answered_truthfully_and_done_once() {
     let (_direct, database) = server().await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (head, name) = database.url().rsplit_once('/').unwrap();
-    let (user, to) = head.rsplit_once('@').unwrap();
-    let (url, to) = (format!("{user}@127.0.0.1:{port}/{name}"), to.to_owned());
-    let fault = Arc::new(AtomicU8::new(PASS));
-    let faults = fault.clone();
-    let proxy = tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(carry(client, to.clone(), faults.clone()));
-        }
-    });
+    let (url, Way { fault, .. }, proxy) = Way::to(&database, None).await;
     let config = PostgresConfig { connections: 3, ..PostgresConfig::new(url) };
     let postgres = Postgres::connect(config).await.unwrap();
     let wake = Arc::new(Woken::default());
@@ -88,5 +121,52 @@ async fn a_commit_whose_connection_is_lost_is_answered_truthfully_and_done_once(
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(woken(), 4);
+    proxy.abort();
+}
+
+/// A server that has crashed gives the number of a transaction that left no trace to the next one: what became of
+/// that one says nothing of the first.
+#[tokio::test]
+async fn a_commit_that_a_crash_undid_is_not_taken_for_another_transaction() {
+    if let Err(reason) = PostgresServer::installed() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let process = Arc::new(PostgresServer::durable().unwrap());
+    let database = Arc::new(TestDatabase::on(&process).unwrap());
+    let (url, Way { fault, .. }, proxy) = Way::to(&database, Some(process)).await;
+    let config = PostgresConfig { connections: 3, ..PostgresConfig::new(url) };
+    let postgres = Postgres::connect(config).await.unwrap();
+    let wake = Arc::new(Woken::default());
+    let db = postgres.open("t", DatabaseConfig::default(), wake).await.unwrap();
+    db.install(rooms()).await.unwrap();
+    let grant = SessionGrant { plugin: "rooms".into(), ..SessionGrant::default() };
+    let session = db.session(grant);
+    session.commit(event("$warm", "!r")).await.unwrap();
+    for n in 0..3 {
+        fault.store(KILL, Ordering::SeqCst);
+        let id = format!("$e{n}");
+        let work = tokio::spawn({
+            let (session, batch) = (session.clone(), event(&id, "!r"));
+            async move { session.commit(batch).await }
+        });
+        // Others take the numbers of transactions meanwhile.
+        while !work.is_finished() {
+            let database = Arc::clone(&database);
+            let other = move || database.sql("SELECT pg_current_xact_id()");
+            let _ = tokio::task::spawn_blocking(other).await.unwrap();
+        }
+        assert_eq!(fault.load(Ordering::SeqCst), PASS, "the server was killed");
+        let done = work.await.unwrap();
+        let at = "SELECT position FROM rooms_events WHERE event_id = $1";
+        let rows = session.query(query(at, vec![Value::Text(id)])).await.unwrap().rows;
+        match done {
+            Ok(done) => {
+                let position = i64::try_from(done.first_position).unwrap();
+                assert_eq!(rows, [[Value::Integer(position)]], "answered, so it is there");
+            }
+            Err(error) => assert!(rows.is_empty(), "{error}, and yet it is there"),
+        }
+    }
     proxy.abort();
 }
