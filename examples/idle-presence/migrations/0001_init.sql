@@ -1,0 +1,1 @@
+../../../plugins/presence/migrations/0001_init.sql
