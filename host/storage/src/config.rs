@@ -54,7 +54,7 @@ impl Default for DatabaseConfig {
 }
 
 /// Caps of one session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Rows per result.
     pub rows: usize,

@@ -167,7 +167,7 @@ pub(crate) fn compile(sql: &str, rules: &Rules, flavor: &dyn Flavor) -> Result<C
 }
 
 /// Parses within bounds.
-fn parse(sql: &str) -> Result<Vec<ast::Statement>, Refusal> {
+pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>, Refusal> {
     if sql.contains('\0') {
         return Err("NUL in the statement".to_owned());
     }

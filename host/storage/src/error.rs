@@ -101,15 +101,17 @@ pub enum InstallError {
         /// Which.
         migration: String,
     },
-    /// The database has a migration that this version of the plug-in does not know.
+    /// The database has a migration that this version of the plug-in does not know, and cannot live with.
     #[error(
-        "plug-in {plugin}: the database has migration {migration}, which this version does not know: use a newer one"
+        "plug-in {plugin}: the database has migration {migration}, which this version does not know and cannot live with ({why}): use a newer one"
     )]
     Newer {
         /// Whose schema.
         plugin: String,
         /// Which.
         migration: String,
+        /// What is in the way.
+        why: String,
     },
     /// The engine refused.
     #[error("plug-in {plugin}, migration {migration}: {error}")]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::dialect::valid_name;
-use crate::{InstallError, PluginSchema};
+use crate::{InstallError, PluginSchema, compatible};
 
 /// Checks the names that a schema gives.
 pub(crate) fn names(schema: &PluginSchema) -> Result<(), InstallError> {
@@ -57,7 +57,14 @@ pub(crate) fn applied_fit(
                 let migration = known.name.clone();
                 return Err(InstallError::Refused { plugin, migration, reason });
             }
-            _ => return Err(InstallError::Newer { plugin, migration }),
+            // A newer version was here; this one can work with what it made, or cannot.
+            None => {
+                compatible(sql).map_err(|why| InstallError::Newer { plugin, migration, why })?;
+            }
+            Some(_) => {
+                let why = "this version has another one in its place".to_owned();
+                return Err(InstallError::Newer { plugin, migration, why });
+            }
         }
     }
     Ok(())

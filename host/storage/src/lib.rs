@@ -16,6 +16,7 @@ mod database;
 mod dialect;
 mod error;
 mod fence;
+mod forward;
 mod install;
 mod lock;
 mod params;
@@ -32,6 +33,7 @@ pub use config::{
 };
 pub use database::{Database, Stats, Wake};
 pub use error::{Error, InstallError, OpenError};
+pub use forward::compatible;
 pub use lock::LockGuard;
 pub use postgres::{Postgres, PostgresConfig, PostgresStats};
 pub use session::Session;
