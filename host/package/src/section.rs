@@ -4,6 +4,11 @@
 //! UTF-8, then the content. Such sections may stand anywhere at the top level of a component, so
 //! appending them at its end is valid.
 
+/// The section with the text of `plugin.toml`.
+pub const MANIFEST: &str = "tessera:manifest";
+/// The section with a JSON array of `{name, sql}`, ordered by file name.
+pub const MIGRATIONS: &str = "tessera:migrations";
+
 /// `component` with a custom section after its end.
 pub fn append(mut component: Vec<u8>, name: &str, content: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(name.len() + content.len() + 5);

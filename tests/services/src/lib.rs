@@ -1,4 +1,4 @@
-//! Throw-away servers for tests: PostgreSQL and NATS on loopback, in temporary folders.
+//! Throw-away servers for tests: PostgreSQL, NATS and a registry of images on loopback, in temporary folders.
 //!
 //! Dropping a server stops it and removes its folder; so does the end of the process that started
 //! it, however it ends. Nothing here is asynchronous and nothing needs a crate.
@@ -8,10 +8,12 @@ mod nats;
 mod postgres;
 pub mod process;
 mod program;
+mod registry;
 
 pub use nats::Nats;
 pub use postgres::{Postgres, TestDatabase};
 pub use program::Program;
+pub use registry::Registry;
 
 /// Why a server could not be had: its program is missing, or it did not come up. Tests that get
 /// this say so and end.

@@ -10,11 +10,6 @@ use serde::Serialize;
 use super::BuildError;
 use crate::section;
 
-/// Custom section with the text of `plugin.toml`.
-pub(crate) const MANIFEST: &str = "tessera:manifest";
-/// Custom section with a JSON array of `{name, sql}`, ordered by file name.
-pub(crate) const MIGRATIONS: &str = "tessera:migrations";
-
 /// One file of `migrations/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Migration {
@@ -35,8 +30,8 @@ pub fn assemble(folder: &Path, component: Vec<u8>) -> Result<Vec<u8>, BuildError
     let (manifest, migrations) = parts(folder)?;
     let migrations = serde_json::to_vec(&migrations)
         .map_err(|error| BuildError::io(&folder.join("migrations"))(io::Error::from(error)))?;
-    let bytes = section::append(component, MANIFEST, manifest.as_bytes());
-    Ok(section::append(bytes, MIGRATIONS, &migrations))
+    let bytes = section::append(component, section::MANIFEST, manifest.as_bytes());
+    Ok(section::append(bytes, section::MIGRATIONS, &migrations))
 }
 
 /// What goes into the file beside the component: the text of `plugin.toml`, and the migrations in order.

@@ -8,11 +8,17 @@ use std::{
 
 use super::script::{ScriptError, run};
 
-/// componentize-js, and a Node new enough for it: distributions carry older ones.
+/// componentize-js with the versions that it was tried with (it does not name `preview2-shim`, which it imports), and a
+/// Node new enough for it: distributions carry older ones.
 const NPM: &str = r#"{
   "name": "tessera-tools",
   "private": true,
-  "dependencies": { "@bytecodealliance/componentize-js": "0.23.0", "node": "22.23.3" },
+  "dependencies": {
+    "@bytecodealliance/componentize-js": "0.23.0",
+    "@bytecodealliance/jco": "1.35.0",
+    "@bytecodealliance/preview2-shim": "0.25.0",
+    "node": "22.23.3"
+  },
   "allowScripts": { "node@22.23.3": true }
 }
 "#;
