@@ -2,22 +2,27 @@
 
 use crate::{
     cmd::{Cmd, Run},
-    guests, host, run, services, ui,
+    guests, host,
+    plugins::Languages,
+    run, services, ui,
     workspace::Workspace,
 };
 use anyhow::Result;
 
 /// Loads that start PostgreSQL and NATS.
 const NEED_SERVICES: [&str; 1] = ["nodes"];
+/// Loads that run modules in JavaScript and Python.
+const NEED_SCRIPTS: [&str; 1] = ["modules"];
 
 /// Runs the harness with `args`.
 pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     let workspace = Workspace::load()?;
-    guests::build(&workspace, &[])?;
+    let every = args.iter().all(|arg| arg.starts_with('-'));
+    let any_of = |loads: &[&str]| every || args.iter().any(|arg| loads.contains(&arg.as_str()));
+    let languages = if any_of(&NEED_SCRIPTS) { Languages::All } else { Languages::Rust };
+    guests::build(&workspace, &[], languages)?;
     guests::build_fixtures(&workspace)?;
-    if args.iter().all(|arg| arg.starts_with('-'))
-        || args.iter().any(|arg| NEED_SERVICES.contains(&arg.as_str()))
-    {
+    if any_of(&NEED_SERVICES) {
         services::ensure()?;
     }
     host::need_c_compiler()?;

@@ -1,17 +1,18 @@
-//! Builds the plug-ins: one cargo invocation, then one file for each.
+//! Builds the plug-ins: one cargo invocation for those in Rust, then one file for each.
 
 use crate::{
+    apt, clients,
     cmd::Run,
-    plugins::{self, Plugin},
+    plugins::{self, Languages, Plugin, Source},
     toolchain, ui,
     workspace::Workspace,
 };
 use anyhow::{Context, Result, bail};
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
-use tessera_package::build::{assemble, write_if_changed};
+use tessera_package::build::{Contract, Script, Tools, assemble, write_if_changed};
 
-/// Builds plug-ins into `target/plugins`: all of them, or those in `only` if it names any.
-pub(crate) fn build(workspace: &Workspace, only: &[String]) -> Result<()> {
+/// Builds plug-ins into `target/plugins`: all of them in these languages, or those in `only` if it names any.
+pub(crate) fn build(workspace: &Workspace, only: &[String], languages: Languages) -> Result<()> {
     let all = plugins::find(workspace)?;
     if all.is_empty() {
         bail!("no plug-in: no package below plugins/ or examples/ has a plugin.toml");
@@ -22,7 +23,11 @@ pub(crate) fn build(workspace: &Workspace, only: &[String]) -> Result<()> {
         bail!("no plug-in `{unknown}`; there are: {}", known.join(", "));
     }
     let out = Output { folder: workspace.plugins(), list: "plugins.txt" };
-    let wanted = |plugin: &&Plugin| only.is_empty() || only.contains(&plugin.name);
+    let wanted = |plugin: &&Plugin| match &plugin.source {
+        _ if !only.is_empty() => only.contains(&plugin.name),
+        Source::Cargo { .. } => true,
+        Source::Script(_) => languages == Languages::All,
+    };
     make(workspace, "plug-ins", &all.iter().filter(wanted).collect::<Vec<_>>(), &out)?;
     out.forget_removed(workspace, &all)
 }
@@ -46,26 +51,12 @@ struct Output {
 
 fn make(workspace: &Workspace, what: &str, plugins: &[&Plugin], out: &Output) -> Result<()> {
     let since = Instant::now();
-    let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-    let compiler = toolchain::find_or_install()?;
-    let target = target(workspace);
-    compiler
-        .cargo_build()
-        .args(["--profile", "guest", "--target-dir"])
-        .args([target.to_string_lossy()])
-        .args(plugins.iter().flat_map(|plugin| ["-p", &plugin.package]))
-        .dir(&workspace.root)
-        .show(&format!("build the {what} {} ({compiler})", names.join(", ")))?;
-
-    let built = target.join(toolchain::TARGET).join("guest");
+    build_rust(workspace, what, plugins)?;
     let folder = &out.folder;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut written = Vec::new();
     for plugin in plugins {
-        let component = built.join(format!("{}.wasm", plugin.krate));
-        let component =
-            fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
-        let bytes = assemble(&plugin.dir, component)?;
+        let bytes = assemble(&plugin.dir, component(workspace, plugin)?)?;
         let path = folder.join(file(&plugin.name));
         let changed = write_if_changed(&path, &bytes)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -76,6 +67,78 @@ fn make(workspace: &Workspace, what: &str, plugins: &[&Plugin], out: &Output) ->
     let news = if written.is_empty() { "up to date".to_owned() } else { written.join(", ") };
     ui::note(&format!("{}: {news}; {:.1} s", folder.display(), since.elapsed().as_secs_f32()));
     Ok(())
+}
+
+/// Compiles the plug-ins in Rust, all at once.
+fn build_rust(workspace: &Workspace, what: &str, plugins: &[&Plugin]) -> Result<()> {
+    let packages: Vec<&str> = plugins
+        .iter()
+        .filter_map(|plugin| match &plugin.source {
+            Source::Cargo { package, .. } => Some(package.as_str()),
+            Source::Script(_) => None,
+        })
+        .collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let compiler = toolchain::find_or_install()?;
+    compiler
+        .cargo_build()
+        .args(["--profile", "guest", "--target-dir"])
+        .args([target(workspace).to_string_lossy()])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .dir(&workspace.root)
+        .show(&format!("build the {what} {} ({compiler})", packages.join(", ")))
+}
+
+/// The bare component of a plug-in: what cargo has made of it, or what is made of its scripts now.
+fn component(workspace: &Workspace, plugin: &Plugin) -> Result<Vec<u8>> {
+    match &plugin.source {
+        Source::Cargo { krate, .. } => {
+            let folder = target(workspace).join(toolchain::TARGET).join("guest");
+            let path = folder.join(format!("{krate}.wasm"));
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        }
+        Source::Script(script) => {
+            let tools = tools(workspace, *script)?;
+            let spinner = ui::spinner(&format!("build {} with its tools", plugin.name));
+            let built = script.build(
+                &plugin.dir,
+                Contract::Folder(&workspace.root.join("wit")),
+                &tools,
+                &target(workspace).join("scripts").join(&plugin.name),
+            );
+            spinner.finish();
+            built.with_context(|| format!("cannot build {}", plugin.name))
+        }
+    }
+}
+
+/// The tools for a language, installed if need be.
+pub(crate) fn tools(workspace: &Workspace, script: Script) -> Result<Tools> {
+    let tools = Tools::new(workspace.target.join("tools"));
+    match script {
+        Script::JavaScript if !tools.has_javascript() => {
+            if !clients::has_npm() {
+                apt::install("npm", &["nodejs", "npm"])?;
+            }
+            let spinner = ui::spinner("install componentize-js and Node 22 with npm");
+            let done = tools.install_javascript();
+            spinner.finish();
+            done?;
+        }
+        Script::Python if !tools.has_python() => {
+            if !clients::has_venv() {
+                apt::install("Python", &["python3", "python3-venv"])?;
+            }
+            let spinner = ui::spinner("install componentize-py with pip");
+            let done = tools.install_python();
+            spinner.finish();
+            done?;
+        }
+        _ => {}
+    }
+    Ok(tools)
 }
 
 /// Where cargo builds guests: another compiler than the host's must not share its folder.

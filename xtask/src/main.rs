@@ -13,6 +13,7 @@ mod guests;
 mod host;
 mod nodes;
 mod plugins;
+mod proofs;
 mod run;
 mod services;
 mod summary;
@@ -67,7 +68,7 @@ enum Task {
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
-        /// `unit`, `e2e`, `crash`, `http`, `nodes`, `tenants`, or a nextest filter expression such as `test(horizon)`.
+        /// `unit`, `e2e`, `crash`, `http`, `nodes`, `tenants`, `modules`, or a nextest filter expression such as `test(horizon)`.
         filter: Option<String>,
     },
     /// Everything that must hold before a change lands: format, lints, tests, docs, generated files.

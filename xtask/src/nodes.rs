@@ -76,7 +76,7 @@ fn descriptor(workspace: &Workspace, folder: &Path, services: &Services, nodes: 
 
 /// Builds, starts everything and waits for Ctrl-C.
 pub(crate) fn run(release: bool, count: u16) -> Result<()> {
-    run::build(release, false, &[])?;
+    run::build_server(release)?;
     let workspace = Workspace::load()?;
     let folder = workspace.target.join("run");
     // PostgreSQL starts empty, so what belongs to it goes as well.

@@ -1,16 +1,24 @@
 //! `build` and `run`.
 
-use crate::{cmd::Cmd, guests, host, ui, workspace::Workspace};
+use crate::{cmd::Cmd, guests, host, plugins::Languages, ui, workspace::Workspace};
 use anyhow::{Context, Result};
 
 /// Builds plug-ins and server, or only plug-ins: all of them, or those in `only` if it names any.
 pub(crate) fn build(release: bool, guests_only: bool, only: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
-    guests::build(&workspace, only)?;
+    guests::build(&workspace, only, Languages::All)?;
     if !guests_only && only.is_empty() {
         host::build(&workspace, release)?;
     }
     Ok(())
+}
+
+/// Builds what a server needs: no modules in JavaScript and Python, whose tools take their time.
+pub(crate) fn build_server(release: bool) -> Result<Workspace> {
+    let workspace = Workspace::load()?;
+    guests::build(&workspace, &[], Languages::Rust)?;
+    host::build(&workspace, release)?;
+    Ok(workspace)
 }
 
 /// Builds the guests of tests and benchmarks.
@@ -20,8 +28,7 @@ pub(crate) fn fixtures() -> Result<()> {
 
 /// Builds, then becomes `tessera run`, so that signals reach the server and its exit code is ours.
 pub(crate) fn run(release: bool, args: Vec<String>) -> Result<()> {
-    build(release, false, &[])?;
-    let workspace = Workspace::load()?;
+    let workspace = build_server(release)?;
     let tessera = Cmd::new(workspace.binary(release).to_string_lossy())
         .args(["run"])
         .args(plugins_flag(&workspace, &args))

@@ -4,6 +4,8 @@ use crate::{
     clients,
     cmd::{Cmd, Run},
     guests, host,
+    plugins::Languages,
+    proofs,
     services::Services,
     summary,
     summary::Tally,
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 const FRONT_DOOR: &str = "tessera-tests";
 
 /// Its modules that are about the process, not about HTTP.
-const NOT_HTTP: [&str; 6] = ["e2e", "crash", "operator", "stopping", "nodes", "tenants"];
+const NOT_HTTP: [&str; 7] = ["e2e", "crash", "operator", "stopping", "nodes", "tenants", "modules"];
 
 /// What to run.
 struct Selection {
@@ -28,6 +30,8 @@ struct Selection {
     plain: Option<Vec<String>>,
     /// Whether the plug-ins and the clients are needed.
     front_door: bool,
+    /// Whether the modules in JavaScript and Python are needed.
+    scripts: bool,
     /// Whether PostgreSQL and NATS are needed.
     services: bool,
     /// Whether the examples in the documentation run too.
@@ -41,6 +45,7 @@ impl Selection {
                 filter: None,
                 plain: Some(vec!["--workspace".into()]),
                 front_door: true,
+                scripts: true,
                 services: true,
                 doc_tests: true,
             },
@@ -48,6 +53,7 @@ impl Selection {
                 filter: Some(format!("not package({FRONT_DOOR})")),
                 plain: Some(vec!["--workspace".into(), "--exclude".into(), FRONT_DOOR.into()]),
                 front_door: false,
+                scripts: false,
                 services: true,
                 doc_tests: true,
             },
@@ -55,6 +61,9 @@ impl Selection {
                 services: matches!(name, "nodes" | "tenants"),
                 ..Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
             },
+            Some("modules") => {
+                Self { scripts: true, ..Self::front_door("& test(/(^|::)modules/)", &["modules"]) }
+            }
             Some("http") => {
                 let others: Vec<&str> = NOT_HTTP.iter().flat_map(|name| ["--skip", name]).collect();
                 let names = NOT_HTTP.join("|");
@@ -64,6 +73,7 @@ impl Selection {
                 filter: Some(other.into()),
                 plain: None,
                 front_door: true,
+                scripts: true,
                 services: true,
                 doc_tests: false,
             },
@@ -77,6 +87,7 @@ impl Selection {
             filter: Some(format!("package({FRONT_DOOR}) {filter}")),
             plain: Some(plain.map(|arg| (*arg).to_owned()).collect()),
             front_door: true,
+            scripts: false,
             services: false,
             doc_tests: false,
         }
@@ -101,6 +112,9 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     } else {
         run_plain(&workspace, &selection, services, &mut sum)?
     };
+    if filter == Some("modules") {
+        good &= proofs::show(&workspace)?;
+    }
     if selection.doc_tests {
         good &= run_doc_tests(&workspace, &mut sum)?;
     }
@@ -116,7 +130,8 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
 
 fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
     if selection.front_door {
-        guests::build(workspace, &[])?;
+        let languages = if selection.scripts { Languages::All } else { Languages::Rust };
+        guests::build(workspace, &[], languages)?;
         guests::build_fixtures(workspace)?;
         clients::set_up(workspace)?;
     }
@@ -265,7 +280,7 @@ mod tests {
         let http = Selection::of(Some("http")).filter.unwrap();
         assert_eq!(
             http,
-            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants)/)"
+            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants|modules)/)"
         );
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
         assert!(!crash.services && Selection::of(Some("nodes")).services);
