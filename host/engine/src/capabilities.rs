@@ -10,7 +10,7 @@ mod crypto;
 mod fetch;
 mod limits;
 mod line;
-mod log;
+pub(crate) mod log;
 mod metrics;
 mod peers;
 mod storage;
@@ -33,7 +33,13 @@ use tessera_blobs::Blobs;
 use tessera_bus::Bus;
 use tessera_storage::{Database, Session};
 
-use crate::{limits::PluginLimits, link::Link, metrics::Labels, quota::Account};
+use crate::{
+    journal::{Journal, Journals},
+    limits::PluginLimits,
+    link::Link,
+    metrics::Labels,
+    quota::Account,
+};
 
 /// What all plug-ins of a tenant share.
 pub(crate) struct Shared {
@@ -45,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) crypto: Arc<Crypto>,
     pub(crate) buckets: Buckets,
     pub(crate) account: Arc<Account>,
+    /// What went wrong with its plug-ins.
+    pub(crate) journals: Journals,
     /// Keeps the label values of its metrics; they go with it.
     pub(crate) labels: Labels,
 }
@@ -63,6 +71,7 @@ pub(crate) struct Capabilities {
     pub(crate) fetch: FetchGrants,
     pub(crate) cache: cache::PluginCache,
     pub(crate) log: log::Rate,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) metrics: metrics::PluginMetrics,
     /// What its imported functions lead to, in the order of [`crate::link::imported`]. Filled in once all
     /// plug-ins of the set are there.
@@ -86,7 +95,8 @@ impl Capabilities {
         granted: Granted,
         registry: &prometheus::Registry,
     ) -> Self {
-        let cache = cache::PluginCache::new(granted.limits.cache);
+        let cache = cache::PluginCache::new(granted.limits.cache, &shared, &granted.plugin);
+        let journal = shared.journals.of(&granted.plugin);
         let log = log::Rate::new(granted.limits.log_rate);
         let metrics = metrics::PluginMetrics::new(registry, &shared.tenant, &granted.plugin);
         let Granted { plugin, version, limits, session, emits, config, fetch } = granted;
@@ -101,8 +111,14 @@ impl Capabilities {
             fetch,
             cache,
             log,
+            journal,
             metrics,
             links: OnceLock::new(),
         }
+    }
+
+    /// Counts that a limit was hit, or that a fence held.
+    pub(crate) fn hit(&self, limit: &str) {
+        self.shared.labels.limit(&self.plugin, limit);
     }
 }

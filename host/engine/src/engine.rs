@@ -1,22 +1,25 @@
 //! The engine: wasmtime with our settings, the clock of epochs, the code cache, and what all plug-ins link to.
 
+mod machine;
+
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
-use wasmtime::{
-    Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, component::Linker,
-};
 
+pub(crate) use self::machine::{Kind, Machine, compiling};
 use crate::{
-    bindings::Everything, capabilities::wasi, compile::CodeCache, fair::Fair, metrics::Metrics,
-    pool::Pool, quota::Account, state::State,
+    compile::{CodeCache, Compiler},
+    fair::Fair,
+    metrics::Metrics,
+    pool::Pool,
+    quota::Account,
 };
 
 /// Settings of the whole process.
@@ -28,12 +31,17 @@ pub struct EngineConfig {
     pub cache_key: PathBuf,
     /// Instances alive at once, over all plug-ins and tenants.
     pub instances: u32,
+    /// The same for components that bring a language's runtime, such as JavaScript and Python; these have a pool of
+    /// their own.
+    pub large_instances: u32,
     /// Largest component file in bytes.
     pub component_max: u64,
     /// Largest memory that any limit may allow one instance, in bytes.
     pub memory_max: usize,
     /// An instance that nobody used for so long is dropped.
     pub idle: Duration,
+    /// Where components are compiled.
+    pub compiler: Compiler,
     /// Guests that run at once. The runtime should have a thread more, so that a tenant of which nothing runs need
     /// not wait for those that flood.
     pub cpus: u32,
@@ -47,9 +55,11 @@ impl EngineConfig {
             cache_dir: data.join("cache"),
             cache_key: data.join("cache.key"),
             instances: 256,
+            large_instances: 64,
             component_max: 64 << 20,
             memory_max: 512 << 20,
             idle: Duration::from_secs(300),
+            compiler: Compiler::InProcess,
             cpus: cpus(),
         }
     }
@@ -90,15 +100,14 @@ pub struct Engine {
 
 /// What [`Engine`] points to.
 pub struct Inner {
-    pub(crate) wasm: wasmtime::Engine,
+    small: Machine,
+    /// Made when a file first needs it.
+    large: OnceLock<Result<Machine, String>>,
     pub(crate) config: EngineConfig,
     pub(crate) cache: CodeCache,
     pub(crate) metrics: Arc<Metrics>,
-    /// Host capabilities and WASI; cloned for each plug-in.
-    pub(crate) linker: Linker<State>,
     pub(crate) fair: Fair,
     pub(crate) room: Arc<Room>,
-    ticking: Arc<AtomicBool>,
     /// Those that run; asked to give up idle instances where there is no room for another.
     pools: Mutex<Vec<Weak<Pool>>>,
 }
@@ -124,34 +133,20 @@ impl Engine {
     ///
     /// See [`EngineError`].
     pub fn new(config: EngineConfig, registry: &prometheus::Registry) -> Result<Self, EngineError> {
-        let wasm = wasmtime::Engine::new(&settings(&config))
-            .map_err(|error| EngineError::Wasm(format!("{error:#}")))?;
-        let cache =
-            CodeCache::open(&config.cache_dir, &config.cache_key, &wasm).map_err(|source| {
-                EngineError::Cache { path: config.cache_dir.display().to_string(), source }
-            })?;
-        let mut linker = Linker::new(&wasm);
-        wasi::add_to_linker(&mut linker)
-            .and_then(|()| {
-                Everything::add_to_linker::<_, wasmtime::component::HasSelf<State>>(
-                    &mut linker,
-                    |state| state,
-                )
-            })
-            .map_err(|error| EngineError::Wasm(format!("{error:#}")))?;
+        let small = Machine::new(&config, Kind::Small)?;
+        let (dir, key) = (&config.cache_dir, &config.cache_key);
+        let cache = CodeCache::open(dir, key, config.compiler.clone(), &small.wasm)
+            .map_err(|source| EngineError::Cache { path: dir.display().to_string(), source })?;
         let metrics = Arc::new(Metrics::new(registry)?);
-        let ticking = Arc::new(AtomicBool::new(true));
-        tick(wasm.weak(), Arc::clone(&ticking));
         Ok(Self {
             inner: Arc::new(Inner {
-                wasm,
+                small,
+                large: OnceLock::new(),
                 fair: Fair::new(config.cpus),
                 room: Arc::default(),
                 config,
                 cache,
                 metrics,
-                linker,
-                ticking,
                 pools: Mutex::default(),
             }),
         })
@@ -199,6 +194,18 @@ impl Drop for Waiting<'_> {
 }
 
 impl Inner {
+    /// Where components of this kind run.
+    pub(crate) fn machine(&self, kind: Kind) -> Result<&Machine, String> {
+        match kind {
+            Kind::Small => Ok(&self.small),
+            Kind::Large => {
+                let make =
+                    || Machine::new(&self.config, Kind::Large).map_err(|error| error.to_string());
+                self.large.get_or_init(make).as_ref().map_err(Clone::clone)
+            }
+        }
+    }
+
     /// Remembers a pool while it lives.
     pub(crate) fn register(&self, pool: &Arc<Pool>) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,67 +236,4 @@ impl Inner {
         let Some(until) = used.get(share.min(used.len().saturating_sub(1))) else { return 0 };
         pools.iter().map(|pool| pool.drop_used_until(*until)).sum()
     }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.ticking.store(false, Ordering::Relaxed);
-    }
-}
-
-/// The clock: each tick makes every running guest yield once. A plain thread, so that a busy runtime
-/// cannot stop it.
-fn tick(engine: wasmtime::EngineWeak, ticking: Arc<AtomicBool>) {
-    std::thread::Builder::new()
-        .name("epochs".to_owned())
-        .spawn(move || {
-            while ticking.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        })
-        .map_or_else(|error| tracing::error!(%error, "no clock for CPU limits"), drop);
-}
-
-/// Length of an epoch: how long one guest may keep a thread from the others.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
-
-fn settings(config: &EngineConfig) -> Config {
-    let instances = config.instances.max(1);
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(instances)
-        // A Rust guest is one core module and two or three adapters; a JavaScript or Python one up to thirty.
-        .total_core_instances(instances.saturating_mul(8))
-        .max_core_instances_per_component(64)
-        // One memory for each instance, and room for a few that have several.
-        .total_memories(instances.saturating_mul(2))
-        .max_memories_per_component(8)
-        .total_tables(instances.saturating_mul(6))
-        .max_tables_per_component(32)
-        // Function tables of large guests reach some ten thousand elements.
-        .table_elements(100_000)
-        // One fiber for each instance that runs.
-        .total_stacks(instances)
-        .max_memory_size(config.memory_max)
-        // Host-side state of one component instance; 1 MiB is wasmtime's own figure.
-        .max_component_instance_size(1 << 20)
-        .max_core_instance_size(1 << 20)
-        // Kept mapped between instances: saves page faults on what nearly every guest touches.
-        .linear_memory_keep_resident(256 << 10)
-        .table_keep_resident(16 << 10)
-        .max_unused_warm_slots(instances / 4);
-    let mut settings = Config::new();
-    settings
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(true)
-        // Guests are blocking; the concurrent machinery costs each call several microseconds.
-        .concurrency_support(false)
-        // Half for the guest's own recursion, the rest for host functions on the same fiber.
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(2 << 20)
-        // Names in traps, without the text of whole modules.
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
-    settings
 }

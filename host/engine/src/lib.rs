@@ -8,6 +8,7 @@ mod compile;
 pub mod contract;
 mod engine;
 mod fair;
+mod journal;
 mod limits;
 mod link;
 mod metrics;
@@ -24,7 +25,9 @@ pub use self::{
         Buckets, Crypto, CryptoError, Fetch, FetchBody, FetchError, FetchGrants, FetchRequest,
         FetchResponse, LimitClass, PasswordCost, Passwords,
     },
+    compile::{ChildCompiler, Compiler, compile_as_child},
     engine::{Engine, EngineConfig, EngineError},
+    journal::{Entry, Event, Faults},
     limits::PluginLimits,
     link::LinkError,
     metrics::Metrics,

@@ -114,6 +114,8 @@ pub(crate) enum Breach {
     Memory(usize),
     #[error("an answer over {0} bytes")]
     Result(usize),
+    #[error("an answer with more than {0} {1}")]
+    Many(usize, &'static str),
 }
 
 impl Breach {
@@ -123,7 +125,7 @@ impl Breach {
             Self::Cpu(_) => "cpu",
             Self::HostCalls(_) => "host-calls",
             Self::Memory(_) => "memory",
-            Self::Result(_) => "result",
+            Self::Result(_) | Self::Many(..) => "result",
         }
     }
 }
@@ -189,6 +191,17 @@ impl ResourceLimiter for Memory {
     ) -> wasmtime::Result<bool> {
         let element = size_of::<usize>();
         Ok(self.grow(current.saturating_mul(element), desired.saturating_mul(element)))
+    }
+
+    /// Over what a memory may have at most, whatever the limit is.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Ok(())
     }
 }
 

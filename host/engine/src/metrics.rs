@@ -27,7 +27,8 @@ pub struct Metrics {
     pub poisoned: IntCounterVec,
     /// Instances retired in good health.
     pub retired: IntCounterVec,
-    /// Limits that were hit, by `limit` (memory, cpu, wall, host-calls, result, depth, log, slots).
+    /// Limits that were hit and fences that held, by `limit`: memory, cpu, wall, host-calls, result, depth, stack, slots,
+    /// log, metrics, cache, blob, watches, passwords; storage, topic, fetch, wasi:http, grant.
     pub limits: IntCounterVec,
     /// Time that a hook's module took, by `hook`.
     pub hooks: HistogramVec,
@@ -41,6 +42,8 @@ pub struct Metrics {
     pub compile_misses: IntCounter,
     /// Entries of the code cache that were not believed.
     pub compile_rejected: IntCounter,
+    /// Components that the compiler was stopped at, by `limit` (memory, time, size, invalid, crash, start).
+    pub compile_refused: IntCounterVec,
     /// What plug-ins themselves register goes here.
     pub(crate) registry: Registry,
     tenants: labels::Tenants,
@@ -109,6 +112,11 @@ impl Metrics {
             compile_rejected: counter(
                 "tessera_compile_cache_rejected_total",
                 "Cache entries that were not believed",
+            )?,
+            compile_refused: counters(
+                "tessera_compile_refused_total",
+                "Components that were not compiled",
+                &["limit"],
             )?,
             registry: registry.clone(),
             tenants: labels::Tenants::default(),

@@ -4,6 +4,7 @@ mod inspect;
 mod sections;
 
 pub use self::inspect::{InspectedInterface, Inspection};
+pub(crate) use self::sections::Footprint;
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,11 @@ use tessera_manifest::PluginManifest;
 use tessera_storage::Migration;
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::{contract::Interface, engine::Engine, pool::Linked};
+use crate::{
+    contract::Interface,
+    engine::{Engine, Kind},
+    pool::Linked,
+};
 
 /// Why a file is not a plug-in that can run here.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +93,7 @@ pub struct Loaded {
     /// Bytes of the file.
     pub size: u64,
     pub(crate) component: Component,
+    pub(crate) kind: Kind,
     /// Made when it is first needed.
     linked: OnceLock<Result<Linked, String>>,
 }
@@ -126,12 +132,14 @@ impl Plugin {
         let text = sections.manifest.ok_or(LoadError::NoManifest)?;
         let manifest = PluginManifest::parse(file, &text)
             .map_err(|problem| LoadError::Manifest(problem.to_string()))?;
+        let kind = Kind::of(&sections.footprint);
+        let machine = engine.machine(kind).map_err(LoadError::Compile)?;
         let component = engine
             .cache
-            .component(&engine.wasm, bytes, &engine.metrics)
+            .component(&machine.wasm, bytes, &engine.metrics)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-        let imports = interfaces(engine, &component, true)?;
-        let exports = interfaces(engine, &component, false)?;
+        let imports = interfaces(&component, true)?;
+        let exports = interfaces(&component, false)?;
         let linked = OnceLock::new();
         let loaded = Loaded {
             manifest,
@@ -140,6 +148,7 @@ impl Plugin {
             exports,
             size,
             component,
+            kind,
             linked,
         };
         loaded.check()?;
@@ -149,7 +158,8 @@ impl Plugin {
     /// The component linked to what the host offers and to whatever answers its other imports, for all tenants.
     pub(crate) fn linked(&self, engine: &Engine) -> Result<&Linked, String> {
         let link = || {
-            Linked::new(engine, &self.component, &self.imports, &self.exports)
+            let machine = engine.machine(self.kind)?;
+            Linked::new(machine, self.kind, &self.component, &self.imports, &self.exports)
                 .map_err(|error| format!("{error:#}"))
         };
         self.inner.linked.get_or_init(link).as_ref().map_err(Clone::clone)
@@ -238,25 +248,22 @@ impl Loaded {
 }
 
 /// The imports or exports of a component. Anything but an interface is named in the error.
-fn interfaces(
-    engine: &Engine,
-    component: &Component,
-    imports: bool,
-) -> Result<Vec<Interface>, LoadError> {
+fn interfaces(component: &Component, imports: bool) -> Result<Vec<Interface>, LoadError> {
+    let engine = component.engine();
     let ty = component.component_type();
     let mut found = Vec::new();
     let mut bare = Vec::new();
     let mut add = |name: &str, item: ComponentItem| match item {
         ComponentItem::ComponentInstance(instance) => {
-            found.push(Interface::of(&engine.wasm, name, &instance));
+            found.push(Interface::of(engine, name, &instance));
         }
         ComponentItem::Type(_) => {}
         _ => bare.push(name.to_owned()),
     };
     if imports {
-        ty.imports(&engine.wasm).for_each(|(name, item)| add(name, item.ty));
+        ty.imports(engine).for_each(|(name, item)| add(name, item.ty));
     } else {
-        ty.exports(&engine.wasm).for_each(|(name, item)| add(name, item.ty));
+        ty.exports(engine).for_each(|(name, item)| add(name, item.ty));
     }
     if imports && !bare.is_empty() {
         return Err(LoadError::Imports(bare));
@@ -266,10 +273,12 @@ fn interfaces(
 
 /// Whether the host links something under this name.
 fn offered(base: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
+    // HTTP is linked and refused at use: guests of some languages import it whether they use it or not.
+    const PREFIXES: [&str; 7] = [
         "wasi:cli/",
         "wasi:clocks/",
         "wasi:filesystem/",
+        "wasi:http/",
         "wasi:io/",
         "wasi:random/",
         "wasi:sockets/",

@@ -17,7 +17,7 @@ use std::{
 };
 
 use tracing::Instrument as _;
-use wasmtime::PoolConcurrencyLimitError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 pub use self::health::Health;
 use self::{
@@ -33,7 +33,8 @@ pub(crate) use self::{
 use crate::{
     api::CallError,
     capabilities::{Capabilities, LineFull},
-    engine::Engine,
+    engine::{Engine, Kind},
+    journal::{Event, Note},
     limits::{Breach, Metered},
     state::Context,
     trace,
@@ -61,7 +62,12 @@ impl Pool {
         Self {
             engine: engine.clone(),
             gate: Gate::new(caps.limits.instances, caps.limits.queue, edge),
-            supervisor: Supervisor::new(&caps.shared.tenant, &caps.plugin),
+            supervisor: Supervisor::new(
+                &caps.shared.tenant,
+                &caps.plugin,
+                &caps.version,
+                Arc::clone(&caps.journal),
+            ),
             caps,
             component: component.clone(),
             idle: Mutex::new(Vec::new()),
@@ -78,16 +84,24 @@ impl Pool {
         let start = Instant::now();
         let index = work.function();
         let name = || self.component.indices.name(index);
+        let function = figures::fixed(index).unwrap_or_else(name);
         let span = tracing::info_span!(
             target: trace::TARGET, "call", tenant = &*self.caps.shared.tenant,
-            plugin = &*self.caps.plugin, function = figures::fixed(index).unwrap_or_else(name)
+            plugin = &*self.caps.plugin, function
         );
-        let result = self.admitted(context, work).instrument(span).await;
+        let result = self.admitted(context, work, function).instrument(span).await;
         self.figures.record(&self.caps, index, name, result.as_ref().err(), start.elapsed());
         result
     }
 
-    async fn admitted<W: Work>(&self, context: Context, work: W) -> Result<W::Output, CallError> {
+    async fn admitted<W: Work>(
+        &self,
+        context: Context,
+        work: W,
+        function: &str,
+    ) -> Result<W::Output, CallError> {
+        let request_id = Arc::clone(&context.request_id);
+        let note = Note { function, request_id: &request_id, ..Note::default() };
         self.supervisor.admit()?;
         if context.depth == 0 {
             self.caps.shared.account.admit()?;
@@ -108,17 +122,41 @@ impl Pool {
                 lease.give_back();
                 Ok(output)
             }
-            Ok(Err(error)) => Err(self.failed(&error, &lease)),
+            Ok(Err(error)) => Err(self.failed(&error, &lease, note)),
             Err(_elapsed) => {
-                self.figures.limit(&self.caps, "wall");
-                tracing::warn!(tenant = %self.caps.shared.tenant, plugin = %self.caps.plugin, "call timed out");
+                self.late(&lease, note);
                 Err(CallError::Timeout)
             }
         }
     }
 
+    /// A call ran out of time.
+    fn late(&self, lease: &Lease<'_>, note: Note<'_>) {
+        let caps = &self.caps;
+        self.figures.limit(caps, "wall");
+        // What the host or another plug-in takes is not this one's fault.
+        let inside = lease.warm.as_ref().and_then(|warm| warm.store.data().call.inside);
+        let reason = match inside {
+            Some(what) => format!("timed out in {what}"),
+            None => "timed out".to_owned(),
+        };
+        if !matches!(inside, Some("storage" | "another plug-in" | "crypto")) {
+            self.supervisor.slow(&reason);
+        }
+        tracing::warn!(
+            tenant = %caps.shared.tenant, plugin = %caps.plugin, version = caps.version,
+            function = note.function, request_id = note.request_id, limit = "wall", reason,
+            "call timed out"
+        );
+        caps.journal.note(
+            Event::Fault,
+            &caps.version,
+            Note { limit: "wall", reason: &reason, ..note },
+        );
+    }
+
     /// What an error of wasmtime's means to the caller.
-    fn failed(&self, error: &wasmtime::Error, lease: &Lease<'_>) -> CallError {
+    fn failed(&self, error: &wasmtime::Error, lease: &Lease<'_>, note: Note<'_>) -> CallError {
         if error.is::<MemoryQuota>() {
             return self.caps.shared.account.refuse("memory", PATIENCE);
         }
@@ -139,6 +177,12 @@ impl Pool {
         }
         let mut reason = error.root_cause().to_string();
         let mut limit = error.downcast_ref::<Breach>().map(Breach::name);
+        if error.downcast_ref() == Some(&Trap::StackOverflow) {
+            limit = Some("stack");
+        } else if reason.contains("fuel allocated for hostcalls") {
+            limit = Some("result");
+            reason = Breach::Result(self.caps.limits.result).to_string();
+        }
         if let Some(warm) = &lease.warm {
             let memory = &warm.store.data().memory;
             if memory.refused {
@@ -149,10 +193,13 @@ impl Pool {
         if let Some(limit) = limit {
             self.figures.limit(&self.caps, limit);
         }
+        let limit = limit.unwrap_or_default();
+        let caps = &self.caps;
         tracing::warn!(
-            tenant = %self.caps.shared.tenant, plugin = %self.caps.plugin, version = self.caps.version,
-            reason, "call trapped"
+            tenant = %caps.shared.tenant, plugin = %caps.plugin, version = caps.version,
+            function = note.function, request_id = note.request_id, limit, reason, "call trapped"
         );
+        caps.journal.note(Event::Fault, &caps.version, Note { limit, reason: &reason, ..note });
         tracing::debug!(plugin = %self.caps.plugin, "{error:?}");
         self.supervisor.trapped(&reason);
         CallError::Trapped(reason)
@@ -216,6 +263,10 @@ impl Pool {
 
     /// Drops instances that nobody used for `idle`.
     pub(crate) fn trim(&self, idle: Duration) {
+        let idle = match self.component.kind {
+            Kind::Small => idle,
+            Kind::Large => idle.min(LARGE_IDLE),
+        };
         if let Some(until) = Instant::now().checked_sub(idle) {
             self.drop_used_until(until);
         }
@@ -243,7 +294,7 @@ impl Pool {
 
     /// Ends a quarantine.
     pub(crate) fn release(&self) {
-        self.supervisor.succeeded();
+        self.supervisor.released();
     }
 
     /// Instances alive and idle.
@@ -262,6 +313,9 @@ pub(crate) struct NotOffered(pub(crate) &'static str);
 #[derive(Debug, thiserror::Error)]
 #[error("the tenant's instances use all the memory that they may")]
 struct MemoryQuota;
+
+/// An instance that holds an interpreter's heap is kept no longer than this where nobody uses it.
+const LARGE_IDLE: Duration = Duration::from_secs(60);
 
 /// How long a call from the edge waits for an instance where no new one can be made.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -29,6 +29,8 @@ pub(crate) struct Call {
     next_watch: u64,
     pub(crate) lock: Option<LockGuard>,
     host_calls: u32,
+    /// What it waits for that is not its own doing.
+    pub(crate) inside: Option<&'static str>,
     /// Moment of the bus at the start; what the cache is given counts as read then.
     pub(crate) since: Mark,
 }
@@ -48,7 +50,15 @@ pub(crate) const MAX_DEPTH: u8 = 16;
 
 impl Call {
     pub(crate) fn new(context: Context, since: Mark) -> Self {
-        Self { context, watches: Vec::new(), next_watch: 1, lock: None, host_calls: 0, since }
+        Self {
+            context,
+            watches: Vec::new(),
+            next_watch: 1,
+            lock: None,
+            host_calls: 0,
+            inside: None,
+            since,
+        }
     }
 
     /// Keeps a subscription and gives the number by which the guest knows it.

@@ -23,6 +23,7 @@ use self::set::Ways;
 use crate::{
     capabilities::{Buckets, Crypto, Fetch, LimitClass, Shared, timers},
     engine::Engine,
+    journal::{Entry, Faults, Journals},
     link::LinkError,
     pool::Health,
     quota::{Account, TenantQuotas, Usage},
@@ -109,6 +110,7 @@ impl Tenant {
             crypto: parts.crypto,
             buckets: Buckets::new(parts.limits),
             account: Arc::new(Account::new(parts.quotas)),
+            journals: Journals::default(),
         });
         let tenant = Arc::new(Self {
             engine: engine.clone(),
@@ -122,6 +124,18 @@ impl Tenant {
         let closed = tenant.closed.subscribe();
         tokio::spawn(trim(Arc::downgrade(&tenant), engine.config.idle, closed));
         tenant
+    }
+
+    /// What went wrong with a plug-in on this node, oldest first: the newest of it, since the tenant woke.
+    #[must_use]
+    pub fn journal(&self, plugin: &str) -> Vec<Entry> {
+        self.shared.journals.of(plugin).entries()
+    }
+
+    /// How often calls of a plug-in failed on this node since the tenant woke, and how the last one did.
+    #[must_use]
+    pub fn faults(&self, plugin: &str) -> Faults {
+        self.shared.journals.of(plugin).faults()
     }
 
     /// Its name.

@@ -4,7 +4,7 @@ use std::io;
 
 use futures::stream::{self, Stream, StreamExt};
 use http::header::{
-    ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue,
+    ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Response, StatusCode};
@@ -53,14 +53,17 @@ pub(crate) async fn response(
     Ok(response)
 }
 
+/// What speaks of the connection, or of how the body is sent: the host's own matter.
+const OURS: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+const OURS_TOO: [&str; 2] = ["keep-alive", "proxy-connection"];
+
 fn headers(list: Vec<(String, String)>) -> Result<HeaderMap, Unsendable> {
     let mut headers = HeaderMap::with_capacity(list.len());
     for (name, value) in list {
         let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
             return Err(Unsendable::HeaderName(name));
         };
-        // The connection and the length are the host's own matter.
-        if [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE].contains(&parsed) {
+        if OURS.contains(&parsed) || OURS_TOO.contains(&parsed.as_str()) {
             continue;
         }
         let Ok(value) = HeaderValue::from_str(&value) else {

@@ -8,6 +8,7 @@ impl wit::Host for State {
     async fn put(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Result<String, wit::Error>> {
         self.enter()?;
         if bytes.len() > self.caps.limits.blob {
+            self.caps.hit("blob");
             return Ok(Err(wit::Error::TooLarge));
         }
         Ok(self

@@ -9,6 +9,7 @@ impl wit::Host for State {
     fn watch(&mut self, topics: Vec<String>) -> wasmtime::Result<wit::WatchId> {
         self.enter()?;
         if self.call.watches.len() >= WATCHES_MAX {
+            self.caps.hit("watches");
             return Err(wasmtime::format_err!("more than {WATCHES_MAX} watches in one call"));
         }
         let watch = self

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, sync::Cache};
+use moka::{Expiry, notification::RemovalCause, sync::Cache};
 use tessera_bus::{Mark, Topic};
 
+use super::Shared;
 use crate::{bindings::tessera::host::cache as wit, state::State};
 
 #[derive(Clone)]
@@ -49,9 +50,15 @@ const OVERHEAD: usize = 128;
 const TOPICS_MAX: usize = 64;
 
 impl PluginCache {
-    pub(crate) fn new(cap: u64) -> Self {
+    pub(crate) fn new(cap: u64, shared: &Arc<Shared>, plugin: &Arc<str>) -> Self {
+        let (shared, plugin) = (Arc::clone(shared), Arc::clone(plugin));
         let entries = Cache::builder()
             .max_capacity(cap)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    shared.labels.limit(&plugin, "cache");
+                }
+            })
             .weigher(|key: &String, entry: &Entry| {
                 let bytes = key.len() + entry.value.len() + entry.topics.len() * 8 + OVERHEAD;
                 u32::try_from(bytes).unwrap_or(u32::MAX)
@@ -86,6 +93,7 @@ impl wit::Host for State {
         // we keep, a wake-up would be missed. Either is not kept, which the contract allows.
         if (value.len() + key.len()) as u64 > caps.cache.cap / 8 || topics.len() > TOPICS_MAX {
             caps.cache.entries.invalidate(&key);
+            caps.hit("cache");
             return Ok(());
         }
         let shared = &caps.shared;

@@ -7,7 +7,12 @@ use std::{
 
 use tracing::Level;
 
-use crate::{bindings::tessera::host::log as wit, capabilities::Capabilities, state::State};
+use crate::{
+    bindings::tessera::host::log as wit,
+    capabilities::Capabilities,
+    journal::{Event, Note},
+    state::State,
+};
 
 /// Longest line; more is cut off.
 const LINE_MAX: usize = 8 * 1024;
@@ -55,11 +60,15 @@ impl Rate {
 }
 
 /// Says that the plug-in tried what it is not granted, as long as its log rate allows: who tries once may try on.
+/// Counts it and writes it down in any case.
 pub(crate) fn refused(state: &State, what: &str, reason: &str) {
     let caps = &state.caps;
+    caps.hit(what);
+    let request_id = &*state.call.context.request_id;
+    let note = Note { limit: what, reason, request_id, ..Note::default() };
+    caps.journal.note(Event::Denied, &caps.version, note);
     if let Verdict::Write(_) = caps.log.take() {
         let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
-        let request_id = &*state.call.context.request_id;
         tracing::warn!(tenant, plugin, what, reason = cut(reason), request_id, "refused");
     }
 }
@@ -74,7 +83,10 @@ pub(crate) fn line(
 ) {
     let dropped = match caps.log.take() {
         Verdict::Write(dropped) => dropped,
-        Verdict::Drop => return,
+        Verdict::Drop => {
+            caps.hit("log");
+            return;
+        }
     };
     let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
     if dropped > 0 {

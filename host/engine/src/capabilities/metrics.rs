@@ -7,6 +7,7 @@ use std::{
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, Opts, Registry, core::Collector};
 
+use super::log;
 use crate::{bindings::tessera::host::metrics as wit, state::State};
 
 /// Names of one plug-in (the contract's figure).
@@ -46,15 +47,12 @@ impl PluginMetrics {
         }
     }
 
-    fn with(&self, name: String, kind: &Kind, act: impl FnOnce(&Figure)) {
+    /// Whether there is room for the name.
+    fn with(&self, name: String, kind: &Kind, act: impl FnOnce(&Figure)) -> bool {
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
         if !figures.contains_key(&name) {
             if figures.len() >= NAMES_MAX || name.len() > NAME_MAX {
-                tracing::debug!(
-                    plugin = self.plugin,
-                    "metric refused: too many names, or too long"
-                );
-                return;
+                return false;
             }
             let figure = self.register(&name, kind).unwrap_or_else(|error| {
                 tracing::warn!(plugin = self.plugin, name, %error, "metric refused");
@@ -65,6 +63,7 @@ impl PluginMetrics {
         if let Some(figure) = figures.get(&name) {
             act(figure);
         }
+        true
     }
 
     fn register(&self, name: &str, kind: &Kind) -> prometheus::Result<Figure> {
@@ -112,31 +111,41 @@ impl Drop for PluginMetrics {
 impl wit::Host for State {
     fn count(&mut self, name: String, n: u64) -> wasmtime::Result<()> {
         self.enter()?;
-        self.caps.metrics.with(name, &Kind::Counter, |figure| {
+        let kept = self.caps.metrics.with(name, &Kind::Counter, |figure| {
             if let Figure::Counter(counter) = figure {
                 counter.inc_by(n);
             }
         });
-        Ok(())
+        told(self, kept)
     }
 
     fn gauge(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
         self.enter()?;
-        self.caps.metrics.with(name, &Kind::Gauge, |figure| {
+        let kept = self.caps.metrics.with(name, &Kind::Gauge, |figure| {
             if let Figure::Gauge(gauge) = figure {
                 gauge.set(value);
             }
         });
-        Ok(())
+        told(self, kept)
     }
 
     fn observe(&mut self, name: String, seconds: f64) -> wasmtime::Result<()> {
         self.enter()?;
-        self.caps.metrics.with(name, &Kind::Histogram, |figure| {
+        let kept = self.caps.metrics.with(name, &Kind::Histogram, |figure| {
             if let Figure::Histogram(histogram) = figure {
                 histogram.observe(seconds);
             }
         });
-        Ok(())
+        told(self, kept)
     }
+}
+
+/// Says that there is no room for another name.
+fn told(state: &State, kept: bool) -> wasmtime::Result<()> {
+    if !kept {
+        let reason =
+            format!("a metric's name is over {NAME_MAX} bytes, or one of more than {NAMES_MAX}");
+        log::refused(state, "metrics", &reason);
+    }
+    Ok(())
 }

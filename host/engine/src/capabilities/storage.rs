@@ -16,7 +16,9 @@ impl wit::Host for State {
         select: wit::Select,
     ) -> wasmtime::Result<Result<wit::Rows, wit::Error>> {
         self.enter()?;
+        self.call.inside = Some("storage");
         let rows = self.caps.session.query(select.into()).await;
+        self.call.inside = None;
         Ok(rows.map(Into::into).map_err(|error| told(self, error)))
     }
 
@@ -26,11 +28,10 @@ impl wit::Host for State {
     ) -> wasmtime::Result<Result<wit::Moment, wit::Error>> {
         self.enter()?;
         let queries = queries.into_iter().map(Into::into).collect();
-        Ok(self
-            .caps
-            .session
-            .snapshot(queries)
-            .await
+        self.call.inside = Some("storage");
+        let snapshot = self.caps.session.snapshot(queries).await;
+        self.call.inside = None;
+        Ok(snapshot
             .map(|snapshot| wit::Moment {
                 horizon: snapshot.horizon,
                 results: snapshot.results.into_iter().map(Into::into).collect(),
@@ -51,11 +52,10 @@ impl wit::Host for State {
                 return Ok(Err(wit::Error::Refused(reason)));
             }
         }
-        Ok(self
-            .caps
-            .session
-            .commit(batch.into())
-            .await
+        self.call.inside = Some("storage");
+        let committed = self.caps.session.commit(batch.into()).await;
+        self.call.inside = None;
+        Ok(committed
             .map(|committed| wit::Committed {
                 first_position: committed.first_position,
                 affected: committed.affected,
@@ -74,11 +74,10 @@ impl wit::Host for State {
         offset: u32,
     ) -> wasmtime::Result<Result<Vec<wit::Hit>, wit::Error>> {
         self.enter()?;
-        Ok(self
-            .caps
-            .session
-            .search(&index, &words, groups, limit, offset)
-            .await
+        self.call.inside = Some("storage");
+        let hits = self.caps.session.search(&index, &words, groups, limit, offset).await;
+        self.call.inside = None;
+        Ok(hits
             .map(|hits| {
                 hits.into_iter()
                     .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
@@ -92,7 +91,10 @@ impl wit::Host for State {
         // Held and asked for at once, two calls could wait for each other.
         self.call.lock = None;
         let wait = Duration::from_millis(wait_ms.into()).min(LOCK_WAIT_MAX);
-        match self.caps.session.lock(keys, wait).await {
+        self.call.inside = Some("storage");
+        let locked = self.caps.session.lock(keys, wait).await;
+        self.call.inside = None;
+        match locked {
             Ok(guard) => {
                 self.call.lock = Some(guard);
                 Ok(true)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::io::AsyncWrite;
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::component::{Linker, ResourceTable, ResourceType};
 use wasmtime_wasi::{
     WasiCtx,
     cli::{IsTerminal, StdoutStream},
@@ -17,6 +17,7 @@ use wasmtime_wasi::{
 use crate::{
     bindings::tessera::host::log::Level,
     capabilities::{Capabilities, log},
+    contract::Interface,
     state::State,
 };
 
@@ -28,6 +29,37 @@ const RANDOM_MAX: u64 = 64 << 10;
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
+
+/// Defines what a component imports of `wasi:http`: each function ends the call that uses it. Outgoing HTTP goes
+/// through `tessera:host/fetch`, which has grants and a guard.
+pub(crate) fn refuse_http(
+    linker: &mut Linker<State>,
+    imports: &[Interface],
+) -> wasmtime::Result<()> {
+    // Those that the interfaces of HTTP borrow from others.
+    const BORROWED: [&str; 5] = ["input-stream", "output-stream", "pollable", "error", "io-error"];
+    for import in imports.iter().filter(|import| import.base.starts_with("wasi:http/")) {
+        let mut instance = linker.instance(&import.name)?;
+        if import.base == "wasi:http/types" {
+            let own = import.resources.iter().filter(|name| !BORROWED.contains(&name.as_str()));
+            for resource in own {
+                instance.resource(resource, ResourceType::host::<Refused>(), |_, _| Ok(()))?;
+            }
+        }
+        for function in import.functions.keys() {
+            let name = format!("{}.{function}", import.name);
+            instance.func_new(function, move |store, _, _, _| {
+                let reason = format!("{name} is refused: use tessera:host/fetch");
+                log::refused(store.data(), "wasi:http", &reason);
+                Err(wasmtime::Error::msg(reason))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Stands for resources of `wasi:http`, of which there never are any.
+struct Refused;
 
 /// The context of one instance.
 pub(crate) fn context(caps: &Arc<Capabilities>) -> (WasiCtx, ResourceTable) {

@@ -12,7 +12,7 @@ use std::{
 
 use wasmtime::{Engine, component::Component};
 
-use super::native;
+use super::{Compiler, jail, native};
 use crate::metrics::Metrics;
 
 const MAC: usize = 32;
@@ -24,19 +24,26 @@ const ENTRIES_MAX: usize = 128;
 pub(crate) struct CodeCache {
     dir: PathBuf,
     key: [u8; 32],
+    compiler: Compiler,
     /// Hash of the engine's version and settings.
     engine: [u8; 32],
 }
 
 impl CodeCache {
     /// Opens or makes the folder and the key file.
-    pub(crate) fn open(dir: &Path, key_file: &Path, engine: &Engine) -> io::Result<Self> {
+    pub(crate) fn open(
+        dir: &Path,
+        key_file: &Path,
+        compiler: Compiler,
+        engine: &Engine,
+    ) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let key = secret(key_file)?;
         let mut hasher = Blake(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        Ok(Self { dir: dir.to_owned(), key, engine: *hasher.0.finalize().as_bytes() })
+        let engine = *hasher.0.finalize().as_bytes();
+        Ok(Self { dir: dir.to_owned(), key, compiler, engine })
     }
 
     /// The component's code: from the cache, or compiled and put there.
@@ -70,7 +77,13 @@ impl CodeCache {
             }
         }
         metrics.compile_misses.inc();
-        let code = engine.precompile_component(bytes)?;
+        let code = match &self.compiler {
+            Compiler::InProcess => engine.precompile_component(bytes)?,
+            Compiler::Child(child) => jail::compile(child, bytes).inspect_err(|error| {
+                metrics.compile_refused.with_label_values(&[error.name()]).inc();
+                tracing::warn!(limit = error.name(), %error, "a component was not compiled");
+            })?,
+        };
         if let Err(error) = self.store(name.as_bytes(), &path, &code) {
             tracing::warn!(path = %path.display(), %error, "cannot keep compiled code");
         }

@@ -14,6 +14,7 @@ use wasmtime::{
 use super::hook::{self, Round};
 use crate::{
     api::CallError,
+    capabilities::log,
     contract::{Function, Interface},
     metrics::{Labels, Metrics},
     pool::{CallFunction, Pool},
@@ -119,6 +120,10 @@ async fn call(
     state.enter()?;
     let context = state.call.context.clone();
     let caps = Arc::clone(&state.caps);
+    state.call.inside = Some("another plug-in");
+    if context.depth >= MAX_DEPTH {
+        log::refused(state, "depth", "it calls others that call others too deep");
+    }
     let link = caps
         .links
         .get()
@@ -140,6 +145,7 @@ async fn call(
             }
         }
     }
+    store.data_mut().call.inside = None;
     // A call took time that is not the caller's.
     store.set_epoch_deadline(1);
     Ok(())

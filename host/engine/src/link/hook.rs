@@ -10,6 +10,7 @@ use super::{call::Provider, refusal};
 use crate::{
     capabilities::Capabilities,
     contract::{Combine, Function, Interface, Shape},
+    journal::{Event, Note},
     metrics::Metrics,
     state::Context,
     trace,
@@ -152,9 +153,17 @@ async fn one(
         Ok(()) => {
             if let Some(Val::Result(Err(reason))) = answer.first() {
                 count("refused");
+                let reason = refusal::text(reason.as_deref());
+                let note = Note {
+                    function: hook,
+                    reason: &reason,
+                    request_id: &context.request_id,
+                    ..Note::default()
+                };
+                caller.shared.journals.of(module).note(Event::Refusal, &provider.version, note);
                 tracing::info!(
                     tenant, module, version = provider.version, hook, request_id = %context.request_id,
-                    reason = refusal::text(reason.as_deref()), "refused by a module"
+                    reason, "refused by a module"
                 );
             } else {
                 count("ok");

@@ -12,9 +12,28 @@ pub(crate) const RESULTS: [&str; 7] =
     ["ok", "unavailable", "overloaded", "timeout", "trapped", "lost", "quota"];
 /// Results of hooks' modules.
 pub(crate) const ANSWERS: [&str; 3] = ["ok", "refused", "failed"];
-/// Limits that can be hit.
-const LIMITS: [&str; 8] =
-    ["memory", "cpu", "wall", "host-calls", "result", "depth", "log", "slots"];
+/// Limits that can be hit, and fences that can hold.
+const LIMITS: [&str; 19] = [
+    "memory",
+    "cpu",
+    "wall",
+    "host-calls",
+    "result",
+    "depth",
+    "log",
+    "slots",
+    "stack",
+    "passwords",
+    "metrics",
+    "cache",
+    "blob",
+    "watches",
+    "storage",
+    "topic",
+    "fetch",
+    "wasi:http",
+    "grant",
+];
 
 /// Tenants that have figures.
 #[derive(Debug, Default)]
@@ -63,6 +82,11 @@ impl Labels {
         self.note(|tenant| {
             tenant.functions.insert((Arc::clone(plugin), function.to_owned()));
         });
+    }
+
+    /// Counts a limit that was hit; one of [`LIMITS`].
+    pub(crate) fn limit(&self, plugin: &str, limit: &str) {
+        self.metrics.limits.with_label_values(&[&*self.tenant, plugin, limit]).inc();
     }
 
     pub(crate) fn hook(&self, plugin: &Arc<str>, hook: &str) {

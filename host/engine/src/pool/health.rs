@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -10,7 +10,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::api::CallError;
+use crate::{
+    api::CallError,
+    journal::{Event, Journal, Note},
+};
 
 /// Traps in a row, without one success between, that lead to a pause.
 const TRAPS: u32 = 10;
@@ -44,6 +47,8 @@ pub enum Health {
 pub(super) struct Supervisor {
     tenant: String,
     plugin: String,
+    version: String,
+    journal: Arc<Journal>,
     /// Traps since the last success or pause. 0 with no pause behind it spares the lock.
     traps: AtomicU32,
     state: Mutex<State>,
@@ -59,10 +64,12 @@ struct State {
 }
 
 impl Supervisor {
-    pub(super) fn new(tenant: &str, plugin: &str) -> Self {
+    pub(super) fn new(tenant: &str, plugin: &str, version: &str, journal: Arc<Journal>) -> Self {
         Self {
             tenant: tenant.to_owned(),
             plugin: plugin.to_owned(),
+            version: version.to_owned(),
+            journal,
             traps: AtomicU32::new(0),
             state: Mutex::new(State::default()),
             troubled: false.into(),
@@ -98,7 +105,26 @@ impl Supervisor {
         }
     }
 
+    /// An operator wants it to go on.
+    pub(super) fn released(&self) {
+        if self.troubled.load(Ordering::Acquire) {
+            self.journal.note(Event::Released, &self.version, Note::default());
+        }
+        self.succeeded();
+    }
+
+    /// A call trapped, or ran into a limit of its own.
     pub(super) fn trapped(&self, reason: &str) {
+        self.failed(reason, PAUSES);
+    }
+
+    /// A call took too long. Whatever it waited for may come back: it pauses, and is never quarantined for this alone.
+    pub(super) fn slow(&self, reason: &str) {
+        self.failed(reason, u32::MAX);
+    }
+
+    /// `pauses`: in a row, before it is quarantined.
+    fn failed(&self, reason: &str, pauses: u32) {
         let traps = self.traps.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let mut state = self.state();
         // After a pause one more trap is enough for the next.
@@ -112,8 +138,10 @@ impl Supervisor {
         reason.clone_into(&mut state.reason);
         state.pauses = state.pauses.saturating_add(1);
         let (tenant, plugin) = (&self.tenant, &self.plugin);
-        if state.pauses > PAUSES {
+        let note = Note { reason, ..Note::default() };
+        if state.pauses > pauses {
             state.quarantined = true;
+            self.journal.note(Event::Quarantined, &self.version, note);
             tracing::error!(
                 tenant,
                 plugin,
@@ -121,7 +149,9 @@ impl Supervisor {
                 "plug-in quarantined: it traps again and again"
             );
         } else {
-            let pause = PAUSE.saturating_mul(1 << state.pauses.saturating_sub(1).min(16));
+            let doubled = state.pauses.min(PAUSES).saturating_sub(1);
+            let pause = PAUSE.saturating_mul(1 << doubled);
+            self.journal.note(Event::Paused, &self.version, note);
             state.until = Instant::now().checked_add(pause);
             tracing::error!(
                 tenant,
@@ -154,9 +184,13 @@ impl Supervisor {
 mod tests {
     use super::*;
 
+    fn supervisor() -> Supervisor {
+        Supervisor::new("t", "p", "1.0.0", Arc::default())
+    }
+
     #[test]
     fn traps_in_a_row_pause_it() {
-        let supervisor = Supervisor::new("t", "p");
+        let supervisor = supervisor();
         for _ in 0..TRAPS {
             assert_eq!(supervisor.admit(), Ok(()));
             supervisor.trapped("boom");
@@ -167,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_success_between_traps_keeps_it_running() {
-        let supervisor = Supervisor::new("t", "p");
+        let supervisor = supervisor();
         for _ in 0..5 * TRAPS {
             supervisor.trapped("boom");
             supervisor.succeeded();
@@ -177,7 +211,7 @@ mod tests {
 
     #[test]
     fn pauses_in_a_row_quarantine_it_until_it_is_released() {
-        let supervisor = Supervisor::new("t", "p");
+        let supervisor = supervisor();
         for _ in 0..TRAPS {
             supervisor.trapped("boom");
         }
@@ -190,5 +224,25 @@ mod tests {
         assert_eq!(supervisor.health(), Health::Quarantined { reason: "boom".to_owned() });
         supervisor.succeeded();
         assert_eq!(supervisor.admit(), Ok(()));
+    }
+
+    #[test]
+    fn one_that_is_slow_pauses_but_is_never_quarantined() {
+        let supervisor = supervisor();
+        for _ in 0..TRAPS {
+            supervisor.slow("late");
+        }
+        for _ in 0..3 * PAUSES {
+            assert!(matches!(supervisor.health(), Health::Paused { .. }));
+            supervisor.state().until = None;
+            supervisor.slow("late");
+        }
+        assert!(matches!(supervisor.health(), Health::Paused { left_ms, .. } if left_ms <= 16_000));
+        supervisor.released();
+        assert_eq!(supervisor.admit(), Ok(()));
+        let events: Vec<Event> =
+            supervisor.journal.entries().iter().map(|entry| entry.event).collect();
+        assert_eq!(events.first(), Some(&Event::Paused));
+        assert_eq!(events.last(), Some(&Event::Released));
     }
 }

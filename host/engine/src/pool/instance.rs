@@ -13,7 +13,7 @@ use crate::{
     bindings::exports::tessera::plugin::{authenticator, consumer, http, lifecycle, timer},
     capabilities::{Capabilities, wasi},
     contract::Interface,
-    engine::{Engine, Room},
+    engine::{Engine, Kind, Machine, Room},
     limits::{Memory, PluginLimits, TickOver},
     link::define,
     state::{Call, Context, State},
@@ -25,20 +25,23 @@ use crate::{
 pub(crate) struct Linked {
     pub(super) pre: InstancePre<State>,
     pub(super) indices: Arc<Indices>,
+    pub(super) kind: Kind,
 }
 
 impl Linked {
     pub(crate) fn new(
-        engine: &Engine,
+        machine: &Machine,
+        kind: Kind,
         component: &Component,
         imports: &[Interface],
         exports: &[Interface],
     ) -> wasmtime::Result<Self> {
-        let mut linker = engine.linker.clone();
+        let mut linker = machine.linker.clone();
         define(&mut linker, imports)?;
+        wasi::refuse_http(&mut linker, imports)?;
         let pre = linker.instantiate_pre(component)?;
         let indices = Arc::new(Indices::of(&pre, exports)?);
-        Ok(Self { pre, indices })
+        Ok(Self { pre, indices, kind })
     }
 }
 
@@ -117,6 +120,8 @@ pub(crate) struct Warm {
     pub(super) store: Store<State>,
     pub(super) exports: Exports,
     calls: u32,
+    /// Memory that it had before its first call.
+    base: usize,
     pub(super) used: Instant,
     alive: Alive,
 }
@@ -146,7 +151,7 @@ impl Warm {
         figures: &Figures,
         context: Context,
     ) -> wasmtime::Result<Self> {
-        let Linked { pre, indices } = component;
+        let Linked { pre, indices, .. } = component;
         let (wasi, table) = wasi::context(caps);
         let state = State {
             caps: Arc::clone(caps),
@@ -155,7 +160,7 @@ impl Warm {
             wasi,
             table,
         };
-        let mut store = Store::new(&engine.wasm, state);
+        let mut store = Store::new(pre.component().engine(), state);
         store.limiter(|state| &mut state.memory);
         // At each epoch a guest yields to the others; `Metered` counts and ends it.
         store.set_epoch_deadline(1);
@@ -195,7 +200,8 @@ impl Warm {
             memory: figures.memory.clone(),
             bytes: 0,
         };
-        Ok(Self { store, exports, calls: 0, used: Instant::now(), alive })
+        let base = store.data().memory.used();
+        Ok(Self { store, exports, calls: 0, base, used: Instant::now(), alive })
     }
 
     /// Sets the context of a call.
@@ -222,6 +228,9 @@ impl Warm {
     /// Whether it has served long enough, or grown too large to keep.
     pub(super) fn is_worn(&self, limits: &PluginLimits) -> bool {
         let memory = &self.store.data().memory;
-        self.calls >= limits.calls_per_instance || memory.used() > memory.cap() / 2
+        // What an interpreter begins with is no wear.
+        let room = memory.cap().saturating_sub(self.base);
+        let grown = memory.used().saturating_sub(self.base);
+        self.calls >= limits.calls_per_instance || grown > room / 2
     }
 }

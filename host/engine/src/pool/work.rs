@@ -82,6 +82,7 @@ fn answer(warm: &mut Warm, outcome: Outcome) -> wasmtime::Result<Answer> {
     match outcome {
         Outcome::Done(response) => {
             let cap = state.caps.limits.result;
+            count(&response)?;
             if size(&response) > cap {
                 return Err(Breach::Result(cap).into());
             }
@@ -101,6 +102,23 @@ fn answer(warm: &mut Warm, outcome: Outcome) -> wasmtime::Result<Answer> {
                 state: parking.state,
             }))
         }
+    }
+}
+
+/// Headers, and blobs and bytes that are streamed one after the other.
+const HEADERS_MAX: usize = 256;
+const PARTS_MAX: usize = 4096;
+
+/// Each of them costs the edge more than its bytes say.
+fn count(response: &Response) -> Result<(), Breach> {
+    if response.headers.len() > HEADERS_MAX {
+        return Err(Breach::Many(HEADERS_MAX, "headers"));
+    }
+    match &response.body {
+        ResponseBody::Parts(parts) if parts.len() > PARTS_MAX => {
+            Err(Breach::Many(PARTS_MAX, "parts"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -60,20 +60,22 @@ impl Guard {
     }
 }
 
-/// The IPv4 address that an IPv6 one leads to by way of a translator or tunnel: NAT64 (64:ff9b::/96), 6to4
-/// (2002::/16), Teredo (2001::/32), and the old compatible form (::/96).
+/// The IPv4 address that an IPv6 one leads to by way of a translator or tunnel: NAT64 (64:ff9b::/96), SIIT
+/// (::ffff:0:0:0/96), 6to4 (2002::/16), Teredo (2001::/32), ISATAP (…:5efe:a.b.c.d), and the old compatible form (::/96).
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match (a, b, c, d, e, f) {
-        (0x64, 0xff9b, 0, 0, 0, 0) | (0, 0, 0, 0, 0, 0) => Some(v4(g, h)),
+        (0x64, 0xff9b, 0, 0, 0, 0) | (0, 0, 0, 0, 0 | 0xffff, 0) => Some(v4(g, h)),
         (0x2002, ..) => Some(v4(b, c)),
         (0x2001, 0, ..) => Some(v4(!g, !h)),
+        (.., 0 | 0x200, 0x5efe) => Some(v4(g, h)),
         _ => None,
     }
 }
 
-/// The system's resolver behind the guard.
+/// The system's resolver behind the guard. What it gives is what is connected to: a name is not asked for twice, so an
+/// answer that changes between the check and the connection changes nothing.
 #[derive(Clone)]
 pub(crate) struct GuardedDns(pub(crate) Arc<Guard>);
 
@@ -131,6 +133,9 @@ mod tests {
             "2002:a00:1::1",
             "2001:0:1:2:3:4:80ff:fffe",
             "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "2606:4700::5efe:10.0.0.1",
+            "2606:4700::200:5efe:192.168.0.1",
         ] {
             assert!(!guard.allows(address.parse().unwrap()), "{address}");
         }

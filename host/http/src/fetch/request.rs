@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::BytesMut;
 use futures::StreamExt;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, Method};
 use reqwest::{Body, Response, Url};
@@ -26,6 +27,10 @@ pub(crate) async fn send(
 ) -> Result<FetchResponse, FetchError> {
     let method = Method::from_bytes(request.method.as_bytes())
         .map_err(|_| FetchError::Invalid(format!("`{}` is no method", request.method)))?;
+    // A tunnel would lead past the grants; a trace would show what the host adds.
+    if [Method::CONNECT, Method::TRACE].contains(&method) {
+        return Err(FetchError::Invalid(format!("the method {method} is not sent")));
+    }
     let mut url = url(&request.url)?;
     tracing::Span::current().record("host", url.host_str());
     granted(&url, grants)?;
@@ -100,12 +105,22 @@ fn detour_granted(
     Err(FetchError::Refused(format!("{scheme}://{host}:{port} is not granted ([grants] fetch)")))
 }
 
+/// Headers of one request.
+const HEADERS_MAX: usize = 256;
+/// What speaks of the connection, or of how the body is sent: the host's to set.
+const OURS: [HeaderName; 8] =
+    [CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+const OURS_TOO: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+
 fn headers(list: Vec<(String, String)>) -> Result<HeaderMap, FetchError> {
+    if list.len() > HEADERS_MAX {
+        return Err(FetchError::Invalid(format!("more than {HEADERS_MAX} headers")));
+    }
     let mut headers = HeaderMap::with_capacity(list.len());
     for (name, value) in list {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| FetchError::Invalid(format!("`{name}` is no header name")))?;
-        if [CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE].contains(&parsed) {
+        if OURS.contains(&parsed) || OURS_TOO.contains(&parsed.as_str()) {
             return Err(FetchError::Invalid(format!("the header `{name}` is the host's to set")));
         }
         let value = HeaderValue::from_str(&value)
