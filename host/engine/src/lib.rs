@@ -7,6 +7,7 @@ mod capabilities;
 mod compile;
 pub mod contract;
 mod engine;
+mod grants;
 mod fair;
 mod journal;
 mod limits;
@@ -27,6 +28,7 @@ pub use self::{
     },
     compile::{ChildCompiler, Compiler, compile_as_child},
     engine::{Engine, EngineConfig, EngineError},
+    grants::Grants,
     journal::{Entry, Event, Faults},
     limits::PluginLimits,
     link::LinkError,

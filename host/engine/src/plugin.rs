@@ -16,6 +16,7 @@ use wasmtime::component::{Component, types::ComponentItem};
 use crate::{
     contract::Interface,
     engine::{Engine, Kind},
+    grants::Grants,
     pool::Linked,
 };
 
@@ -77,12 +78,14 @@ pub enum LoadError {
 /// A plug-in that was loaded. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Plugin {
+    /// What of the file's `plugin.toml` is in force: cut down to what the plug-in is allowed.
+    pub manifest: Arc<PluginManifest>,
     inner: Arc<Loaded>,
 }
 
 /// What [`Plugin`] points to.
 pub struct Loaded {
-    /// `plugin.toml`.
+    /// `plugin.toml` as the file has it.
     pub manifest: PluginManifest,
     /// In the order in which they run.
     pub migrations: Vec<Migration>,
@@ -152,7 +155,21 @@ impl Plugin {
             linked,
         };
         loaded.check()?;
-        Ok(Self { inner: Arc::new(loaded) })
+        Ok(Self { manifest: Arc::new(loaded.manifest.clone()), inner: Arc::new(loaded) })
+    }
+
+    /// All that the file asks for.
+    #[must_use]
+    pub fn asked(&self) -> Grants {
+        let exports = self.exports.iter().filter(|export| !export.functions.is_empty());
+        Grants::asked(&self.inner.manifest, exports.map(|export| export.name.as_str()))
+    }
+
+    /// The same plug-in with its manifest cut down to what is allowed: what is not is as if it did not have it.
+    #[must_use]
+    pub fn granted(&self, grants: &Grants) -> Self {
+        let manifest = Arc::new(grants.cut(&self.inner.manifest));
+        Self { manifest, inner: Arc::clone(&self.inner) }
     }
 
     /// The component linked to what the host offers and to whatever answers its other imports, for all tenants.
@@ -236,10 +253,13 @@ impl Loaded {
             }
         }
         for hook in &manifest.hooks.provides {
-            if self.exported(hook.as_str()).next().is_none() {
+            let has = |export: &Interface| {
+                hook.function().is_none_or(|function| export.functions.contains_key(function))
+            };
+            if !self.exported(hook.interface().as_str()).any(has) {
                 return Err(LoadError::Export {
                     what: "[hooks] provides".to_owned(),
-                    interface: hook.as_str().to_owned(),
+                    interface: hook.to_string(),
                 });
             }
         }

@@ -65,7 +65,7 @@ pub(crate) fn manifest(file: &str, text: &str, manifest: &PluginManifest) -> Fou
         }
     }
     for interface in manifest.requires.keys() {
-        if !manifest.grants.call.contains(interface) {
+        if !manifest.grants.call.iter().any(|call| call.interface() == interface) {
             let message = format!("`{interface}` is not among the calls of `[grants] call`");
             return problem(&["requires".into(), interface.as_str().into()], message);
         }

@@ -2,7 +2,9 @@
 
 mod engine;
 mod fetch;
+mod grants;
 mod http;
+mod modules;
 mod plugins;
 mod server;
 mod tenant;
@@ -15,8 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     engine::{Crypto, Engine, PasswordCost},
     fetch::Fetch,
+    grants::{Allowed, Covers, Grants, GrantsTable},
     http::{Answer, Answers, Cors, Http, LimitClass, Rate, RateBy},
-    plugins::{Grants, GrantsTable, Hooks, OnError, Plugin},
+    modules::{Modules, TrustedKey},
+    plugins::{Hooks, OnError, Plugin},
     server::{
         Bus, BusEngine, BusTls, Listener, Log, LogFormat, Metrics, Server, Storage, StorageEngine,
         Tls, Tracing,
@@ -64,6 +68,8 @@ pub struct Descriptor {
     pub crypto: Crypto,
     /// The machine that runs components.
     pub engine: Engine,
+    /// Where modules of third parties may come from.
+    pub modules: Modules,
     /// Plug-ins by name.
     pub plugins: BTreeMap<PluginName, Plugin>,
     /// Who answers hooks, in which order.
@@ -92,6 +98,7 @@ impl Default for Descriptor {
             fetch: Fetch::default(),
             crypto: Crypto::default(),
             engine: Engine::default(),
+            modules: Modules::default(),
             plugins: BTreeMap::new(),
             hooks: Hooks::default(),
             nodes: BTreeMap::new(),

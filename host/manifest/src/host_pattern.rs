@@ -43,6 +43,20 @@ impl HostPattern {
         };
         fits && (self.port.is_none() || self.port == port)
     }
+
+    /// Whether all that fits `other` fits `self`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let host = match (&self.host, &other.host) {
+            (Host::Any, _) => true,
+            (Host::Below(own), Host::Below(other)) if own == other => true,
+            (Host::Below(_), Host::Below(other) | Host::Exactly(other)) => {
+                Self { host: self.host.clone(), port: None }.matches(other, None)
+            }
+            (own, other) => own == other,
+        };
+        host && (self.port.is_none() || self.port == other.port)
+    }
 }
 
 impl fmt::Display for HostPattern {
@@ -119,6 +133,12 @@ impl OriginPattern {
     pub fn matches(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         self.scheme.as_str() == scheme && self.host.matches(host, port)
     }
+
+    /// Whether all that fits `other` fits `self`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.host.covers(&other.host)
+    }
 }
 
 impl fmt::Display for OriginPattern {
@@ -165,6 +185,31 @@ mod tests {
         assert!(!fits("example.org:8448", "example.org", Some(443)));
         assert!(fits("[::1]", "::1", None));
         assert!(fits("*", "anything", Some(1)));
+    }
+
+    #[test]
+    fn a_pattern_covers_what_is_narrower() {
+        let covers = |wide: &str, narrow: &str| {
+            let pattern = |text: &str| text.parse::<OriginPattern>().unwrap();
+            pattern(wide).covers(&pattern(narrow))
+        };
+        for narrow in ["https://*", "https://*.a.org", "https://a.org:8448", "https://[::1]"] {
+            assert!(covers("https://*", narrow) && covers(narrow, narrow), "{narrow}");
+        }
+        assert!(
+            covers("https://*.a.org", "https://b.a.org")
+                && covers("https://*.a.org", "https://*.b.a.org")
+        );
+        for (wide, narrow) in [
+            ("https://*", "http://a.org"),
+            ("https://*.a.org", "https://a.org"),
+            ("https://*.a.org", "https://*"),
+            ("https://a.org", "https://*.a.org"),
+            ("https://a.org:1", "https://a.org"),
+            ("https://*.a.org", "https://*.ba.org"),
+        ] {
+            assert!(!covers(wide, narrow), "{wide} {narrow}");
+        }
     }
 
     #[test]

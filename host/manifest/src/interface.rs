@@ -97,6 +97,77 @@ impl Text for InterfaceName {
 
 text_traits!(InterfaceName, pattern "^[a-z][a-z0-9-]*:[a-z][a-z0-9-]*/[a-z][a-z0-9-]*$");
 
+/// An interface, or one function of it: `tessera:services/rooms`, `tessera:services/rooms.send-as`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallName {
+    interface: InterfaceName,
+    function: Option<std::sync::Arc<str>>,
+}
+
+impl CallName {
+    /// The interface.
+    #[must_use]
+    pub fn interface(&self) -> &InterfaceName {
+        &self.interface
+    }
+
+    /// The function; none: all of the interface.
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        self.function.as_deref()
+    }
+
+    /// Whether it speaks of this function.
+    #[must_use]
+    pub fn allows(&self, interface: &str, function: &str) -> bool {
+        self.interface.as_str() == interface && self.function().is_none_or(|own| own == function)
+    }
+
+    /// Whether all that `other` speaks of is spoken of by `self`.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.interface == other.interface
+            && (self.function.is_none() || self.function == other.function)
+    }
+}
+
+impl From<InterfaceName> for CallName {
+    fn from(interface: InterfaceName) -> Self {
+        Self { interface, function: None }
+    }
+}
+
+impl fmt::Display for CallName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.interface.fmt(formatter)?;
+        self.function().map_or(Ok(()), |function| write!(formatter, ".{function}"))
+    }
+}
+
+impl fmt::Debug for CallName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), formatter)
+    }
+}
+
+impl Text for CallName {
+    const EXPECTED: &'static str = "an interface without version such as \"tessera:services/rooms\", or one function of it such as \"tessera:services/rooms.send-as\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (interface, function) = match text.split_once('.') {
+            Some((interface, function)) => (interface, Some(function)),
+            None => (text, None),
+        };
+        let interface = InterfaceName::from_text(interface)?;
+        if function.is_some_and(|function| !is_kebab(function)) {
+            return Err("names no function after the dot".into());
+        }
+        Ok(Self { interface, function: function.map(Into::into) })
+    }
+}
+
+text_traits!(CallName, pattern "^[a-z][a-z0-9-]*:[a-z][a-z0-9-]*/[a-z][a-z0-9-]*(\\.[a-z][a-z0-9-]*)?$");
+
 /// A semver range: `"^0.1"`, `">=1.2, <2"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange(VersionReq);
@@ -127,7 +198,21 @@ text_traits!(VersionRange, pattern "^[0-9A-Za-z.^~=<>, *+-]+$");
 
 #[cfg(test)]
 mod tests {
-    use super::InterfaceName;
+    use super::{CallName, InterfaceName};
+
+    #[test]
+    fn a_call_is_an_interface_or_a_function_of_it() {
+        let call = |text: &str| text.parse::<CallName>().unwrap();
+        let (whole, one) = (call("a:b/c"), call("a:b/c.d-e"));
+        assert_eq!((one.interface().as_str(), one.function()), ("a:b/c", Some("d-e")));
+        assert_eq!(one.to_string(), "a:b/c.d-e");
+        assert!(whole.covers(&one) && whole.covers(&whole) && !one.covers(&whole));
+        assert!(whole.allows("a:b/c", "x") && one.allows("a:b/c", "d-e"));
+        assert!(!one.allows("a:b/c", "x") && !whole.allows("a:b/d", "x"));
+        for text in ["a:b/c.", "a:b/c.D", "a:b/c.d.e", "b.c", "a:b/c@1.0.0"] {
+            assert!(text.parse::<CallName>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_interface_has_three_parts() {

@@ -24,16 +24,16 @@ mod text;
 pub use address::{ListenAddr, OrOff};
 pub use byte_size::ByteSize;
 pub use descriptor::{
-    Answer, Answers, Bus, BusEngine, BusTls, Cors, Crypto, Descriptor, Engine, Fetch, Grants,
-    GrantsTable, Hooks, Http, LimitClass, Listener, Log, LogFormat, Metrics, Node, OnError,
-    PasswordCost, Plugin, Quotas, Rate, RateBy, Server, Sleep, Storage, StorageEngine, Tenant,
-    TenantEntry, Tls, Tracing,
+    Allowed, Answer, Answers, Bus, BusEngine, BusTls, Cors, Covers, Crypto, Descriptor, Engine,
+    Fetch, Grants, GrantsTable, Hooks, Http, LimitClass, Listener, Log, LogFormat, Metrics,
+    Modules, Node, OnError, PasswordCost, Plugin, Quotas, Rate, RateBy, Server, Sleep, Storage,
+    StorageEngine, Tenant, TenantEntry, Tls, Tracing, TrustedKey,
 };
 pub use duration::Duration;
 pub use host_pattern::{Host, HostPattern, OriginPattern, Scheme};
-pub use interface::{InterfaceName, VersionRange};
+pub use interface::{CallName, InterfaceName, VersionRange};
 pub use limits::Limits;
-pub use names::{Name, PluginName, Sha256, TenantName, TopicName, ViewName};
+pub use names::{Name, PluginName, PublicKey, Sha256, TenantName, TopicName, ViewName};
 pub use plugin::{
     Auth, Authenticator, AuthenticatorReads, BodyKind, ConfigSection, Consume, HooksSection,
     HttpSection, Method, PluginManifest, RequestedGrants, Route, StorageSection, TopicsSection,

@@ -77,6 +77,14 @@ text_type! {
     check check_sha256
 }
 
+text_type! {
+    /// A public ed25519 key: 32 bytes in base64.
+    PublicKey,
+    expected "a public key: 32 bytes in base64 such as `tessera plugin sign --generate` prints",
+    pattern "^[A-Za-z0-9+/]{43}=?$",
+    check check_key
+}
+
 fn lower(byte: u8) -> bool {
     byte.is_ascii_lowercase()
 }
@@ -121,6 +129,12 @@ fn check_view(text: &str) -> Result<(), String> {
 fn check_sha256(text: &str) -> Result<(), String> {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if text.len() == 64 && text.bytes().all(hex) { Ok(()) } else { Err("is no digest".into()) }
+}
+
+fn check_key(text: &str) -> Result<(), String> {
+    let base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let bare = text.strip_suffix('=').unwrap_or(text);
+    if bare.len() == 43 && bare.bytes().all(base64) { Ok(()) } else { Err("is no key".into()) }
 }
 
 fn check_tenant(text: &str) -> Result<(), String> {

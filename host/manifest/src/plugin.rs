@@ -12,8 +12,8 @@ pub use self::http::{
     Auth, Authenticator, AuthenticatorReads, BodyKind, HttpSection, Method, Route,
 };
 use crate::{
-    InterfaceName, Limits, Name, OriginPattern, PluginName, Problem, TopicName, VersionRange,
-    ViewName, check, locate, text::foreign,
+    CallName, InterfaceName, Limits, Name, OriginPattern, PluginName, Problem, TopicName,
+    VersionRange, ViewName, check, locate, text::foreign,
 };
 
 /// A plug-in's manifest.
@@ -111,18 +111,22 @@ impl Consume {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RequestedGrants {
-    /// Services and hooks that it calls.
-    pub call: Vec<InterfaceName>,
+    /// Services and hooks that it calls, whole or by function.
+    pub call: Vec<CallName>,
     /// Origins that it fetches from.
     pub fetch: Vec<OriginPattern>,
+    /// Whether it signs with the tenant's key, or asks for the public part.
+    pub sign: bool,
+    /// Whether it hashes and checks passwords.
+    pub passwords: bool,
 }
 
 /// `[hooks]` of a manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HooksSection {
-    /// Hooks that it answers; its component exports them.
-    pub provides: Vec<InterfaceName>,
+    /// Hooks that it answers, whole or by function; its component exports them.
+    pub provides: Vec<CallName>,
 }
 
 /// `[config]` of a manifest.

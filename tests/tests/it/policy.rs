@@ -8,6 +8,7 @@ use crate::common::{World, assert_error};
 const CONFIG: &str = r#"
 [plugins.keyword-policy]
 source = "keyword-policy.wasm"
+grants = { answer = "*" }
 config = { words = ["casino"] }
 
 [hooks.order]

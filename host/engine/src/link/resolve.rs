@@ -286,9 +286,7 @@ fn modules<'a>(
     order: &HookOrder,
 ) -> Result<Vec<(usize, &'a Interface)>, LinkError> {
     let first = order.get(&import.base).map_or(&[][..], Vec::as_slice);
-    let answers = |spec: &&PluginSpec| {
-        spec.plugin.manifest.hooks.provides.iter().any(|hook| hook.as_str() == import.base)
-    };
+    let answers = |spec: &&PluginSpec| spec.grants.answers(&import.base);
     let names: BTreeSet<&str> =
         specs.iter().filter(answers).map(|spec| spec.plugin.name()).collect();
     let named = first.iter().map(String::as_str).filter(|name| names.contains(name));

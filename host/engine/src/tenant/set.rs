@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tessera_manifest::{Descriptor, Grants, OnError, OriginPattern};
+use tessera_manifest::{Descriptor, OnError, OriginPattern};
 use tessera_storage::SessionGrant;
 use tokio::sync::Semaphore;
 
@@ -14,6 +14,7 @@ use super::PluginStatus;
 use crate::{
     capabilities::{Capabilities, FetchGrants, Granted, Shared},
     engine::Engine,
+    grants::Grants,
     limits::PluginLimits,
     link::{Binding, Found, Link, LinkError, Provider, Target, resolve},
     plugin::Plugin,
@@ -30,6 +31,8 @@ pub struct PluginSpec {
     pub local: bool,
     /// Resolved.
     pub limits: PluginLimits,
+    /// What it is allowed of what its file asks; `plugin.manifest` is cut down to it.
+    pub grants: Grants,
     /// Services and hooks that it may call, without version.
     pub calls: Vec<String>,
     /// Views of others that it may read.
@@ -46,12 +49,23 @@ impl PluginSpec {
     /// A plug-in that is granted all that its manifest asks for, with default limits under the manifest's.
     #[must_use]
     pub fn asked(plugin: Plugin) -> Self {
+        let grants = plugin.asked();
+        Self::granted(plugin, grants)
+    }
+
+    fn granted(plugin: Plugin, grants: Grants) -> Self {
+        let plugin = plugin.granted(&grants);
+        let mut calls: Vec<String> =
+            grants.call.iter().map(|call| call.interface().to_string()).collect();
+        calls.sort();
+        calls.dedup();
         let manifest = &plugin.manifest;
         Self {
             limits: PluginLimits::default().with(&manifest.limits),
-            calls: manifest.grants.call.iter().map(ToString::to_string).collect(),
-            reads: manifest.storage.reads.iter().map(ToString::to_string).collect(),
-            fetch: manifest.grants.fetch.clone(),
+            calls,
+            reads: grants.reads.iter().map(ToString::to_string).collect(),
+            fetch: grants.fetch.clone(),
+            grants,
             on_error: OnError::default(),
             config: manifest.config.default.clone(),
             local: true,
@@ -60,29 +74,19 @@ impl PluginSpec {
     }
 
     /// A plug-in as the descriptor has it: grants cut, limits over those of the manifest, configuration over
-    /// the manifest's default.
+    /// the manifest's default. One that the descriptor does not name is allowed nothing.
     #[must_use]
     pub fn of(plugin: Plugin, descriptor: &Descriptor) -> Self {
-        let mut spec = Self::asked(plugin);
+        let entry = descriptor.plugins.iter().find(|(name, _)| name.as_str() == plugin.name());
+        let Some((_, entry)) = entry else { return Self::granted(plugin, Grants::default()) };
+        let grants = plugin.asked().allowed(&entry.grants);
+        let mut spec = Self::granted(plugin, grants);
         spec.limits = PluginLimits::default()
             .with(&descriptor.engine.limits)
-            .with(&spec.plugin.manifest.limits);
-        let entry = descriptor.plugins.iter().find(|(name, _)| name.as_str() == spec.plugin.name());
-        let Some((_, entry)) = entry else { return spec };
-        spec.limits = spec.limits.with(&entry.limits);
+            .with(&spec.plugin.manifest.limits)
+            .with(&entry.limits);
         spec.on_error = entry.on_error;
         spec.config.extend(entry.config.clone());
-        if let Grants::Only(table) = &entry.grants {
-            if let Some(calls) = &table.call {
-                spec.calls.retain(|asked| calls.iter().any(|call| call.as_str() == asked));
-            }
-            if let Some(reads) = &table.reads {
-                spec.reads.retain(|asked| reads.iter().any(|view| view.as_str() == asked));
-            }
-            if let Some(fetch) = &table.fetch {
-                spec.fetch.retain(|asked| fetch.contains(asked));
-            }
-        }
         spec
     }
 }

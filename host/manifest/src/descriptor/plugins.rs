@@ -1,11 +1,12 @@
-//! Plug-ins, what they are allowed, and hooks.
+//! Plug-ins and hooks.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use schemars::{JsonSchema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{InterfaceName, Limits, OriginPattern, PluginName, Sha256, ViewName};
+use super::Grants;
+use crate::{InterfaceName, Limits, PluginName, Sha256};
 
 /// `[plugins.NAME]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -19,7 +20,7 @@ pub struct Plugin {
     /// Digest of the file; another file is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// What it is allowed: `"asked"` for all that its manifest asks, or a table.
+    /// What it is allowed: `"asked"` for all that its manifest asks, `"nothing"` (the default), or a table.
     pub grants: Grants,
     /// Limits over those of its manifest.
     pub limits: Limits,
@@ -40,82 +41,6 @@ impl Default for Plugin {
             on_error: OnError::default(),
             config: serde_json::Map::new(),
         }
-    }
-}
-
-/// What a plug-in is allowed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Grants {
-    /// All that its manifest asks.
-    #[default]
-    Asked,
-    /// This much of what its manifest asks.
-    Only(GrantsTable),
-}
-
-/// `[plugins.NAME.grants]`: a list that is absent allows what the manifest asks, one that is there allows only
-/// what is in both.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct GrantsTable {
-    /// Services and hooks that it may call.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub call: Option<Vec<InterfaceName>>,
-    /// Origins that it may fetch from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fetch: Option<Vec<OriginPattern>>,
-    /// Views of others that it may read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reads: Option<Vec<ViewName>>,
-}
-
-impl<'de> Deserialize<'de> for Grants {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Grants;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("\"asked\" or a table of grants")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Grants, E> {
-                if text == "asked" {
-                    return Ok(Grants::Asked);
-                }
-                Err(E::custom(format!(
-                    "`{text}` is no grant; expected \"asked\" or a table such as {{ call = [] }}"
-                )))
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Grants, A::Error> {
-                GrantsTable::deserialize(de::value::MapAccessDeserializer::new(map))
-                    .map(Grants::Only)
-            }
-        }
-
-        from.deserialize_any(Visitor)
-    }
-}
-
-impl Serialize for Grants {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Asked => to.serialize_str("asked"),
-            Self::Only(table) => table.serialize(to),
-        }
-    }
-}
-
-impl JsonSchema for Grants {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Grants".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> schemars::Schema {
-        let table = generator.subschema_for::<GrantsTable>();
-        schemars::json_schema!({ "anyOf": [{ "const": "asked" }, table] })
     }
 }
 

@@ -12,7 +12,15 @@ use crate::{cli::Settings, files, manifests};
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let descriptor = settings.descriptor()?;
     let files = files::read_all(&descriptor)?;
-    let manifests = files.iter().map(manifests::of).collect::<Result<Vec<_>>>()?;
+    let mut manifests = Vec::with_capacity(files.len());
+    for file in &files {
+        let described = manifests::of(file)?;
+        let allowed = described.allowed(&descriptor);
+        if let Some(line) = manifests::not_allowed(file.name.as_str(), &described.asked, &allowed) {
+            eprintln!("warning: {line}");
+        }
+        manifests.push(allowed.cut(&described.manifest));
+    }
     let plugins: Vec<_> = manifests.iter().map(|manifest| PluginRoutes { manifest }).collect();
     let routes = RouteTable::build(&plugins, &descriptor.http, &descriptor.rates)?;
     let fitting = manifests::check_together(&manifests.iter().collect::<Vec<_>>())?;

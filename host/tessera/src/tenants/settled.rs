@@ -10,7 +10,10 @@ use tessera_engine::{HookSettings, Plugin, PluginSpec};
 use tessera_http::{PluginRoutes, RouteTable};
 use tessera_manifest::{Descriptor, PluginName, Quotas, TenantEntry};
 
-use crate::{cluster::Node, manifests::check_together};
+use crate::{
+    cluster::Node,
+    manifests::{check_together, not_allowed},
+};
 
 /// The loaded plug-ins, and what holds for all tenants.
 pub(crate) struct Plugins {
@@ -35,6 +38,16 @@ impl Plugins {
     /// Takes what was loaded for this descriptor. Of these a node runs its share.
     pub(crate) fn new(descriptor: &Descriptor, loaded: Vec<Plugin>, node: Option<Node>) -> Self {
         let descriptor = Descriptor { tenants: BTreeMap::new(), ..descriptor.clone() };
+        // What a plug-in is not allowed is as if it did not have it, from here on.
+        let cut = |plugin: Plugin| {
+            let spec = PluginSpec::of(plugin, &descriptor);
+            let asked = spec.plugin.asked();
+            if let Some(line) = not_allowed(spec.plugin.name(), &asked, &spec.grants) {
+                tracing::warn!("{line}");
+            }
+            spec.plugin
+        };
+        let loaded = loaded.into_iter().map(cut).collect();
         Self { descriptor, loaded, node, routes: Mutex::default() }
     }
 
@@ -128,7 +141,7 @@ impl Plugins {
         if let Some(table) = tables.get(&names).and_then(Weak::upgrade) {
             return Ok(table);
         }
-        let manifests: Vec<_> = plugins.iter().map(|plugin| &plugin.manifest).collect();
+        let manifests: Vec<_> = plugins.iter().map(|plugin| &*plugin.manifest).collect();
         for warning in check_together(&manifests)? {
             tracing::warn!("{warning}");
         }

@@ -13,6 +13,7 @@ sync.enabled = false
 presence.enabled = false
 push.enabled = false
 [plugins.a]
+grants = \"asked\"
 ";
 
 #[test]
@@ -172,7 +173,7 @@ fn an_authenticator_that_nobody_offers_is_named() {
 #[test]
 fn routes_of_two_plugins_that_clash_are_both_named() {
     let tool = Tool::new();
-    tool.file("tessera.toml", format!("{ONLY_A}[plugins.b]"));
+    tool.file("tessera.toml", format!("{ONLY_A}[plugins.b]\ngrants = \"asked\"\n"));
     tool.file("plugins/a.wasm", component(&route("a", "")));
     tool.file("plugins/b.wasm", component(&route("b", "")));
     tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]).refused(&[
@@ -239,4 +240,17 @@ fn schemas_are_written() {
         let schema: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
         assert_eq!(schema["type"], "object");
     }
+}
+
+#[test]
+fn what_is_asked_and_not_allowed_is_named_with_the_command_that_allows_it() {
+    let tool = Tool::new();
+    let least = ONLY_A.replace("grants = \"asked\"", "grants = { serve = \"*\" }");
+    tool.file("tessera.toml", least);
+    let manifest = route("a", "\n[grants]\nfetch = [\"https://example.org\"]\nsign = true");
+    tool.file("plugins/a.wasm", component(&manifest));
+    let ended = tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]);
+    let line = "missing: may fetch: https://example.org; may sign in the name of the server. \
+                To allow it: tessera plugin grant a fetch=https://example.org sign";
+    assert!(ended.well().err.contains(line), "{ended:?}");
 }

@@ -42,7 +42,7 @@ impl Cluster {
              [storage]\nengine = \"postgres\"\nurl = {:?}\n\
              [bus]\nengine = \"nats\"\nservers = [{url:?}]\nprefix = {prefix:?}\n\
              [plugins]\naccounts.enabled = false\nrooms.enabled = false\nsync.enabled = false\n\
-             presence.enabled = false\npush.enabled = false\n[plugins.nothing]\n[plugins.other]\n\
+             presence.enabled = false\npush.enabled = false\n[plugins.nothing]\ngrants = \"asked\"\n[plugins.other]\ngrants = \"asked\"\n\
              [nodes.one]\nrun = [\"nothing\"]\n{node}[nodes.two]\nrun = [\"other\"]\n{node}",
             database.url()
         );

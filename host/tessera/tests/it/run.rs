@@ -20,6 +20,7 @@ sync.enabled = false
 presence.enabled = false
 push.enabled = false
 [plugins.nothing]
+grants = \"asked\"
 ";
 
 /// Killed when dropped.

@@ -28,6 +28,7 @@ sync.enabled = false
 presence.enabled = false
 push.enabled = false
 [plugins.nothing]
+grants = \"asked\"
 [tenants.\"a.example\"]
 [tenants.\"b.example\"]
 hosts = [\"b.example\", \"*.b.example\"]

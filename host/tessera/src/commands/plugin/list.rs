@@ -19,7 +19,7 @@ pub(crate) struct List {
 pub(crate) fn run(arguments: &List) -> Result<()> {
     let descriptor = arguments.settings.descriptor()?;
     for file in files::read_all(&descriptor)? {
-        let manifest = manifests::of(&file)?;
+        let manifest = manifests::of(&file)?.manifest;
         println!(
             "{} {}  {}  {}",
             file.name,
