@@ -19,6 +19,7 @@ pub mod limits;
 pub mod log;
 pub mod matrix;
 pub mod module;
+pub mod presentation;
 pub mod random;
 pub mod services;
 pub mod storage;

@@ -5,8 +5,10 @@ use tessera_sdk::storage::{self, Batch, Value};
 use tessera_sdk::{clock, log};
 
 use crate::access::not_there;
+use crate::asker::Asker;
 use crate::compose::Composer;
 use crate::core::Draft;
+use crate::policy::{Opinions, Policy};
 use crate::redaction::Target;
 use crate::store::write::write;
 use crate::store::{Needs, NewEvent, View};
@@ -27,8 +29,8 @@ pub struct Act<'a> {
     pub needs: Needs,
     /// The request, where it may be repeated.
     pub transaction: Option<Transaction>,
-    /// Ask the event policies: it comes from a client.
-    pub from_client: bool,
+    /// Whose doing it is, for modules to judge; none for what the server does by itself.
+    pub asker: Option<&'a Asker>,
 }
 
 /// What a plan makes of a room as it stands.
@@ -77,19 +79,31 @@ impl Act<'_> {
         if let Some(transaction) = &self.transaction {
             needs = needs.last(transaction.select());
         }
-        storage::lock(&[format!("room:{}", self.room_id)], LOCK_MS);
-        let mut asked = !self.from_client;
+        let policy = self.asker.and_then(|asker| Policy::of(asker, false));
+        let mut heard: Option<Opinions> = None;
+        let mut locked = false;
         for _ in 0..ATTEMPTS {
+            if !locked {
+                storage::lock(&[format!("room:{}", self.room_id)], LOCK_MS);
+                locked = true;
+            }
             let mut view = View::load(self.room_id, &needs)?.ok_or_else(not_there)?;
             if self.transaction.is_some()
                 && let Some(event_id) = Transaction::read(view.take_last())?
             {
                 return Ok(event_id);
             }
-            let sending = match plan(&mut view)? {
+            let mut sending = match plan(&mut view)? {
                 Step::Done(event_id) => return Ok(event_id),
                 Step::Send(sending) => sending,
             };
+            if view.room.blocked && sending.drafts.iter().any(Draft::lets_in) {
+                return Err(Error::forbidden("the room is shut down on this server"));
+            }
+            let said = heard.take().filter(|opinions| opinions.are_of(&sending.drafts));
+            if let Some(opinions) = &said {
+                opinions.apply(&mut sending.drafts);
+            }
             let now_ms = clock::now_ms();
             let room = &view.room;
             let mut composer = Composer::new(
@@ -102,11 +116,21 @@ impl Act<'_> {
             for draft in &sending.drafts {
                 composer.push(draft)?;
             }
-            if !asked {
-                if !composer.ask_policies()? {
-                    return Ok(composer.event_ids().pop().unwrap_or_default());
+            heard = said;
+            if let (Some(policy), None) = (&policy, &heard) {
+                // A module may take its time, and may act in this very room.
+                storage::unlock();
+                locked = false;
+                let opinions = Opinions::hear(policy, &composer, &sending.drafts)?;
+                if opinions.pretend() {
+                    return self.pretend(&composer, now_ms);
                 }
-                asked = true;
+                let again = opinions.replace();
+                heard = Some(opinions);
+                if again {
+                    // Built and authorised anew, on what the room is by now.
+                    continue;
+                }
             }
             let events = composer.sign()?;
             let Some(last) = events.last().map(|new| new.event.id().to_owned()) else {
@@ -124,6 +148,18 @@ impl Act<'_> {
         }
         log::warn("a room is too busy", &[("room", self.room_id)]);
         Err(Error::new(ErrorCode::Unknown, "the room is busy; try again").status(503))
+    }
+
+    /// The answer to an act of which nothing is to come. A repetition gets the same.
+    fn pretend(&self, composer: &Composer, now_ms: u64) -> Result<String, Error> {
+        let event_id = composer.last_id().unwrap_or_default().to_owned();
+        let Some(transaction) = &self.transaction else {
+            return Ok(event_id);
+        };
+        match transaction.remember(Batch::new(), &event_id, now_ms, 1).commit() {
+            Ok(_) | Err(storage::Error::Conflict(_)) => Ok(event_id),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ruma::state_res::Event as _;
-use tessera_sdk::hooks::{self, Objection, RequestInfo, event_policy::Origin};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::{crypto, random};
 
@@ -30,6 +29,15 @@ struct Pending {
     replaces: Option<Arc<StoredEvent>>,
     stripped: Option<String>,
     relation: Option<Relation>,
+}
+
+/// An event of the chain, as modules are asked about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proposal<'a> {
+    /// The event.
+    pub built: &'a Built,
+    /// The state event that it would replace.
+    pub replaces: Option<&'a StoredEvent>,
 }
 
 /// Why a draft does not become an event.
@@ -67,9 +75,22 @@ impl Composer {
         self.room_id.as_deref()
     }
 
-    /// Ids of the events so far.
-    pub fn event_ids(&self) -> Vec<String> {
-        self.pending.iter().map(|pending| pending.built.event.id().to_owned()).collect()
+    /// The room's version.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// Id of the last event.
+    pub fn last_id(&self) -> Option<&str> {
+        self.pending.last().map(|pending| pending.built.event.id())
+    }
+
+    /// The events so far.
+    pub fn proposals(&self) -> impl Iterator<Item = Proposal<'_>> {
+        self.pending.iter().map(|pending| Proposal {
+            built: &pending.built,
+            replaces: pending.replaces.as_deref(),
+        })
     }
 
     /// Makes the next event and asks the auth rules.
@@ -108,37 +129,6 @@ impl Composer {
         self.extremities.push(built.extremity());
         self.pending.push(Pending { built, replaces, stripped, relation });
         Ok(())
-    }
-
-    /// Asks the event policies about every event of the chain. False: the client is to be told that it worked, and nothing
-    /// may come of it.
-    ///
-    /// # Errors
-    /// The first refusal, with its status and code.
-    pub fn ask_policies(&self) -> Result<bool, Error> {
-        if !hooks::answered("tessera:hooks/event-policy") {
-            return Ok(true);
-        }
-        for pending in &self.pending {
-            let event = pending.built.unsigned_json()?;
-            let origin = Origin {
-                sender: pending.built.event.sender().to_string(),
-                room_id: self.room_id.clone().unwrap_or_default(),
-                local: true,
-                admin: false,
-                request: RequestInfo {
-                    id: String::new(),
-                    remote: String::new(),
-                    user_agent: String::new(),
-                },
-            };
-            match hooks::check_event(&event, &origin) {
-                Ok(()) => {}
-                Err(Objection::Refuse(refusal)) => return Err(refusal.into()),
-                Err(Objection::Pretend) => return Ok(false),
-            }
-        }
-        Ok(true)
     }
 
     /// Signs the chain, in one call to the host.

@@ -6,15 +6,19 @@
 pub mod access;
 pub mod act;
 pub mod api;
+pub mod asker;
 pub mod compose;
+mod consumer;
 pub mod core;
 pub mod directory;
 mod errors;
 pub mod ids;
+pub mod policy;
 pub mod profiles;
 pub mod provider;
 pub mod redaction;
 pub mod settings;
+pub mod shut_down;
 pub mod store;
 pub mod transactions;
 

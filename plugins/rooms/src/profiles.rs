@@ -2,13 +2,11 @@
 
 use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Deserialize;
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage;
 use tessera_sdk::{crypto, log};
 
-use crate::Plugin;
 use crate::act::{Act, Step};
 use crate::core::Draft;
 use crate::store::Needs;
@@ -58,7 +56,7 @@ fn in_room(
     displayname: Option<&str>,
     avatar_url: Option<&str>,
 ) -> Result<(), Error> {
-    Act { room_id, needs: Needs::of_member(user, user), transaction: None, from_client: false }
+    Act { room_id, needs: Needs::of_member(user, user), transaction: None, asker: None }
         .run(|view| {
             let Some(event) = view.state.get("m.room.member", user) else {
                 return Ok(Step::Done(String::new()));
@@ -86,36 +84,31 @@ fn in_room(
         .map(|_| ())
 }
 
-#[derive(Deserialize)]
-struct Payload {
+/// What `accounts.profiles` carries.
+#[derive(Debug, Deserialize)]
+pub struct Changed {
     user_id: String,
     displayname: Option<String>,
     avatar_url: Option<String>,
 }
 
-/// `accounts.profiles`: what the direct call did not reach.
-impl Guest for Plugin {
-    fn handle(messages: Vec<Message>) -> Result<u32, String> {
-        let mut done = 0;
-        for message in messages {
-            let payload: Payload = serde_json::from_str(&message.payload)
-                .map_err(|error| format!("message {}: {error}", message.id))?;
-            let (mut name, mut avatar) = (payload.displayname, payload.avatar_url);
-            // The profile may have changed since: the newest counts.
-            let rows = storage::query(
-                "SELECT displayname, avatar_url FROM accounts_v1_profiles WHERE user_id = $1",
-                params![&payload.user_id],
-            );
-            let row = rows.map_err(Error::from).and_then(|rows| Ok(rows.first()?));
-            if let Some(newest) = row.map_err(|error: Error| error.to_string())? {
-                (name, avatar) = newest;
-            }
-            if tessera_sdk::matrix::server_name(&payload.user_id) == crypto::tenant_name() {
-                apply(&payload.user_id, name.as_deref(), avatar.as_deref())
-                    .map_err(|error| error.to_string())?;
-            }
-            done += 1;
-        }
-        Ok(done)
+/// What the direct call did not reach.
+///
+/// # Errors
+/// As [`apply`].
+pub fn changed(message: Changed) -> Result<(), Error> {
+    let (mut name, mut avatar) = (message.displayname, message.avatar_url);
+    // The profile may have changed since: the newest counts.
+    let newest = storage::query(
+        "SELECT displayname, avatar_url FROM accounts_v1_profiles WHERE user_id = $1",
+        params![&message.user_id],
+    )?
+    .first()?;
+    if let Some(newest) = newest {
+        (name, avatar) = newest;
     }
+    if tessera_sdk::matrix::server_name(&message.user_id) != crypto::tenant_name() {
+        return Ok(());
+    }
+    apply(&message.user_id, name.as_deref(), avatar.as_deref())
 }

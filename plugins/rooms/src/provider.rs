@@ -5,10 +5,12 @@ use tessera_sdk::matrix;
 use tessera_sdk::params;
 use tessera_sdk::storage;
 
-use crate::api::send;
-use crate::core::content;
+use crate::api::directory::visibility;
+use crate::api::{create, membership, send};
+use crate::asker::Asker;
+use crate::core::{StoredEvent, content};
 use crate::store::state_at;
-use crate::{Plugin, ids, profiles};
+use crate::{Plugin, directory, ids, profiles, shut_down};
 
 fn refused(error: matrix::Error) -> Error {
     if error.http_status() == 404 {
@@ -24,6 +26,37 @@ fn state_group(event_id: &str, after: bool) -> Result<Option<i64>, matrix::Error
     )?;
     let row = rows.first::<(Option<i64>, Option<i64>)>()?;
     Ok(row.map(|(before, now)| if after { now } else { before }.unwrap_or(0)))
+}
+
+/// A user of this server, for whom another plug-in acts.
+fn acting_for(user: &str) -> Result<Asker, Error> {
+    ids::user(user).map_err(refused)?;
+    if !ids::is_local(user) {
+        return Err(refused(matrix::Error::forbidden(format!("{user} is not of this server"))));
+    }
+    Ok(Asker::on_behalf_of(user))
+}
+
+fn state(room_id: &str, kinds: &[String]) -> Result<Vec<String>, matrix::Error> {
+    let room_id = ids::room(room_id)?;
+    let known =
+        storage::query("SELECT version FROM rooms_rooms WHERE room_id = $1", params![room_id])?;
+    if known.first::<(String,)>()?.is_none() {
+        return Err(matrix::Error::not_found("there is no such room here"));
+    }
+    let all = "SELECT s.event_id, e.json FROM rooms_current_state s
+         JOIN rooms_events e ON e.position = s.position WHERE s.room_id = $1";
+    let rows = if kinds.is_empty() {
+        storage::query(&format!("{all} ORDER BY s.position"), params![room_id])?
+    } else {
+        let some = format!("{all} AND s.type IN ($2) ORDER BY s.position");
+        storage::query(&some, params![room_id, kinds])?
+    };
+    let event = |(id, json): (String, String)| {
+        let event = StoredEvent::parse(&id, &json, false).map_err(matrix::Error::internal)?;
+        Ok(event.to_client(room_id))
+    };
+    rows.all()?.into_iter().map(event).collect()
 }
 
 impl Guest for Plugin {
@@ -49,12 +82,49 @@ impl Guest for Plugin {
     ) -> Result<String, Error> {
         let content = content::parse(content.as_bytes()).map_err(|e| refused(e.into()))?;
         let room_id = ids::room(&room_id).map_err(refused)?;
-        ids::user(&user).map_err(refused)?;
+        let asker = acting_for(&user)?;
         match state_key {
-            Some(key) => send::state::send(room_id, &user, &kind, &key, content),
-            None => send::message::any(room_id, &user, &kind, content, None),
+            Some(key) => send::state::send(room_id, &asker, &kind, &key, content),
+            None => send::message::any(room_id, &asker, &kind, content, None),
         }
         .map_err(refused)
+    }
+
+    fn state(room_id: String, kinds: Vec<String>) -> Result<Vec<String>, Error> {
+        state(&room_id, &kinds).map_err(refused)
+    }
+
+    fn create_room(user: String, request: String) -> Result<String, Error> {
+        let asker = acting_for(&user)?;
+        let body = serde_json::from_str(&request)
+            .map_err(|error| refused(matrix::Error::bad_json(error.to_string())))?;
+        create::create(&asker, body).map_err(refused)
+    }
+
+    fn set_membership(
+        user: String,
+        room_id: String,
+        target: String,
+        membership: String,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        let asker = acting_for(&user)?;
+        membership::set::set(&asker, &room_id, &target, &membership, reason.as_deref())
+            .map(|_| ())
+            .map_err(refused)
+    }
+
+    fn delete_room(user: String, room_id: String, block: bool) -> Result<u32, Error> {
+        let asker = acting_for(&user)?.as_admin();
+        shut_down::shut_down(&asker, &room_id, block).map_err(refused)
+    }
+
+    fn room_of_alias(alias: String) -> Result<Option<String>, Error> {
+        directory::room_of(&alias).map_err(refused)
+    }
+
+    fn set_listed(room_id: String, listed: bool) -> Result<(), Error> {
+        visibility::list(&room_id, listed).map_err(refused)
     }
 
     fn profile_changed(

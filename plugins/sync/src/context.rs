@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{clock, params};
+use tessera_sdk::{clock, params, presentation};
 
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
 use crate::history::{self, Reader};
@@ -88,11 +88,12 @@ pub(crate) fn handle(request: &Request) -> Result {
         federation: false,
     };
     let speaks = |row: &EventRow| shown.iter().any(|e| Some(&e.sender) == row.state_key.as_ref());
-    let state = state
+    let mut state = state
         .values()
         .filter(|row| !filter.lazy_load_members || row.kind != "m.room.member" || speaks(row))
         .map(|row| writer.write(row, Extra::default()))
-        .collect::<std::result::Result<_, _>>()?;
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    presentation::add_fields(state.iter_mut().map(|event| (None, event)), reader.user);
     Answer::json(&Body {
         start: Token(start).to_string(),
         end: Token(end).to_string(),

@@ -96,6 +96,13 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 impl Filter {
+    /// Whether events go out with all of their `unsigned`.
+    pub fn shows_unsigned(&self) -> bool {
+        let kept = |fields: &Vec<String>| fields.iter().any(|field| field == "unsigned");
+        self.event_format.as_deref() != Some("federation")
+            && self.event_fields.as_ref().is_none_or(kept)
+    }
+
     /// Reads a filter.
     ///
     /// # Errors

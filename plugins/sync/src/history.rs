@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tessera_sdk::http::Request;
 use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{clock, params};
+use tessera_sdk::{clock, params, presentation};
 
 use crate::aggregate;
 use crate::event::{EventRow, Extra, Writer};
@@ -117,22 +117,24 @@ impl<'a> Reader<'a> {
         }
         let mut answers = storage::snapshot(&selects)?.answers();
         let mut extras = aggregate::extras(&writer, self.user, &events, &mut answers)?;
-        let chunk = events
+        let mut chunk = events
             .iter()
             .map(|event| {
                 let extra = extras.remove(&event.event_id).unwrap_or_default();
                 let membership = Some(self.view.membership_at(event.position).to_owned());
                 writer.write(event, Extra { membership, ..extra })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let members: Vec<EventRow> = match answers.next() {
             Some(rows) => rows.all()?,
             None => Vec::new(),
         };
-        let state = members
+        let mut state = members
             .iter()
             .map(|row| writer.write(row, Extra::default()))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        let written = chunk.iter_mut().chain(&mut state);
+        presentation::add_fields(written.map(|event| (None, event)), self.user);
         Ok(Written { chunk, state })
     }
 }

@@ -17,7 +17,7 @@ mod settle;
 
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::{bus, clock};
+use tessera_sdk::{bus, clock, presentation};
 
 use ask::Ask;
 use queries::Path;
@@ -129,9 +129,12 @@ fn look(
         return Ok(Found::Answer(held.park(progress, until.saturating_sub(now))?));
     }
     let horizon = news.horizon;
-    let response = rooms::assemble(ask, filter, news)?;
+    let mut response = rooms::assemble(ask, filter, news)?;
     if response.is_empty() && !ask.full_state {
         return Ok(Found::Nothing(horizon, Box::new(response)));
+    }
+    if filter.shows_unsigned() {
+        presentation::add_fields(response.events(), &ask.user);
     }
     Ok(Found::Answer(Answer::json(&response)?))
 }

@@ -9,20 +9,24 @@ mod defaults;
 mod request;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{clock, crypto, limits, params, random};
+use tessera_sdk::{clock, crypto, hooks, limits, params, random};
 
 pub(crate) use self::defaults::{create_content, member};
 use self::request::CreateRoom;
+use super::directory::visibility::may_list;
+use crate::asker::Asker;
 use crate::compose::{ComposeError, Composer};
 use crate::core::{Draft, State, Version};
+use crate::ids;
+use crate::policy::{Policy, ROOM_POLICY, ROOM_RULES, Verdict};
 use crate::settings::Settings;
+use crate::store::RoomRow;
 use crate::store::view::ProfileRow;
 use crate::store::write::{NewRoom, write};
-use crate::store::{NewEvent, RoomRow};
-use crate::{api::body, ids};
 
 /// How often a room is made again because another had its id or alias at the same moment.
 const ATTEMPTS: u64 = 5;
@@ -41,36 +45,68 @@ pub(crate) struct Founding<'a> {
     pub(crate) drafts: Vec<Draft>,
     pub(crate) alias: Option<String>,
     pub(crate) published: bool,
-    pub(crate) from_client: bool,
+    /// Whose doing it is, for modules to judge, and the numbers of the drafts that are asked about.
+    pub(crate) asked: Option<(&'a Asker, Vec<usize>)>,
 }
 
 /// Makes the room.
 pub fn handle(request: &Request) -> Result {
-    let creator = request.user()?;
-    let wish: CreateRoom = body::of(request)?;
-    let name = wish.room_version.clone().unwrap_or_else(|| Settings::get().default_room_version);
-    let version = Version::named(&name).ok_or_else(|| {
-        let text = format!("room version {name:?} is not supported");
-        Error::new(ErrorCode::UnsupportedRoomVersion, text)
-    })?;
-    wish.check(creator)?;
+    let room_id = create(&Asker::of(request)?, request.json()?)?;
+    Answer::json(&Response { room_id: &room_id })
+}
+
+/// Makes a room as a client asks for it; its id.
+///
+/// # Errors
+/// As the endpoint.
+pub(crate) fn create(
+    asker: &Asker,
+    body: Map<String, Value>,
+) -> std::result::Result<String, Error> {
+    let creator = asker.user();
+    let (mut wish, mut version) = checked(creator, body.clone())?;
+    if hooks::answered(ROOM_RULES) {
+        let request = Value::Object(body).to_string();
+        if let Some(changed) = hooks::create_room(&request, asker.who())? {
+            let changed = serde_json::from_str(&changed).map_err(|error| {
+                Error::internal(format!("a module gave a request that is none: {error}"))
+            })?;
+            (wish, version) = checked(creator, changed)?;
+        }
+    }
     let alias = wish.alias()?;
     let invites = u32::try_from(wish.invite.len()).unwrap_or(u32::MAX);
     if invites > 0 {
         limits::take("invites", creator, invites).map_err(Error::limit_exceeded)?;
     }
+    if asker.is_shadow_banned() {
+        wish.invite.clear();
+    }
     let profiles = look(creator, &wish, alias.as_deref())?;
     let plan = defaults::plan(&wish, creator, &version, alias.as_deref(), &profiles)?;
-    let room_id = found(Founding {
+    found(Founding {
         creator,
         version,
         create_content: plan.create,
         drafts: plan.drafts,
         alias,
         published: wish.is_published()?,
-        from_client: true,
+        asked: Some((asker, plan.chosen)),
+    })
+}
+
+fn checked(
+    creator: &str,
+    body: Map<String, Value>,
+) -> std::result::Result<(CreateRoom, Version), Error> {
+    let wish = CreateRoom::read(body)?;
+    let name = wish.room_version.clone().unwrap_or_else(|| Settings::get().default_room_version);
+    let version = Version::named(&name).ok_or_else(|| {
+        let text = format!("room version {name:?} is not supported");
+        Error::new(ErrorCode::UnsupportedRoomVersion, text)
     })?;
-    Answer::json(&Response { room_id: &room_id })
+    wish.check(creator)?;
+    Ok((wish, version))
 }
 
 /// Reads the profiles of those concerned and whether the alias is free.
@@ -113,12 +149,21 @@ fn refused(error: ComposeError) -> Error {
 }
 
 /// Makes a room out of its first events; gives its id.
-pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error> {
+pub(crate) fn found(mut founding: Founding<'_>) -> std::result::Result<String, Error> {
     for attempt in 0..ATTEMPTS {
         // From version 12 the id is a hash: the same wish at the same millisecond would be the same room.
         let now_ms = clock::now_ms() + attempt;
-        let (room_id, events) = compose(&founding, now_ms, attempt == 0)?;
-        let Some(events) = events else { return Ok(room_id) };
+        let chosen = (!founding.version.room_id_is_hash())
+            .then(|| format!("!{}:{}", random::letters(18), crypto::tenant_name()));
+        let mut composer = compose(&founding, chosen.clone(), now_ms)?;
+        if let Some((asker, about)) = founding.asked.take()
+            && ask(asker, &about, &mut founding, &composer)?
+        {
+            composer = compose(&founding, chosen, now_ms)?;
+        }
+        let room_id = composer.room_id().unwrap_or_default().to_owned();
+        ids::room(&room_id).map_err(|_| Error::internal("a new room has no id"))?;
+        let events = composer.sign()?;
         let room = RoomRow {
             room_id: room_id.clone(),
             version: founding.version.clone(),
@@ -127,6 +172,7 @@ pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error
             group: 0,
             base: 0,
             chain: 0,
+            blocked: false,
         };
         let new =
             NewRoom { creator: founding.creator.to_owned(), published: founding.published, now_ms };
@@ -150,14 +196,11 @@ pub(crate) fn found(founding: Founding<'_>) -> std::result::Result<String, Error
     Err(Error::new(ErrorCode::Unknown, "no free room id was found; try again").status(503))
 }
 
-/// The new room's id and its events; none where a policy wants it only to look created.
 fn compose(
     founding: &Founding<'_>,
+    chosen: Option<String>,
     now_ms: u64,
-    first: bool,
-) -> std::result::Result<(String, Option<Vec<NewEvent>>), Error> {
-    let chosen = (!founding.version.room_id_is_hash())
-        .then(|| format!("!{}:{}", random::letters(18), crypto::tenant_name()));
+) -> std::result::Result<Composer, Error> {
     let version = founding.version.clone();
     let mut composer = Composer::new(version, chosen, Vec::new(), State::default(), now_ms);
     let create =
@@ -165,8 +208,43 @@ fn compose(
     for draft in std::iter::once(&create).chain(&founding.drafts) {
         composer.push(draft).map_err(refused)?;
     }
-    let real = !(founding.from_client && first) || composer.ask_policies()?;
-    let room_id = composer.room_id().unwrap_or_default().to_owned();
-    ids::room(&room_id).map_err(|_| Error::internal("a new room has no id"))?;
-    Ok((room_id, if real { Some(composer.sign()?) } else { None }))
+    Ok(composer)
+}
+
+/// Asks modules about the alias, the place in the public list and the events that are the user's choice; whether the drafts are others now:
+/// with the contents that modules gave, without what only looks sent.
+fn ask(
+    asker: &Asker,
+    about: &[usize],
+    founding: &mut Founding<'_>,
+    composer: &Composer,
+) -> std::result::Result<bool, Error> {
+    let room_id = composer.room_id().unwrap_or_default();
+    if let Some(alias) = founding.alias.as_deref().filter(|_| hooks::answered(ROOM_POLICY)) {
+        hooks::may_create_alias(asker.who(), alias, room_id)?;
+    }
+    if founding.published {
+        may_list(asker, room_id, true)?;
+    }
+    let Some(policy) = Policy::of(asker, true) else {
+        return Ok(false);
+    };
+    let mut drafts = Vec::with_capacity(founding.drafts.len());
+    let mut changed = false;
+    // The create event stands before the drafts.
+    let proposals = composer.proposals().skip(1);
+    for ((number, draft), proposal) in founding.drafts.iter().enumerate().zip(proposals) {
+        let verdict =
+            if about.contains(&number) { policy.ask(composer, &proposal)? } else { Verdict::Keep };
+        match verdict {
+            Verdict::Keep => drafts.push(draft.clone()),
+            Verdict::Replace(content) => {
+                changed = true;
+                drafts.push(Draft { content, ..draft.clone() });
+            }
+            Verdict::Pretend => changed = true,
+        }
+    }
+    founding.drafts = drafts;
+    Ok(changed)
 }

@@ -10,4 +10,5 @@ pub mod kick;
 pub mod knock;
 pub mod leave;
 mod restricted;
+pub mod set;
 pub mod unban;

@@ -12,14 +12,16 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::select;
-use tessera_sdk::{log, params};
+use tessera_sdk::{hooks, log, params};
 
 use super::body::{self, object, text};
 use super::create::{Founding, create_content, found, member};
 use crate::act::{Act, Sending, Step};
+use crate::asker::Asker;
 use crate::core::power::Power;
 use crate::core::{Draft, Version};
 use crate::ids;
+use crate::policy::{ROOM_POLICY, ROOM_RULES};
 use crate::store::{Needs, View};
 
 /// State that goes along. Spec: as above; the ban list and a space's children go along, too.
@@ -53,7 +55,8 @@ struct Response<'a> {
 /// Upgrades the room.
 pub fn handle(request: &Request) -> Result {
     let room_id = ids::room(request.param("roomId"))?;
-    let user = request.user()?;
+    let asker = Asker::of(request)?;
+    let user = asker.user();
     let wish: Wish = body::of(request)?;
     let name = wish.new_version.ok_or_else(|| Error::missing_param("new_version is missing"))?;
     let version = Version::named(&name).ok_or_else(|| {
@@ -66,6 +69,7 @@ pub fn handle(request: &Request) -> Result {
     let mut old = View::load(room_id, &needs(room_id, user))?
         .ok_or_else(|| Error::not_found("there is no such room here"))?;
     may_close(&old, user)?;
+    may_upgrade(&old, &asker, &version)?;
     let new_room = open(&mut old, user, version, &wish.additional_creators)?;
     close(room_id, user, &new_room)?;
     Answer::json(&Response { replacement_room: &new_room })
@@ -98,6 +102,31 @@ fn may_close(old: &View, user: &str) -> std::result::Result<(), Error> {
         tessera_sdk::clock::now_ms(),
     );
     Ok(composer.push(&tombstone(user, "!trial"))?)
+}
+
+/// Modules are asked as for a new room with this version and predecessor, and for the tombstone as a state event. The events
+/// themselves are the server's.
+fn may_upgrade(old: &View, asker: &Asker, version: &Version) -> std::result::Result<(), Error> {
+    if asker.is_shadow_banned() {
+        return Err(Error::forbidden("the room cannot be upgraded"));
+    }
+    let (room_id, content) = (&old.room.room_id, json!({}).to_string());
+    if hooks::answered(ROOM_POLICY) {
+        hooks::may_send_state(asker.who(), room_id, "m.room.tombstone", "", &content)?;
+    }
+    if hooks::answered(ROOM_RULES) {
+        let content = creation(old, version)?;
+        let request = json!({ "room_version": version.name(), "creation_content": content });
+        let request = request.to_string();
+        let changed = hooks::create_room(&request, asker.who())?;
+        if changed.is_some_and(|changed| changed != request) {
+            log::warn(
+                "an upgrade copies its room: a module's change is not taken",
+                &[("room", room_id)],
+            );
+        }
+    }
+    Ok(())
 }
 
 fn tombstone(user: &str, new_room: &str) -> Draft {
@@ -155,7 +184,7 @@ fn open(
         drafts,
         alias: None,
         published,
-        from_client: false,
+        asked: None,
     })
 }
 
@@ -211,7 +240,7 @@ fn power_levels(
 
 fn close(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), Error> {
     let needs = Needs::of(user).pair("m.room.tombstone", "");
-    Act { room_id, needs, transaction: None, from_client: false }.run(|_| {
+    Act { room_id, needs, transaction: None, asker: None }.run(|_| {
         Ok(Step::Send(Sending {
             drafts: vec![tombstone(user, new_room)],
             statements: vec![
@@ -236,7 +265,7 @@ fn close(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), E
 }
 
 fn silence(room_id: &str, user: &str) -> std::result::Result<(), Error> {
-    Act { room_id, needs: Needs::of(user), transaction: None, from_client: false }
+    Act { room_id, needs: Needs::of(user), transaction: None, asker: None }
         .run(|view| {
             let levels = view.state.get("m.room.power_levels", "");
             let mut content: Map<String, Value> =

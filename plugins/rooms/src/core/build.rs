@@ -20,7 +20,7 @@ use super::state::State;
 use super::version::Version;
 
 /// What a sender wants to say.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// Event type.
     pub kind: String,
@@ -44,6 +44,12 @@ impl Draft {
             content,
             redacts: None,
         }
+    }
+
+    /// Whether somebody comes into the room by it, or to its door.
+    pub fn lets_in(&self) -> bool {
+        let membership = self.content.get("membership").and_then(CanonicalJsonValue::as_str);
+        self.kind == "m.room.member" && matches!(membership, Some("join" | "invite" | "knock"))
     }
 
     /// Any other event.
@@ -101,6 +107,8 @@ pub struct Built {
     pub hash: String,
     /// Depth in the graph.
     pub depth: u64,
+    /// The state that the auth rules read for it, the create event included.
+    pub auth: Vec<Arc<StoredEvent>>,
     object: CanonicalJsonObject,
 }
 
@@ -199,7 +207,7 @@ fn check_sizes(place: &Place<'_>, draft: &Draft) -> Result<(), BuildError> {
 pub fn build(place: &Place<'_>, draft: &Draft) -> Result<Built, BuildError> {
     check_sizes(place, draft)?;
     let version = place.version;
-    let auth = auth_events(place, draft)?;
+    let mut auth = auth_events(place, draft)?;
     let previous: Vec<_> = place.extremities.iter().take(MAX_PREV_EVENTS).collect();
     let depth = previous.iter().map(|extremity| extremity.2).max().unwrap_or(0) + 1;
 
@@ -265,7 +273,11 @@ pub fn build(place: &Place<'_>, draft: &Draft) -> Result<Built, BuildError> {
     let json = serde_json::to_string(&object).map_err(malformed)?;
     let event =
         StoredEvent::parse(&event_id, &json, false).map_err(malformed)?.with_hash(hash.clone());
-    Ok(Built { event: Arc::new(event), to_sign, hash, depth, object })
+    // From version 12 the create event is read and not named.
+    let create = place.state.get("m.room.create", "");
+    let create = create.filter(|create| !auth.iter().any(|event| event.id() == create.id()));
+    auth.extend(create.cloned());
+    Ok(Built { event: Arc::new(event), to_sign, hash, depth, auth, object })
 }
 
 fn too_large() -> BuildError {

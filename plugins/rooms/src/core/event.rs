@@ -133,6 +133,33 @@ impl StoredEvent {
         self.kind.to_string()
     }
 
+    /// In client format, without `unsigned`. `room_id` is needed for the create event of room version 12, which carries none.
+    pub fn to_client(&self, room_id: &str) -> String {
+        #[derive(serde::Serialize)]
+        struct Client<'a> {
+            #[serde(rename = "type")]
+            kind: &'a TimelineEventType,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state_key: Option<&'a str>,
+            sender: &'a UserId,
+            room_id: &'a str,
+            event_id: &'a EventId,
+            origin_server_ts: MilliSecondsSinceUnixEpoch,
+            content: &'a RawValue,
+        }
+        let client = Client {
+            kind: &self.kind,
+            state_key: self.state_key.as_deref(),
+            sender: &self.sender,
+            room_id,
+            event_id: &self.event_id,
+            origin_server_ts: self.origin_server_ts,
+            content: &self.content,
+        };
+        // Texts, a number and JSON that was read as such: it cannot fail.
+        serde_json::to_string(&client).unwrap_or_default()
+    }
+
     /// The content as one of the caller's types; `None` if it does not fit.
     pub fn content_as<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
         serde_json::from_str(self.content.get()).ok()

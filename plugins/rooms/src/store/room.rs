@@ -23,13 +23,15 @@ pub struct RoomRow {
     pub base: i64,
     /// Groups between the two.
     pub chain: i64,
+    /// Shut down: no user of this server comes in.
+    pub blocked: bool,
 }
 
 impl RoomRow {
     /// The SELECT that [`RoomRow::read`] takes.
     pub fn select(room_id: &str) -> Select {
         select(
-            "SELECT version, revision, extremities, state_group, state_base, state_chain
+            "SELECT version, revision, extremities, state_group, state_base, state_chain, blocked
              FROM rooms_rooms WHERE room_id = $1",
             params![room_id],
         )
@@ -40,8 +42,8 @@ impl RoomRow {
     /// # Errors
     /// The row is of another layout or version: a fault.
     pub fn read(room_id: &str, rows: Rows) -> Result<Option<Self>, Error> {
-        let row = rows.first::<(String, i64, String, i64, i64, i64)>()?;
-        let Some((version, revision, extremities, group, base, chain)) = row else {
+        let row = rows.first::<(String, i64, String, i64, i64, i64, bool)>()?;
+        let Some((version, revision, extremities, group, base, chain, blocked)) = row else {
             return Ok(None);
         };
         let version = Version::named(&version)
@@ -55,6 +57,7 @@ impl RoomRow {
             group,
             base,
             chain,
+            blocked,
         }))
     }
 }

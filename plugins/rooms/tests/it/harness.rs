@@ -13,7 +13,10 @@ pub(crate) const CAROL: &str = "@carol:hs1";
 pub(crate) const ROOMS: PluginUnderTest = PluginUnderTest {
     name: "rooms",
     manifest: include_str!("../../plugin.toml"),
-    migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
+    migrations: &[
+        ("0001_init", include_str!("../../migrations/0001_init.sql")),
+        ("0002_blocked", include_str!("../../migrations/0002_blocked.sql")),
+    ],
 };
 
 /// As much of `accounts` as is read.
@@ -21,7 +24,7 @@ const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
     manifest: "name = \"accounts\"\nversion = \"0.1.0\"\ndescription = \"fixture\"\n\
         [storage]\nexposes = [\"accounts_v1_profiles\"]\n\
-        [topics]\nemits = [\"accounts.profiles\"]\n",
+        [topics]\nemits = [\"accounts.profiles\", \"accounts.users\"]\n",
     migrations: &[(
         "0001_init",
         "CREATE TABLE accounts_profiles (user_id text PRIMARY KEY, displayname text, avatar_url text);

@@ -1,6 +1,6 @@
 //! What other plug-ins ask: `tessera:services/rooms` and the topic `accounts.profiles`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tessera_plugin_rooms::Plugin;
 use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{Error, Guest};
 use tessera_sdk::params;
@@ -93,4 +93,84 @@ fn left_rooms_keep_the_old_profile() {
     let before = server.events(&room).len();
     Plugin::profile_changed(ALICE.to_owned(), Some("Al".to_owned()), None).unwrap();
     assert_eq!(server.events(&room).len(), before);
+}
+
+#[test]
+fn state_of_a_room_is_told_in_client_format() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"name": "N"}));
+    let parse = |events: Vec<String>| -> Vec<Value> {
+        events.iter().map(|event| serde_json::from_str(event).unwrap()).collect()
+    };
+    let kinds = vec!["m.room.name".to_owned(), "m.room.create".to_owned()];
+    let some = parse(Plugin::state(room.clone(), kinds).unwrap());
+    assert_eq!(some.len(), 2);
+    assert_eq!((&some[0]["type"], &some[0]["room_id"]), (&json!("m.room.create"), &json!(room)));
+    assert_eq!((&some[1]["content"]["name"], &some[1]["sender"]), (&json!("N"), &json!(ALICE)));
+    assert!(some[1]["event_id"].as_str().unwrap().starts_with('$'));
+    assert_eq!(Plugin::state(room, Vec::new()).unwrap().len(), 7);
+    assert!(matches!(Plugin::state("!none:hs1".to_owned(), Vec::new()), Err(Error::NotFound)));
+}
+
+#[test]
+fn rooms_are_made_on_behalf_of_a_user() {
+    let server = server();
+    let make = |user: &str, request: &str| Plugin::create_room(user.to_owned(), request.to_owned());
+    let room = make(ALICE, r#"{"name":"N"}"#).unwrap();
+    assert_eq!(server.membership(&room, ALICE), "join");
+    for (user, request, code) in [
+        (ALICE, "[]", "M_BAD_JSON"),
+        (ALICE, r#"{"preset":"x"}"#, "M_INVALID_PARAM"),
+        ("alice", "{}", "M_INVALID_PARAM"),
+        ("@alice:other", "{}", "M_FORBIDDEN"),
+    ] {
+        let result = make(user, request);
+        assert!(matches!(&result, Err(Error::Refused((c, _))) if c == code), "{result:?}");
+    }
+}
+
+#[test]
+fn memberships_are_changed_on_behalf_of_a_user() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    let set = |user: &str, target: &str, membership: &str| {
+        let reason = Some("because".to_owned());
+        let [user, target, membership] = [user, target, membership].map(str::to_owned);
+        Plugin::set_membership(user, room.clone(), target, membership, reason)
+    };
+    let refused = |code: &str, result: Result<(), Error>| {
+        assert!(matches!(&result, Err(Error::Refused((c, _))) if c == code), "{result:?}");
+    };
+    refused("M_FORBIDDEN", set(BOB, BOB, "join"));
+    set(ALICE, BOB, "invite").unwrap();
+    set(BOB, BOB, "join").unwrap();
+    let count = server.events(&room).len();
+    set(BOB, BOB, "join").unwrap();
+    assert_eq!(server.events(&room).len(), count, "it is so already");
+    assert_eq!(server.membership(&room, BOB), "join");
+    refused("M_FORBIDDEN", set(BOB, ALICE, "ban"));
+    for membership in ["leave", "ban", "leave"] {
+        set(ALICE, BOB, membership).unwrap();
+        assert_eq!(server.membership(&room, BOB), membership);
+    }
+    assert_eq!(server.events(&room).pop().unwrap()["content"]["reason"], "because");
+    refused("M_INVALID_PARAM", set(ALICE, BOB, "join"));
+    refused("M_INVALID_PARAM", set(ALICE, BOB, "gone"));
+    refused("M_FORBIDDEN", set(ALICE, "@nobody:hs1", "leave"));
+}
+
+#[test]
+fn aliases_are_looked_up_and_rooms_listed() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"room_alias_name": "here"}));
+    let of = |alias: &str| Plugin::room_of_alias(alias.to_owned());
+    assert_eq!(of("#here:hs1").unwrap(), Some(room.clone()));
+    assert_eq!(of("#there:hs1").unwrap(), None);
+    assert!(matches!(of("here"), Err(Error::Refused(_))));
+    for (listed, visibility) in [(true, "public"), (false, "private")] {
+        Plugin::set_listed(room.clone(), listed).unwrap();
+        let answer = server.get(ALICE, "get-visibility", &[("roomId", &room)]).ok();
+        assert_eq!(answer["visibility"], visibility);
+    }
+    assert!(matches!(Plugin::set_listed("!none:hs1".to_owned(), true), Err(Error::NotFound)));
 }

@@ -115,6 +115,20 @@ pub(super) struct Response {
 }
 
 impl Response {
+    /// Events of rooms that the user is or was in, each with its room.
+    pub(super) fn events(&mut self) -> impl Iterator<Item = (Option<&str>, &mut Box<RawValue>)> {
+        let rooms = self.rooms.join.iter_mut().chain(&mut self.rooms.leave);
+        rooms.flat_map(|(id, room)| {
+            let state = [&mut room.state, &mut room.state_after, &mut room.unstable_state_after];
+            let state = state.into_iter().flatten().flat_map(|state| &mut state.events);
+            room.timeline
+                .events
+                .iter_mut()
+                .chain(state)
+                .map(move |event| (Some(id.as_str()), event))
+        })
+    }
+
     /// Whether it tells nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.account_data.none() && self.presence.none() && self.rooms.none()

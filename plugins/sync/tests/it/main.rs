@@ -21,6 +21,7 @@ mod lazy;
 mod load;
 mod membership;
 mod parking;
+mod presentation;
 mod relations;
 mod threads;
 mod world;

@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) create: CanonicalJsonObject,
     /// What follows it.
     pub(super) drafts: Vec<Draft>,
+    /// Numbers of the drafts whose content is the user's choice.
+    pub(super) chosen: Vec<usize>,
 }
 
 fn canonical(map: Map<String, Value>) -> Result<CanonicalJsonObject, Error> {
@@ -167,6 +169,11 @@ pub(super) fn plan(
             state(kind, object([(key, text(Some(value)))]));
         }
     }
+    let own_levels =
+        wished("m.room.power_levels").is_some() || wish.power_level_content_override.is_some();
+    // The power levels stand behind the creator's join; all that follows the preset was asked for.
+    let mut chosen: Vec<usize> = own_levels.then_some(1).into_iter().collect();
+    let first = drafts.len();
     for wished in wish.initial_state.iter().filter(|state| state.kind != "m.room.power_levels") {
         let content = canonical(wished.content.clone())?;
         drafts.push(Draft::state(&wished.kind, &wished.state_key, creator, content));
@@ -190,5 +197,6 @@ pub(super) fn plan(
         let content = member("invite", &profile(user), wish.is_direct);
         drafts.push(Draft::state("m.room.member", user, creator, content));
     }
-    Ok(Plan { create, drafts })
+    chosen.extend(first..drafts.len());
+    Ok(Plan { create, drafts, chosen })
 }

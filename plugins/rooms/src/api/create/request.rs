@@ -48,6 +48,15 @@ pub(super) struct CreateRoom {
 }
 
 impl CreateRoom {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `M_BAD_JSON`.
+    pub(super) fn read(body: Map<String, Value>) -> Result<Self, Error> {
+        serde_json::from_value(Value::Object(body))
+            .map_err(|error| Error::bad_json(error.to_string()))
+    }
+
     /// Checks what can be checked without looking.
     ///
     /// # Errors

@@ -5,18 +5,20 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias>
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidaliases>
 //!
-//! Errors: `M_NOT_FOUND`, `M_INVALID_PARAM`, `M_FORBIDDEN`, 409 `M_UNKNOWN` (the alias is taken).
+//! Errors: `M_NOT_FOUND`, `M_INVALID_PARAM`, `M_FORBIDDEN`, 409 `M_UNKNOWN` (the alias is taken), what modules refuse.
 
 use ruma::state_res::events::RoomPowerLevelsEvent;
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch};
-use tessera_sdk::{clock, crypto, params};
+use tessera_sdk::{clock, crypto, hooks, params};
 
 use crate::access::Standing;
+use crate::asker::Asker;
 use crate::core::power::Power;
 use crate::core::visibility::Visibility;
+use crate::policy::ROOM_POLICY;
 use crate::store::{Needs, View};
 use crate::{api::body, directory, ids};
 
@@ -58,7 +60,8 @@ pub fn put(request: &Request) -> Result {
     if !ids::is_local(alias) {
         return Err(Error::invalid_param("the alias belongs to another server"));
     }
-    let user = request.user()?;
+    let asker = Asker::of(request)?;
+    let user = asker.user();
     if Standing::of(room_id, user)?.membership != "join" {
         return Err(crate::access::not_there());
     }
@@ -68,6 +71,12 @@ pub fn put(request: &Request) -> Result {
     )?;
     if count.first::<(i64,)>()?.is_some_and(|(n,)| n >= MAX_PER_ROOM) {
         return Err(Error::forbidden("the room has too many aliases"));
+    }
+    if hooks::answered(ROOM_POLICY) {
+        hooks::may_create_alias(asker.who(), alias, room_id)?;
+    }
+    if asker.is_shadow_banned() {
+        return Answer::empty();
     }
     let taken = || Error::new(ErrorCode::Unknown, "the alias is taken").status(409);
     let added = Batch::new()

@@ -3,15 +3,17 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid>
 //! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid>
 //!
-//! Errors: `M_NOT_FOUND`, `M_FORBIDDEN`, `M_INVALID_PARAM`.
+//! Errors: `M_NOT_FOUND`, `M_FORBIDDEN`, `M_INVALID_PARAM`, what modules refuse.
 
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::{hooks, params};
 
 use super::aliases::may_name;
+use crate::asker::Asker;
+use crate::policy::{ROOM_POLICY, ROOM_RULES};
 use crate::{api::body, ids};
 
 #[derive(Serialize)]
@@ -34,7 +36,41 @@ fn published(room_id: &str) -> std::result::Result<bool, Error> {
 /// Tells whether the room is listed.
 pub fn get(request: &Request) -> Result {
     let listed = published(ids::room(request.param("roomId"))?)?;
-    Answer::json(&Response { visibility: if listed { "public" } else { "private" } })
+    Answer::json(&Response { visibility: name(listed) })
+}
+
+/// Asks modules whether a user may list a room, or take it out.
+///
+/// # Errors
+/// What they refuse.
+pub(in crate::api) fn may_list(
+    asker: &Asker,
+    room_id: &str,
+    listed: bool,
+) -> std::result::Result<(), Error> {
+    if listed && hooks::answered(ROOM_POLICY) {
+        hooks::may_publish(asker.who(), room_id)?;
+    }
+    if hooks::answered(ROOM_RULES) {
+        hooks::visibility_can_be_modified(asker.who(), room_id, name(listed))?;
+    }
+    Ok(())
+}
+
+fn name(listed: bool) -> &'static str {
+    if listed { "public" } else { "private" }
+}
+
+/// Lists a room, or no longer, whoever asks.
+///
+/// # Errors
+/// `M_NOT_FOUND`, `M_INVALID_PARAM`.
+pub fn list(room_id: &str, listed: bool) -> std::result::Result<(), Error> {
+    published(ids::room(room_id)?)?;
+    Batch::new()
+        .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
+        .commit()?;
+    Ok(())
 }
 
 /// Lists the room, or no longer.
@@ -49,11 +85,13 @@ pub fn put(request: &Request) -> Result {
         }
     };
     published(room_id)?;
-    if !may_name(room_id, request.user()?)? {
+    let asker = Asker::of(request)?;
+    if !may_name(room_id, asker.user())? {
         return Err(Error::forbidden("not enough power to list the room"));
     }
-    Batch::new()
-        .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
-        .commit()?;
+    may_list(&asker, room_id, listed)?;
+    if !asker.is_shadow_banned() {
+        list(room_id, listed)?;
+    }
     Answer::empty()
 }

@@ -7,14 +7,16 @@
 use tessera_sdk::http::{Answer, Request, Result};
 
 use super::change::{Change, Verdict, Wish, change};
+use crate::asker::Asker;
 use crate::{api::body, ids};
 
 /// Bans a user, who need not be in the room.
 pub fn handle(request: &Request) -> Result {
     let wished: Change = body::of(request)?;
+    let asker = Asker::of(request)?;
     let wish = Wish {
         room_id: ids::room(request.param("roomId"))?,
-        sender: request.user()?,
+        asker: &asker,
         target: wished.user()?,
         membership: "ban",
         reason: wished.reason.as_deref(),

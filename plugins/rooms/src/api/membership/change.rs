@@ -6,6 +6,7 @@ use tessera_sdk::matrix::Error;
 
 use crate::act::{Act, Step};
 use crate::api::body::{object, text};
+use crate::asker::Asker;
 use crate::core::Draft;
 use crate::store::view::STRIPPED_TYPES;
 use crate::store::{Needs, View};
@@ -36,7 +37,7 @@ pub struct Wish<'a> {
     /// The room.
     pub room_id: &'a str,
     /// Who acts.
-    pub sender: &'a str,
+    pub asker: &'a Asker,
     /// Whose membership.
     pub target: &'a str,
     /// The new one.
@@ -59,7 +60,7 @@ pub fn change(
 ) -> Result<String, Error> {
     let shows_room = matches!(wish.membership, "invite" | "knock");
     let shows_profile = shows_room || wish.membership == "join";
-    let mut needs = Needs::of_member(wish.sender, wish.target);
+    let mut needs = Needs::of_member(wish.asker.user(), wish.target);
     if shows_room {
         needs = needs.types(STRIPPED_TYPES);
     }
@@ -69,7 +70,8 @@ pub fn change(
     if let Some(user) = wish.authoriser {
         needs = needs.member(user);
     }
-    Act { room_id: wish.room_id, needs, transaction: None, from_client: true }.run(|view| {
+    let asker = Some(wish.asker);
+    Act { room_id: wish.room_id, needs, transaction: None, asker }.run(|view| {
         let before = view
             .state
             .get("m.room.member", wish.target)
@@ -87,7 +89,7 @@ pub fn change(
             ("reason", text(wish.reason)),
             ("join_authorised_via_users_server", text(wish.authoriser)),
         ]));
-        Ok(Draft::state("m.room.member", wish.target, wish.sender, content).into())
+        Ok(Draft::state("m.room.member", wish.target, wish.asker.user(), content).into())
     })
 }
 

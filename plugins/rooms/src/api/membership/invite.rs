@@ -10,21 +10,23 @@ use tessera_sdk::limits;
 use tessera_sdk::matrix::Error;
 
 use super::change::{Change, Verdict, Wish, change};
+use crate::asker::Asker;
 use crate::{api::body, ids};
 
 /// Invites a user.
 pub fn handle(request: &Request) -> Result {
     let wished: Change = body::of(request)?;
+    let asker = Asker::of(request)?;
     let wish = Wish {
         room_id: ids::room(request.param("roomId"))?,
-        sender: request.user()?,
+        asker: &asker,
         target: wished.user()?,
         membership: "invite",
         reason: wished.reason.as_deref(),
         content: Default::default(),
         authoriser: None,
     };
-    limits::take("invites", wish.sender, 1).map_err(Error::limit_exceeded)?;
+    limits::take("invites", asker.user(), 1).map_err(Error::limit_exceeded)?;
     change(&wish, |_, _| Ok(Verdict::Send))?;
     Answer::empty()
 }

@@ -11,6 +11,7 @@ use tessera_sdk::http::{Answer, Request, Result};
 
 use super::change::{Verdict, Wish, change};
 use super::restricted::authoriser;
+use crate::asker::Asker;
 use crate::directory::resolve;
 use crate::{api::body, ids};
 
@@ -37,12 +38,12 @@ pub fn by_id(request: &Request) -> Result {
 
 fn join(request: &Request, room_id: &str) -> Result {
     let body: Body = body::of(request)?;
-    let user = request.user()?;
-    let authoriser = authoriser(room_id, user)?;
+    let asker = Asker::of(request)?;
+    let authoriser = authoriser(room_id, asker.user())?;
     let wish = Wish {
         room_id,
-        sender: user,
-        target: user,
+        asker: &asker,
+        target: asker.user(),
         membership: "join",
         reason: body.reason.as_deref(),
         content: Default::default(),

@@ -8,14 +8,16 @@ use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 
 use super::change::{Change, Verdict, Wish, change};
+use crate::asker::Asker;
 use crate::{api::body, ids};
 
 /// Removes a user, or takes back an invite.
 pub fn handle(request: &Request) -> Result {
     let wished: Change = body::of(request)?;
+    let asker = Asker::of(request)?;
     let wish = Wish {
         room_id: ids::room(request.param("roomId"))?,
-        sender: request.user()?,
+        asker: &asker,
         target: wished.user()?,
         membership: "leave",
         reason: wished.reason.as_deref(),

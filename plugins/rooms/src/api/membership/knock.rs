@@ -12,6 +12,7 @@ use tessera_sdk::storage;
 
 use super::change::{Verdict, Wish, change};
 use crate::api::body;
+use crate::asker::Asker;
 use crate::directory::resolve;
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,7 +28,7 @@ struct Response<'a> {
 /// Asks to be let in.
 pub fn handle(request: &Request) -> Result {
     let body: Body = body::of(request)?;
-    let user = request.user()?;
+    let asker = Asker::of(request)?;
     let room_id = resolve(request.param("roomIdOrAlias"))?;
     let known =
         storage::query("SELECT version FROM rooms_rooms WHERE room_id = $1", params![&room_id])?;
@@ -36,8 +37,8 @@ pub fn handle(request: &Request) -> Result {
     }
     let wish = Wish {
         room_id: &room_id,
-        sender: user,
-        target: user,
+        asker: &asker,
+        target: asker.user(),
         membership: "knock",
         reason: body.reason.as_deref(),
         content: Default::default(),

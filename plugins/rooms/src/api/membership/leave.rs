@@ -9,16 +9,17 @@ use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 
 use super::change::{Change, Verdict, Wish, change};
+use crate::asker::Asker;
 use crate::{api::body, ids};
 
 /// Leaves the room.
 pub fn handle(request: &Request) -> Result {
     let wished: Change = body::of(request)?;
-    let user = request.user()?;
+    let asker = Asker::of(request)?;
     let wish = Wish {
         room_id: ids::room(request.param("roomId"))?,
-        sender: user,
-        target: user,
+        asker: &asker,
+        target: asker.user(),
         membership: "leave",
         reason: wished.reason.as_deref(),
         content: Default::default(),

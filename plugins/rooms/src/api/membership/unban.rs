@@ -9,14 +9,16 @@ use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 
 use super::change::{Change, Verdict, Wish, change};
+use crate::asker::Asker;
 use crate::{api::body, ids};
 
 /// Lifts a ban. The user may join or be invited again.
 pub fn handle(request: &Request) -> Result {
     let wished: Change = body::of(request)?;
+    let asker = Asker::of(request)?;
     let wish = Wish {
         room_id: ids::room(request.param("roomId"))?,
-        sender: request.user()?,
+        asker: &asker,
         target: wished.user()?,
         membership: "leave",
         reason: wished.reason.as_deref(),

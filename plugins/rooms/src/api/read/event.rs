@@ -7,8 +7,8 @@
 use serde_json::Value;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{ClientFormat, Error, Pdu, Unsigned};
-use tessera_sdk::params;
 use tessera_sdk::storage::{self, select};
+use tessera_sdk::{params, presentation};
 
 use super::client_event::age;
 use crate::access::{visibility_at, visibility_of};
@@ -51,7 +51,9 @@ pub fn handle(request: &Request) -> Result {
     let pdu = Pdu::parse(&row.json).map_err(Error::internal)?;
     let unsigned = unsigned(&pdu, beside, room_id)?;
     let event = pdu.to_client(event_id, room_id, ClientFormat::WithRoomId, &unsigned);
-    Answer::json(&event.map_err(Error::internal)?)
+    let mut event = event.map_err(Error::internal)?;
+    presentation::add_fields([(None, &mut event)], user);
+    Answer::json(&event)
 }
 
 fn row(room_id: &str, event_id: &str) -> std::result::Result<Row, Error> {

@@ -8,8 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, Pdu};
-use tessera_sdk::params;
-use tessera_sdk::storage;
+use tessera_sdk::{params, presentation, storage};
 
 use super::{client_event::with_room_id, states};
 use crate::access::{Access, Standing};
@@ -30,7 +29,8 @@ pub fn handle(request: &Request) -> Result {
     let room_id = ids::room(request.param("roomId"))?;
     let (only, not) = (membership(request, "membership")?, membership(request, "not_membership")?);
     let at = request.query("at").map(position).transpose()?;
-    let mut access = Standing::of(room_id, request.user()?)?.access()?;
+    let user = request.user()?;
+    let mut access = Standing::of(room_id, user)?.access()?;
     if let Some(position) = at {
         access = earlier(access, room_id, position)?;
     }
@@ -44,6 +44,7 @@ pub fn handle(request: &Request) -> Result {
             chunk.push(with_room_id(&found, room_id)?);
         }
     }
+    presentation::add_fields(chunk.iter_mut().map(|event| (None, event)), user);
     Answer::json(&Response { chunk })
 }
 

@@ -6,6 +6,7 @@
 
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, Pdu};
+use tessera_sdk::presentation;
 
 use super::{client_event::with_room_id, states};
 use crate::access::Standing;
@@ -19,12 +20,15 @@ pub fn handle(request: &Request) -> Result {
         Some("event") => true,
         Some(other) => return Err(Error::invalid_param(format!("format {other:?} is unknown"))),
     };
-    let access = Standing::of(room_id, request.user()?)?.access()?;
+    let user = request.user()?;
+    let access = Standing::of(room_id, user)?.access()?;
     let (kind, key) = (request.param("eventType"), request.param("stateKey"));
     let found = states::one(room_id, access, kind, key)?
         .ok_or_else(|| Error::not_found("the room has no such state"))?;
     if whole {
-        return Answer::json(&with_room_id(&found, room_id)?);
+        let mut event = with_room_id(&found, room_id)?;
+        presentation::add_fields([(None, &mut event)], user);
+        return Answer::json(&event);
     }
     let pdu = Pdu::parse(&found.json).map_err(Error::internal)?;
     Answer::json(pdu.content)

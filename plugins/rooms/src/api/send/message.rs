@@ -13,6 +13,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{Select, select};
 
 use crate::act::{Act, Sending, Step};
+use crate::asker::Asker;
 use crate::core::{Draft, Relation};
 use crate::redaction::Target;
 use crate::store::{Needs, View};
@@ -28,12 +29,12 @@ pub struct Response<'a> {
 
 /// Sends the event.
 pub fn handle(request: &Request) -> Result {
-    let sender = request.user()?;
+    let asker = Asker::of(request)?;
     let room_id = ids::room(request.param("roomId"))?;
     let kind = request.param("eventType");
     let transaction = Transaction::of(request, format!("send/{room_id}/{kind}"))?;
     let content = body::content(request)?;
-    let event_id = any(room_id, sender, kind, content, Some(transaction))?;
+    let event_id = any(room_id, &asker, kind, content, Some(transaction))?;
     Answer::json(&Response { event_id: &event_id })
 }
 
@@ -43,7 +44,7 @@ pub fn handle(request: &Request) -> Result {
 /// As the endpoint.
 pub fn any(
     room_id: &str,
-    sender: &str,
+    asker: &Asker,
     kind: &str,
     content: CanonicalJsonObject,
     transaction: Option<Transaction>,
@@ -51,25 +52,26 @@ pub fn any(
     if kind == "m.room.redaction" {
         let target = content.get("redacts").and_then(CanonicalJsonValue::as_str);
         let target = target.ok_or_else(|| Error::bad_json("redacts is missing"))?.to_owned();
-        return redact(room_id, sender, &target, content, transaction);
+        return redact(room_id, asker, &target, content, transaction);
     }
-    message(room_id, sender, kind, content, transaction)
+    message(room_id, asker, kind, content, transaction)
 }
 
 fn message(
     room_id: &str,
-    sender: &str,
+    asker: &Asker,
     kind: &str,
     content: CanonicalJsonObject,
     transaction: Option<Transaction>,
 ) -> std::result::Result<String, Error> {
+    let sender = asker.user();
     let relation = Relation::of(&content);
     let mut needs = Needs::of(sender);
     if let Some(check) = relation.as_ref().and_then(|relation| check(relation, kind, sender)) {
         needs = needs.also(check);
     }
     let draft = Draft::message(kind, sender, content);
-    Act { room_id, needs, transaction, from_client: true }.run(|view| {
+    Act { room_id, needs, transaction, asker: Some(asker) }.run(|view| {
         if let Some(relation) = &relation {
             refuse(relation, view)?;
         }
@@ -115,18 +117,19 @@ fn refuse(relation: &Relation, view: &mut View) -> std::result::Result<(), Error
 /// As the endpoint.
 pub fn redact(
     room_id: &str,
-    sender: &str,
+    asker: &Asker,
     target: &str,
     content: CanonicalJsonObject,
     transaction: Option<Transaction>,
 ) -> std::result::Result<String, Error> {
     ids::event(target)?;
+    let sender = asker.user();
     let needs = Needs::of(sender).also(Target::select(target));
     let draft = Draft {
         redacts: Some(target.to_owned()),
         ..Draft::message("m.room.redaction", sender, content)
     };
-    Act { room_id, needs, transaction, from_client: true }.run(|view| {
+    Act { room_id, needs, transaction, asker: Some(asker) }.run(|view| {
         let redacts = Target::read(view, 0, target, sender)?;
         Ok(Step::Send(Sending {
             drafts: vec![draft.clone()],

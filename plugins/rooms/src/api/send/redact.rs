@@ -9,6 +9,7 @@ use tessera_sdk::http::{Answer, Request, Result};
 
 use super::message::{Response, redact};
 use crate::api::body::{self, object, text};
+use crate::asker::Asker;
 use crate::ids;
 use crate::transactions::Transaction;
 
@@ -24,6 +25,6 @@ pub fn handle(request: &Request) -> Result {
     let target = ids::event(request.param("eventId"))?;
     let transaction = Transaction::of(request, format!("redact/{room_id}/{target}"))?;
     let content = object([("reason", text(body.reason.as_deref()))]);
-    let event_id = redact(room_id, request.user()?, target, content, Some(transaction))?;
+    let event_id = redact(room_id, &Asker::of(request)?, target, content, Some(transaction))?;
     Answer::json(&Response { event_id: &event_id })
 }

@@ -14,6 +14,7 @@ use tessera_sdk::storage::select;
 
 use super::message::Response;
 use crate::act::{Act, Step};
+use crate::asker::Asker;
 use crate::core::{Draft, StoredEvent};
 use crate::store::view::STRIPPED_TYPES;
 use crate::store::{Needs, View};
@@ -24,7 +25,7 @@ pub fn handle(request: &Request) -> Result {
     let room_id = ids::room(request.param("roomId"))?;
     let (kind, key) = (request.param("eventType"), request.param("stateKey"));
     let content = body::content(request)?;
-    let event_id = send(room_id, request.user()?, kind, key, content)?;
+    let event_id = send(room_id, &Asker::of(request)?, kind, key, content)?;
     Answer::json(&Response { event_id: &event_id })
 }
 
@@ -34,11 +35,12 @@ pub fn handle(request: &Request) -> Result {
 /// As the endpoint.
 pub fn send(
     room_id: &str,
-    sender: &str,
+    asker: &Asker,
     kind: &str,
     key: &str,
     content: CanonicalJsonObject,
 ) -> std::result::Result<String, Error> {
+    let sender = asker.user();
     let mut needs = Needs::of(sender).pair(kind, key);
     if kind == "m.room.member" {
         needs = Needs::of_member(sender, key).types(STRIPPED_TYPES);
@@ -54,7 +56,7 @@ pub fn send(
         ));
     }
     let draft = Draft::state(kind, key, sender, content);
-    Act { room_id, needs, transaction: None, from_client: true }.run(|view| {
+    Act { room_id, needs, transaction: None, asker: Some(asker) }.run(|view| {
         if !aliases.is_empty() {
             check_aliases(&aliases, view)?;
         }

@@ -1,0 +1,58 @@
+//! Who asks for something, as modules are told.
+
+use tessera_sdk::hooks::{RequestInfo, Requester};
+use tessera_sdk::http::Request;
+use tessera_sdk::matrix::Error;
+
+/// The mark of a principal by which `accounts` tells of a shadow ban.
+const SHADOW_BANNED: &str = "shadow-banned";
+
+/// A user who acts, by a request of a client or through another plug-in.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    who: Requester,
+    shadow_banned: bool,
+}
+
+impl Asker {
+    /// Who sent a request.
+    ///
+    /// # Errors
+    /// `M_MISSING_TOKEN` without a principal.
+    pub fn of(request: &Request) -> Result<Self, Error> {
+        let marks = &request.principal()?.marks;
+        let shadow_banned = marks.iter().any(|mark| mark == SHADOW_BANNED);
+        Ok(Self { who: request.requester()?, shadow_banned })
+    }
+
+    /// The user for whom another plug-in acts. What modules are told of the request is empty.
+    pub fn on_behalf_of(user: &str) -> Self {
+        let request =
+            RequestInfo { id: String::new(), remote: String::new(), user_agent: String::new() };
+        let who =
+            Requester { user: user.to_owned(), device: None, service: None, admin: false, request };
+        Self { who, shadow_banned: false }
+    }
+
+    /// The same with an administrator's power.
+    #[must_use]
+    pub fn as_admin(mut self) -> Self {
+        self.who.admin = true;
+        self
+    }
+
+    /// Full user id.
+    pub fn user(&self) -> &str {
+        &self.who.user
+    }
+
+    /// As hooks take it.
+    pub fn who(&self) -> &Requester {
+        &self.who
+    }
+
+    /// Whether what they do is to be shown to nobody else.
+    pub fn is_shadow_banned(&self) -> bool {
+        self.shadow_banned
+    }
+}

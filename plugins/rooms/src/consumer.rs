@@ -1,0 +1,42 @@
+//! What `accounts` tells: `accounts.profiles` and `accounts.users`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::matrix::Error;
+
+use crate::{Plugin, profiles, shut_down};
+
+#[derive(Deserialize)]
+struct User {
+    user_id: String,
+    change: String,
+}
+
+impl Guest for Plugin {
+    fn handle(messages: Vec<Message>) -> Result<u32, String> {
+        let mut done = 0;
+        for message in messages {
+            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
+            done += 1;
+        }
+        Ok(done)
+    }
+}
+
+fn one(message: &Message) -> Result<(), Error> {
+    match message.topic.as_str() {
+        "accounts.users" => {
+            let user: User = payload(message)?;
+            match user.change.as_str() {
+                "deactivated" => shut_down::leaves_all(&user.user_id),
+                _ => Ok(()),
+            }
+        }
+        _ => profiles::changed(payload(message)?),
+    }
+}
+
+fn payload<T: DeserializeOwned>(message: &Message) -> Result<T, Error> {
+    serde_json::from_str(&message.payload).map_err(Error::internal)
+}
