@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::guard::{Folder, Guard, free_port, own, run};
@@ -178,7 +178,17 @@ impl Postgres {
     /// It does not come up.
     pub fn restart(&self) -> Result<(), Failure> {
         self.kill();
-        let guard = launch(&self.folder, self.port, self.disk)?;
+        // A process that was being forked when the others were killed holds the shared memory until it sees that it is
+        // alone.
+        let end = Instant::now() + PATIENCE;
+        let guard = loop {
+            match launch(&self.folder, self.port, self.disk) {
+                Err(error) if error.contains("is still in use") && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                launched => break launched?,
+            }
+        };
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
         Ok(())
     }

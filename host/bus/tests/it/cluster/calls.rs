@@ -145,7 +145,8 @@ async fn a_call_beyond_its_deadline_is_unknown_and_dropped_by_the_server() {
     let (one, two) = (server.join("one").await, server.join("two").await);
     let gate = Gate::closed();
     let served = two.serve("gate", gate.clone()).await.unwrap();
-    let deadline = Instant::now() + Duration::from_millis(400);
+    // Long enough to get there on a machine that has much to do.
+    let deadline = Instant::now() + Duration::from_secs(2);
     let failure = one.call("gate", Bytes::new(), deadline).await.unwrap_err();
     assert!(matches!(failure, CallFailure::Unknown(_)), "{failure}");
     gate.dropped.notified().await;
@@ -209,12 +210,11 @@ async fn calls_of_a_killed_node_are_unknown_and_later_ones_go_elsewhere() {
         async move { one.call("gate", Bytes::new(), soon()).await }
     });
     until("it is in hand", || gate.begun() == 1).await;
-    let killed = Instant::now();
     mortal.kill();
     let failure = call.await.unwrap().unwrap_err();
     assert!(matches!(failure, CallFailure::Unknown(_)), "{failure}");
-    // Far below the call's deadline of 30 s: the node's silence has told.
-    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
+    // It was not the call's deadline that ended it: the node's silence has told.
+    assert!(!text(&failure).contains("no answer in time"), "{failure}");
     let failure = one.call("gate", Bytes::new(), soon()).await.unwrap_err();
     assert!(matches!(failure, CallFailure::Unavailable(_)), "{failure}");
 }

@@ -61,6 +61,12 @@ impl Server {
     }
 }
 
+/// Has what the nodes log printed where `RUST_LOG` says what.
+pub(crate) fn log() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+}
+
 /// A bus with the seed that all nodes of these tests share.
 pub(crate) fn bus() -> Bus {
     Bus::new(BusConfig { seed: Some(*b"one seed for all"), ..BusConfig::default() })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tessera_bus::{
     Attached, BoxFuture, Bus, Cluster, ClusterConfig, ConsumeError, Consumer, Deliverer,
     DeliveryConfig, TenantWake,
@@ -15,9 +16,12 @@ use tessera_storage::{
 };
 use tessera_test_services::{Postgres as PostgresServer, TestDatabase};
 
-use super::support::{Mortal, PATIENCE, bus, own_server, server, soon, until};
+use super::support::{Mortal, PATIENCE, bus, log, own_server, server, soon, until};
 
 const TENANT: &str = "example.org";
+
+/// Keys of the messages that are emitted together.
+const KEYS: u32 = 12;
 
 const SEEN: &str = "CREATE TABLE push_seen (position bigint PRIMARY KEY, name text NOT NULL, \
                     number bigint NOT NULL)";
@@ -30,6 +34,8 @@ struct Node {
     database: Database,
     rooms: Session,
     push: Session,
+    /// The address of the stream's server, and the stream's prefix.
+    stream: (String, String),
     _postgres: Postgres,
 }
 
@@ -46,6 +52,7 @@ fn store() -> Option<TestDatabase> {
 
 impl Node {
     async fn start(config: ClusterConfig, url: String) -> Self {
+        let stream = (config.servers[0].clone(), config.prefix.clone());
         let cluster = Cluster::connect(config).await.unwrap();
         let settings = PostgresConfig { connections: 8, ..PostgresConfig::new(url) };
         let postgres = Postgres::connect(settings).await.unwrap();
@@ -72,7 +79,7 @@ impl Node {
             database.session(SessionGrant { plugin: plugin.into(), ..SessionGrant::default() })
         };
         let (rooms, push) = (session("rooms"), session("push"));
-        Self { cluster, bus, attached, database, rooms, push, _postgres: postgres }
+        Self { cluster, bus, attached, database, rooms, push, stream, _postgres: postgres }
     }
 
     async fn consume(&self) -> (Deliverer, Arc<Seen>) {
@@ -117,7 +124,38 @@ impl Node {
         found
     }
 
-    async fn until_all(&self, keys: u32, each: u32) {
+    /// What JetStream holds, and how the node stands to it.
+    async fn bus_inside(&self) -> String {
+        let (url, prefix) = &self.stream;
+        let client = async_nats::connect(url).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        let stream = context.get_stream(format!("{}_TOPICS", prefix.to_ascii_uppercase())).await;
+        let mut stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => return format!("no stream: {error}"),
+        };
+        let mut text = format!("stream: {:?}\n", stream.info().await.map(|info| &info.state));
+        let mut consumers = stream.consumers();
+        while let Some(info) = consumers.next().await {
+            text.push_str(&match info {
+                Ok(info) => format!(
+                    "{}: delivered {:?}, acked {:?}, unacked {}, pending {}, redelivered {}, waiting {}\n",
+                    info.name,
+                    info.delivered,
+                    info.ack_floor,
+                    info.num_ack_pending,
+                    info.num_pending,
+                    info.num_redelivered,
+                    info.num_waiting
+                ),
+                Err(error) => format!("{error}\n"),
+            });
+        }
+        let (stats, connection) = (self.cluster.stats(), *self.cluster.connection().borrow());
+        format!("{text}{stats:?}\n{connection:?}\n")
+    }
+
+    async fn until_all(&self, store: &TestDatabase, keys: u32, each: u32) {
         let wanted: Vec<i64> = (0..i64::from(each)).collect();
         let end = soon() + PATIENCE;
         loop {
@@ -129,10 +167,64 @@ impl Node {
                 }
                 return;
             }
-            assert!(tokio::time::Instant::now() < end, "{count} of {}", keys * each);
+            if tokio::time::Instant::now() >= end {
+                for (key, order) in &effects {
+                    let missing: Vec<_> = wanted.iter().filter(|n| !order.contains(n)).collect();
+                    eprintln!("{key}: {missing:?} had no effect");
+                }
+                let bus = self.bus_inside().await;
+                panic!("{count} of {}; the database has:\n{}{bus}", keys * each, inside(store));
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// What the database holds of messages that are under way, to be read by whoever looks for one that is lost.
+fn inside(store: &TestDatabase) -> String {
+    let ask = |sql: &str| store.sql(sql).unwrap_or_else(|error| error);
+    let schema = ask("SELECT schema FROM tessera.tenants");
+    let schema = schema.trim();
+    let tables = [
+        ("position", "last_value", ""),
+        ("consumers", "topic, consumer, after", ""),
+        ("outbox", "id, key, payload, emitted_ms", "ORDER BY id LIMIT 50"),
+        ("deliveries", "id, settled, attempts, next_ms, error", "ORDER BY id LIMIT 50"),
+        ("dead", "id, retry, attempts, error", "ORDER BY id LIMIT 50"),
+        ("leases", "name, holder, until, clock_timestamp()", ""),
+        ("commits", "plugin, id, first_position", "ORDER BY seq DESC LIMIT 70"),
+    ];
+    let table = |(table, columns, order): &(&str, &str, &str)| {
+        let rows = ask(&format!("SELECT {columns} FROM {schema}.tessera_{table} {order}"));
+        format!("{table} ({columns}):\n{rows}")
+    };
+    let locks = ask("SELECT classid, objid, mode, granted, pid FROM pg_locks \
+                     WHERE locktype = 'advisory'");
+    let seen = ask(&format!("SELECT * FROM {schema}.push_seen ORDER BY position DESC LIMIT 500"));
+    let tables: Vec<_> = tables.iter().map(table).collect();
+    format!("{}advisory locks:\n{locks}seen:\n{seen}", tables.concat())
+}
+
+/// Emits from these nodes in turns, at least so many messages to each of [`KEYS`] keys and on until something holds: who
+/// joins may find that others have done it all. Gives the next message's number.
+async fn emit_until(
+    nodes: &[&Node],
+    first: u32,
+    least: u32,
+    what: &str,
+    holds: impl Fn() -> bool,
+) -> u32 {
+    let end = soon();
+    let mut number = first;
+    for node in nodes.iter().cycle() {
+        if number >= first + least && holds() {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        node.emit(KEYS, number).await;
+        number += 1;
+    }
+    number
 }
 
 /// What is tried while a server is away is tried again.
@@ -236,15 +328,11 @@ async fn postgres_two_nodes_emit_and_consume_each_message_once_in_order() {
     let two = Node::start(server.config("two"), url).await;
     let (first, seen_first) = one.consume().await;
     let (second, seen_second) = two.consume().await;
-    for number in 0..40 {
-        // In turns: each key's messages come from both nodes.
-        let node = if number % 2 == 0 { &one } else { &two };
-        node.emit(12, number).await;
-    }
-    one.until_all(12, 40).await;
-    for seen in [seen_first, seen_second] {
-        assert!(seen.handed.load(Ordering::SeqCst) > 0, "a node had nothing to do");
-    }
+    // In turns: each key's messages come from both nodes.
+    let seen = [seen_first, seen_second];
+    let both = || seen.iter().all(|seen| seen.handed.load(Ordering::SeqCst) > 0);
+    let emitted = emit_until(&[&one, &two], 0, 40, "both nodes take part", both).await;
+    one.until_all(&store, KEYS, emitted).await;
     first.stop().await;
     second.stop().await;
 }
@@ -255,7 +343,8 @@ async fn postgres_a_node_killed_under_load_loses_and_doubles_nothing() {
     let url = store.url().to_owned();
     let one = Node::start(server.config("one"), url.clone()).await;
     let (_deliverer, _) = one.consume().await;
-    for round in 0..3_u32 {
+    let mut emitted = 0;
+    for _ in 0..3 {
         let mortal = Mortal::new();
         let (config, url) = (server.config("two"), url.clone());
         let (two, seen) = mortal
@@ -265,15 +354,13 @@ async fn postgres_a_node_killed_under_load_loses_and_doubles_nothing() {
                 ((node, deliverer), seen)
             })
             .await;
-        for number in round * 15..(round + 1) * 15 {
-            one.emit(12, number).await;
-        }
-        until("the other node takes part", || seen.handed.load(Ordering::SeqCst) > 5).await;
+        let part = || seen.handed.load(Ordering::SeqCst) > 5;
+        emitted = emit_until(&[&one], emitted, 15, "the other node takes part", part).await;
         mortal.kill();
         // Its destructors belong to a runtime that is gone.
         std::mem::forget(two);
     }
-    one.until_all(12, 45).await;
+    one.until_all(&store, KEYS, emitted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,6 +369,7 @@ async fn postgres_and_nats_restarted_under_load_lose_and_double_nothing() {
         eprintln!("skipped: {reason}");
         return;
     }
+    log();
     let Some(mut server) = own_server() else { return };
     let postgres = Arc::new(PostgresServer::durable().unwrap());
     let store = TestDatabase::on(&postgres).unwrap();
@@ -314,6 +402,6 @@ async fn postgres_and_nats_restarted_under_load_lose_and_double_nothing() {
         server.nats().restart().unwrap();
     }
     emitting.await.unwrap();
-    one.until_all(8, 60).await;
+    one.until_all(&store, 8, 60).await;
     drop(two.cluster);
 }
