@@ -62,6 +62,6 @@ def _state(room_id):
     except Err as error:
         if isinstance(error.value, rooms.Error_NotFound):
             return None
-        raise
+        raise RuntimeError(f"the room cannot be read: {error.value}") from None
     parsed = map(json.loads, events)
     return {(event["type"], event["state_key"]): event["content"] for event in parsed}
