@@ -1,7 +1,14 @@
 //! The contract between the server and its modules, as this build knows it.
 
+#[cfg(feature = "packages")]
+pub mod hooks;
+mod pages;
+
 use std::{fs, io, path::Path};
 
+#[cfg(feature = "packages")]
+pub(crate) use self::pages::version;
+pub use self::pages::{Page, page, pages};
 use crate::embedded::CONTRACT;
 
 /// Packages of the contract: `host`, `plugin`, `services`, `hooks`.

@@ -20,6 +20,8 @@ mod package;
 #[cfg(feature = "packages")]
 pub mod registry;
 pub mod section;
+#[cfg(feature = "packages")]
+pub mod template;
 
 #[cfg(feature = "packages")]
 pub use self::{
@@ -29,5 +31,9 @@ pub use self::{
 };
 
 mod embedded {
+    #![cfg_attr(
+        not(feature = "packages"),
+        expect(dead_code, reason = "templates are for packages")
+    )]
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
