@@ -35,8 +35,13 @@ pub(crate) fn matrix_js_sdk() -> Command {
     command
 }
 
-/// The script of matrix-nio; `--url` is still missing.
+/// The main job of matrix-nio; `--url` is still missing.
 pub(crate) fn matrix_nio() -> Command {
+    nio("main.py")
+}
+
+/// A script of matrix-nio, without its arguments.
+pub(crate) fn nio(script: &str) -> Command {
     let folder = binary::workspace().join("tests/clients/nio");
     let python = std::env::var_os("TESSERA_NIO_PYTHON")
         .map_or_else(|| binary::workspace().join("target/venv/bin/python"), Into::into);
@@ -46,7 +51,7 @@ pub(crate) fn matrix_nio() -> Command {
         folder.join("requirements.txt").display()
     );
     let mut command = Command::new(python);
-    command.arg(folder.join("main.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(folder.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

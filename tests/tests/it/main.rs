@@ -20,6 +20,7 @@ mod events;
 mod identifiers;
 mod json;
 mod load;
+mod modules;
 mod nodes;
 mod operator;
 mod parked;
