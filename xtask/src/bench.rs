@@ -21,7 +21,7 @@ pub(crate) fn bench(args: Vec<String>) -> Result<()> {
     let any_of = |loads: &[&str]| every || args.iter().any(|arg| loads.contains(&arg.as_str()));
     let languages = if any_of(&NEED_SCRIPTS) { Languages::All } else { Languages::Rust };
     guests::build(&workspace, &[], languages)?;
-    guests::build_fixtures(&workspace)?;
+    guests::build_fixtures(&workspace, languages)?;
     if any_of(&NEED_SERVICES) {
         services::ensure()?;
     }

@@ -23,21 +23,21 @@ pub(crate) fn build(workspace: &Workspace, only: &[String], languages: Languages
         bail!("no plug-in `{unknown}`; there are: {}", known.join(", "));
     }
     let out = Output { folder: workspace.plugins(), list: "plugins.txt" };
-    let wanted = |plugin: &&Plugin| match &plugin.source {
-        _ if !only.is_empty() => only.contains(&plugin.name),
-        Source::Cargo { .. } => true,
-        Source::Script(_) => languages == Languages::All,
+    let wanted = |plugin: &&Plugin| match only {
+        [] => languages.has(&plugin.source),
+        _ => only.contains(&plugin.name),
     };
     make(workspace, "plug-ins", &all.iter().filter(wanted).collect::<Vec<_>>(), &out)?;
     out.forget_removed(workspace, &all)
 }
 
-/// Builds the guests of tests and benchmarks into `target/fixtures`.
-pub(crate) fn build_fixtures(workspace: &Workspace) -> Result<()> {
+/// Builds the guests of tests and benchmarks in these languages into `target/fixtures`.
+pub(crate) fn build_fixtures(workspace: &Workspace, languages: Languages) -> Result<()> {
     let all = plugins::fixtures(workspace)?;
     let out = Output { folder: workspace.fixtures(), list: "fixtures.txt" };
-    if !all.is_empty() {
-        make(workspace, "fixtures", &all.iter().collect::<Vec<_>>(), &out)?;
+    let wanted: Vec<&Plugin> = all.iter().filter(|plugin| languages.has(&plugin.source)).collect();
+    if !wanted.is_empty() {
+        make(workspace, "fixtures", &wanted, &out)?;
     }
     out.forget_removed(workspace, &all)
 }

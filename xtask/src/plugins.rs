@@ -40,6 +40,13 @@ pub(crate) enum Languages {
     All,
 }
 
+impl Languages {
+    /// Whether a plug-in of this source is among them.
+    pub(crate) const fn has(self, source: &Source) -> bool {
+        matches!((self, source), (Self::All, _) | (_, Source::Cargo { .. }))
+    }
+}
+
 /// Finds all plug-ins below `plugins/` and `examples/`, ordered by name.
 pub(crate) fn find(workspace: &Workspace) -> Result<Vec<Plugin>> {
     below(workspace, &["plugins", "examples"])

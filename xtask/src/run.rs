@@ -23,7 +23,7 @@ pub(crate) fn build_server(release: bool) -> Result<Workspace> {
 
 /// Builds the guests of tests and benchmarks.
 pub(crate) fn fixtures() -> Result<()> {
-    guests::build_fixtures(&Workspace::load()?)
+    guests::build_fixtures(&Workspace::load()?, Languages::All)
 }
 
 /// Builds, then becomes `tessera run`, so that signals reach the server and its exit code is ours.

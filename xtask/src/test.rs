@@ -132,7 +132,7 @@ fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
     if selection.front_door {
         let languages = if selection.scripts { Languages::All } else { Languages::Rust };
         guests::build(workspace, &[], languages)?;
-        guests::build_fixtures(workspace)?;
+        guests::build_fixtures(workspace, Languages::Rust)?;
         clients::set_up(workspace)?;
     }
     host::need_c_compiler()?;
