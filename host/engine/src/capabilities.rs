@@ -69,6 +69,10 @@ pub(crate) struct Capabilities {
     /// JSON.
     pub(crate) config: String,
     pub(crate) fetch: FetchGrants,
+    /// May use the tenant's key.
+    pub(crate) sign: bool,
+    /// May hash and check passwords.
+    pub(crate) passwords: bool,
     pub(crate) cache: cache::PluginCache,
     pub(crate) log: log::Rate,
     pub(crate) journal: Arc<Journal>,
@@ -87,6 +91,8 @@ pub(crate) struct Granted {
     pub(crate) emits: HashSet<String>,
     pub(crate) config: String,
     pub(crate) fetch: FetchGrants,
+    pub(crate) sign: bool,
+    pub(crate) passwords: bool,
 }
 
 impl Capabilities {
@@ -99,7 +105,8 @@ impl Capabilities {
         let journal = shared.journals.of(&granted.plugin);
         let log = log::Rate::new(granted.limits.log_rate);
         let metrics = metrics::PluginMetrics::new(registry, &shared.tenant, &granted.plugin);
-        let Granted { plugin, version, limits, session, emits, config, fetch } = granted;
+        let Granted { plugin, version, limits, session, emits, config, fetch, sign, passwords } =
+            granted;
         Self {
             shared,
             plugin,
@@ -109,6 +116,8 @@ impl Capabilities {
             emits,
             config,
             fetch,
+            sign,
+            passwords,
             cache,
             log,
             journal,

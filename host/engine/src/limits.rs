@@ -116,6 +116,8 @@ pub(crate) enum Breach {
     Result(usize),
     #[error("an answer with more than {0} {1}")]
     Many(usize, &'static str),
+    #[error("an answer with the header {0:?}, which cannot be sent")]
+    Header(String),
 }
 
 impl Breach {
@@ -126,6 +128,7 @@ impl Breach {
             Self::HostCalls(_) => "host-calls",
             Self::Memory(_) => "memory",
             Self::Result(_) | Self::Many(..) => "result",
+            Self::Header(_) => "header",
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Metrics {
     pub poisoned: IntCounterVec,
     /// Instances retired in good health.
     pub retired: IntCounterVec,
-    /// Limits that were hit and fences that held, by `limit`: memory, cpu, wall, host-calls, result, depth, stack, slots,
+    /// Limits that were hit and fences that held, by `limit`: memory, cpu, wall, host-calls, result, header, depth, stack, slots,
     /// log, metrics, cache, blob, watches, passwords; storage, topic, fetch, wasi:http, grant.
     pub limits: IntCounterVec,
     /// Time that a hook's module took, by `hook`.

@@ -38,6 +38,14 @@ pub(crate) enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Compile a component from the standard input within limits; what the server starts for files it does not know.
+    #[command(name = "__compile", hide = true)]
+    Compile {
+        /// Bytes of memory.
+        memory: u64,
+        /// Seconds of CPU time.
+        seconds: u64,
+    },
     /// Write the JSON schemas of plugin.toml and tessera.toml.
     Schema {
         /// The folder to write them to.

@@ -4,6 +4,7 @@ mod admin;
 mod cli;
 mod cluster;
 mod commands;
+mod compiler;
 mod files;
 mod folder;
 mod logging;
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Schema { out } => commands::schema::run(&out),
+        Command::Compile { memory, seconds } => {
+            return ExitCode::from(tessera_engine::compile_as_child(memory, seconds));
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

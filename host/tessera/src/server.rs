@@ -23,7 +23,7 @@ use self::{admin::Admin, banner::Banner, stop::Stop};
 use crate::{
     admin::{listen, serve},
     cluster::{Member, Node},
-    files,
+    compiler, files,
     folder::DataFolder,
     metrics, postgres,
     readiness::Readiness,
@@ -276,6 +276,8 @@ fn engine_config(descriptor: &Descriptor, data: &Path) -> EngineConfig {
         cache_dir,
         cache_key,
         instances: settings.instances.get(),
+        large_instances: settings.large_instances.get(),
+        compiler: compiler::of(settings),
         component_max: settings.component_max.get(),
         memory_max: memory_max.as_usize(),
         idle: settings.idle.get(),

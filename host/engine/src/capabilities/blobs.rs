@@ -2,13 +2,15 @@
 
 use tessera_blobs::{BlobError, BlobId};
 
+use super::log;
 use crate::{bindings::tessera::host::blobs as wit, state::State};
 
 impl wit::Host for State {
     async fn put(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Result<String, wit::Error>> {
         self.enter()?;
         if bytes.len() > self.caps.limits.blob {
-            self.caps.hit("blob");
+            let reason = format!("a blob over {} bytes", self.caps.limits.blob);
+            log::refused(self, "blob", &reason);
             return Ok(Err(wit::Error::TooLarge));
         }
         Ok(self

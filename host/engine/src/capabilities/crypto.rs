@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use tokio::sync::Semaphore;
 
-use super::{Shared, line::Line};
+use super::{Shared, line::Line, log};
 use crate::{bindings::tessera::host::crypto as wit, compile, quota::Account, state::State};
 
 /// Signatures made or checked at once where the caller runs: some half a millisecond. More go to threads for such work.
@@ -220,6 +220,16 @@ fn check(check: &wit::Check) -> Option<()> {
     key.verify_strict(check.message.as_bytes(), &signature).ok()
 }
 
+/// Ends the call where the plug-in is not allowed what it does: the functions have no error of their own.
+fn granted(state: &State, allowed: bool, grant: &str) -> wasmtime::Result<()> {
+    if allowed {
+        return Ok(());
+    }
+    let reason = format!("not granted: {grant} ([grants] {grant})");
+    log::refused(state, "grant", &reason);
+    Err(wasmtime::Error::msg(reason))
+}
+
 impl wit::Host for State {
     fn tenant_name(&mut self) -> wasmtime::Result<String> {
         self.enter()?;
@@ -228,12 +238,14 @@ impl wit::Host for State {
 
     fn key(&mut self) -> wasmtime::Result<wit::SigningKey> {
         self.enter()?;
+        granted(self, self.caps.sign, "sign")?;
         let crypto = &self.caps.shared.crypto;
         Ok(wit::SigningKey { id: crypto.key_id.clone(), public: crypto.public.clone() })
     }
 
     async fn sign(&mut self, messages: Vec<String>) -> wasmtime::Result<Vec<String>> {
         self.enter()?;
+        granted(self, self.caps.sign, "sign")?;
         let crypto = Arc::clone(&self.caps.shared.crypto);
         let permits = Arc::clone(&crypto.shared.signing);
         let sign = move |message: &String| {
@@ -251,6 +263,7 @@ impl wit::Host for State {
 
     async fn hash_password(&mut self, password: String) -> wasmtime::Result<String> {
         self.enter()?;
+        granted(self, self.caps.passwords, "passwords")?;
         let shared = &self.caps.shared;
         let crypto = &shared.crypto.shared;
         let argon2 = crypto.argon2.clone();
@@ -264,6 +277,7 @@ impl wit::Host for State {
 
     async fn verify_password(&mut self, password: String, hash: String) -> wasmtime::Result<bool> {
         self.enter()?;
+        granted(self, self.caps.passwords, "passwords")?;
         let shared = &self.caps.shared;
         let crypto = &shared.crypto.shared;
         let argon2 = crypto.argon2.clone();

@@ -142,8 +142,14 @@ impl wit::Host for State {
         let span = tracing::info_span!(target: trace::TARGET, "fetch", host);
         let sent = caps.shared.fetch.send(request, &caps.fetch, &caps.shared.blobs);
         let answer = sent.instrument(span).await;
-        if let Err(FetchError::Refused(reason)) = &answer {
-            log::refused(self, "fetch", reason);
+        // An outside server that fails is told to the guest alone.
+        match &answer {
+            Err(FetchError::Refused(reason) | FetchError::Invalid(reason)) => {
+                log::refused(self, "fetch", reason);
+            }
+            Err(FetchError::Timeout) => log::refused(self, "fetch", "no answer in time"),
+            Err(FetchError::TooLarge) => log::refused(self, "fetch", "an answer over the cap"),
+            Ok(_) | Err(FetchError::Unreachable(_)) => {}
         }
         Ok(match answer {
             Ok(response) => Ok(wit::Response {

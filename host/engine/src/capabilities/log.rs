@@ -67,9 +67,17 @@ pub(crate) fn refused(state: &State, what: &str, reason: &str) {
     let request_id = &*state.call.context.request_id;
     let note = Note { limit: what, reason, request_id, ..Note::default() };
     caps.journal.note(Event::Denied, &caps.version, note);
-    if let Verdict::Write(_) = caps.log.take() {
+    if let Verdict::Write(dropped) = caps.log.take() {
         let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
+        tell_dropped(caps, dropped);
         tracing::warn!(tenant, plugin, what, reason = cut(reason), request_id, "refused");
+    }
+}
+
+fn tell_dropped(caps: &Capabilities, dropped: u64) {
+    if dropped > 0 {
+        let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
+        tracing::warn!(target: "plugin", tenant, plugin, dropped, "log lines over the rate were dropped");
     }
 }
 
@@ -89,9 +97,7 @@ pub(crate) fn line(
         }
     };
     let (tenant, plugin) = (&*caps.shared.tenant, &*caps.plugin);
-    if dropped > 0 {
-        tracing::warn!(target: "plugin", tenant, plugin, dropped, "log lines over the rate were dropped");
-    }
+    tell_dropped(caps, dropped);
     let message = cut(message);
     let fields = Fields(fields);
     macro_rules! event {

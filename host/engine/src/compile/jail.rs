@@ -93,6 +93,9 @@ pub(super) fn compile(child: &ChildCompiler, component: &[u8]) -> Result<Vec<u8>
         .arg(child.memory.to_string())
         .arg(child.time.as_secs().max(1).to_string())
         .env_clear()
+        // Threads, and the heaps that the allocator sets aside for them, take address space each.
+        .env("RAYON_NUM_THREADS", threads().to_string())
+        .env("MALLOC_ARENA_MAX", "2")
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -147,11 +150,10 @@ pub(super) fn compile(child: &ChildCompiler, component: &[u8]) -> Result<Vec<u8>
 
 /// What an end that is no success means.
 fn judge(child: &ChildCompiler, status: ExitStatus, text: String) -> JailError {
-    const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     let starved = ["memory allocation of", "Cannot allocate memory", "out of memory"];
     match (status.code(), status.signal()) {
-        (_, Some(SIGXCPU | SIGKILL)) => JailError::Time(child.time),
+        (_, Some(SIGXCPU)) => JailError::Time(child.time),
         // No room for a thread counts, too.
         _ if starved.iter().any(|words| text.contains(words)) => JailError::Memory(child.memory),
         (Some(_), _) if text.contains("Resource temporarily unavailable") => {
@@ -160,6 +162,11 @@ fn judge(child: &ChildCompiler, status: ExitStatus, text: String) -> JailError {
         (Some(REFUSED), _) => JailError::Refused(text),
         _ => JailError::Crashed { status, text },
     }
+}
+
+/// Threads of a child.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(8)
 }
 
 fn kill(child: &mut Child) {
@@ -226,16 +233,17 @@ impl From<io::Error> for Failed {
 
 fn child(memory: u64, seconds: u64) -> Result<(), Failed> {
     let limits = [
-        (Resource::As, memory),
-        (Resource::Cpu, seconds),
+        (Resource::As, memory, memory),
+        // The first ends it by a signal of its own, by which the end is known.
+        (Resource::Cpu, seconds, seconds.saturating_add(1)),
         // Three are open; the machine's list of processors is read once.
-        (Resource::Nofile, 16),
+        (Resource::Nofile, 16, 16),
         // No file can be written.
-        (Resource::Fsize, 0),
-        (Resource::Core, 0),
+        (Resource::Fsize, 0, 0),
+        (Resource::Core, 0, 0),
     ];
-    for (resource, limit) in limits {
-        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+    for (resource, current, maximum) in limits {
+        let limit = Rlimit { current: Some(current), maximum: Some(maximum) };
         setrlimit(resource, limit).map_err(io::Error::from)?;
     }
     // Those who are served go first. Where that is forbidden, it does no harm.

@@ -13,7 +13,8 @@ pub(crate) const RESULTS: [&str; 7] =
 /// Results of hooks' modules.
 pub(crate) const ANSWERS: [&str; 3] = ["ok", "refused", "failed"];
 /// Limits that can be hit, and fences that can hold.
-const LIMITS: [&str; 19] = [
+const LIMITS: [&str; 20] = [
+    "header",
     "memory",
     "cpu",
     "wall",

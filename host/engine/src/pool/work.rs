@@ -109,10 +109,19 @@ fn answer(warm: &mut Warm, outcome: Outcome) -> wasmtime::Result<Answer> {
 const HEADERS_MAX: usize = 256;
 const PARTS_MAX: usize = 4096;
 
-/// Each of them costs the edge more than its bytes say.
+/// Each of them costs the edge more than its bytes say, and each header must be one.
 fn count(response: &Response) -> Result<(), Breach> {
     if response.headers.len() > HEADERS_MAX {
         return Err(Breach::Many(HEADERS_MAX, "headers"));
+    }
+    // What could end the head and begin another answer.
+    let wrong = |(name, value): &&(String, String)| {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let text = |byte: u8| byte == b'\t' || !(byte < b' ' || byte == 0x7f);
+        name.is_empty() || !name.bytes().all(token) || !value.bytes().all(text)
+    };
+    if let Some((name, _)) = response.headers.iter().find(wrong) {
+        return Err(Breach::Header(name.chars().take(64).collect()));
     }
     match &response.body {
         ResponseBody::Parts(parts) if parts.len() > PARTS_MAX => {

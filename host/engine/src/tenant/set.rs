@@ -309,6 +309,8 @@ fn capabilities(engine: &Engine, shared: &Arc<Shared>, spec: &PluginSpec) -> Cap
         emits: spec.plugin.manifest.topics.emits.iter().map(ToString::to_string).collect(),
         config: serde_json::Value::Object(spec.config.clone()).to_string(),
         fetch: FetchGrants { origins: spec.fetch.clone() },
+        sign: spec.grants.sign,
+        passwords: spec.grants.passwords,
     };
     Capabilities::new(Arc::clone(shared), granted, &engine.metrics.registry)
 }

@@ -2,7 +2,10 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, SigningKey, Verifier as _};
-use tessera_engine::api::Dispatch;
+use tessera_engine::{
+    Event,
+    api::{CallError, Dispatch},
+};
 
 use crate::support::{House, packed_of};
 
@@ -68,7 +71,7 @@ const CODE: &str = r#"
 
 async fn house() -> House {
     let house = House::new().await;
-    let rest = "[config]\ndefault = { colour = \"red\" }";
+    let rest = "[config]\ndefault = { colour = \"red\" }\n[grants]\nsign = true\npasswords = true";
     house.install(&[packed_of(WORLD, "caps", rest, "caps", CODE)]);
     house
 }
@@ -136,4 +139,22 @@ async fn a_bucket_runs_empty_for_its_key_only() {
 async fn config_is_the_manifests_default_where_nothing_is_set() {
     let house = house().await;
     assert_eq!(call(&house, "c", "").await, Err(r#"{"colour":"red"}"#.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_and_passwords_are_for_those_who_are_granted_them() {
+    let house = House::new().await;
+    house.install(&[packed_of(WORLD, "caps", "", "caps", CODE)]);
+    for (what, payload, grant) in [("s", "message", "sign"), ("h", "secret", "passwords")] {
+        let CallError::Trapped(reason) =
+            house.tenant.fire("caps", what, payload).await.unwrap_err()
+        else {
+            panic!("{what} did not end")
+        };
+        assert!(reason.contains(&format!("not granted: {grant}")), "{reason}");
+    }
+    assert_eq!(house.metric("tessera_limits_hit_total", "grant"), 2.0);
+    let denied = house.tenant.journal("caps").into_iter();
+    let denied = denied.filter(|entry| entry.event == Event::Denied && entry.limit == "grant");
+    assert_eq!(denied.count(), 2);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tessera_engine::{Health, api::CallError};
+use tessera_engine::{Event, Health, api::CallError};
 
 use crate::support::{House, packed};
 
@@ -226,4 +226,75 @@ async fn idle_instances_make_room_for_others() {
         assert_eq!(count(house.fire(name, "go").await), 1, "{name}");
     }
     assert!(house.metric("tessera_instances", "") <= 2.0);
+}
+
+/// The limits by which the plug-in's newest faults ended.
+fn limits_of(house: &House, plugin: &str) -> Vec<String> {
+    let faults = house.tenant.journal(plugin).into_iter();
+    faults.filter(|entry| entry.event == Event::Fault).map(|entry| entry.limit).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_a_call_is_named_in_the_journal_and_counted() {
+    let house = House::new().await;
+    let deep = r#"
+        (func $down (param i32) (result i32)
+            (i32.add (call $down (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
+        (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
+            (call $fail (call $down (i32.const 0))))
+    "#;
+    let bomb = r#"
+        (table $t 0 funcref)
+        (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
+            (loop $more (br_if $more
+                (i32.ne (table.grow $t (ref.null func) (i32.const 4096)) (i32.const -1))))
+            unreachable)
+    "#;
+    let huge = r#"
+        (func (export "tessera:plugin/timer@0.1.0#fire") (param i32 i32 i32 i32) (result i32)
+            (drop (memory.grow (i32.const 64)))
+            (call $text (i32.const 1024) (i32.const 2097152)))
+    "#;
+    house.install(&[
+        packed("deep", "", "timer", deep),
+        packed("tables", "", "timer", bomb),
+        packed("loop", "[limits]\ncpu = \"20ms\"", "timer", LOOP),
+        packed("late", "[limits]\ncpu = \"20s\"\nwall = \"20ms\"", "timer", LOOP),
+        packed("huge", "[limits]\nresult = \"1MiB\"", "timer", huge),
+        packed("counter", "", "timer", COUNTER),
+    ]);
+    for (plugin, limit) in [
+        ("deep", "stack"),
+        ("tables", "memory"),
+        ("loop", "cpu"),
+        ("late", "wall"),
+        ("huge", "result"),
+        ("counter", ""),
+    ] {
+        assert!(house.fire(plugin, "x").await.is_err(), "{plugin}");
+        assert_eq!(limits_of(&house, plugin), [limit], "{plugin}");
+        if !limit.is_empty() {
+            assert!(house.metric("tessera_limits_hit_total", limit) >= 1.0, "{plugin}: {limit}");
+        }
+        let faults = house.tenant.faults(plugin);
+        let last = faults.last.expect("a fault");
+        assert_eq!((faults.count, last.function.as_str()), (1, "fire"), "{plugin}");
+        assert_eq!((last.version.as_str(), last.reason.is_empty()), ("0.1.0", false), "{plugin}");
+    }
+    // The neighbour goes on.
+    assert_eq!(count(house.fire("counter", "go").await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_late_again_and_again_pauses_and_the_journal_says_so() {
+    let house = House::new().await;
+    house.install(&[packed("late", "[limits]\ncpu = \"20s\"\nwall = \"5ms\"", "timer", LOOP)]);
+    for _ in 0..10 {
+        assert_eq!(house.fire("late", "x").await, Err(CallError::Timeout));
+    }
+    let refused = house.fire("late", "x").await.unwrap_err();
+    assert!(matches!(&refused, CallError::Unavailable(text) if text.contains("paused")));
+    assert!(house.tenant.release("late"));
+    let events: Vec<Event> = house.tenant.journal("late").iter().map(|entry| entry.event).collect();
+    assert_eq!(events[9..], [Event::Paused, Event::Fault, Event::Released]);
 }

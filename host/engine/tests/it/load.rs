@@ -59,14 +59,28 @@ fn a_bare_import_is_named() {
 fn a_capability_that_does_not_exist_is_named() {
     let text = r#"(component
         (import "tessera:host/teleport@0.1.0" (instance (export "go" (func))))
-        (import "wasi:http/types@0.2.0" (instance (export "go" (func)))))"#;
+        (import "wasi:nn/tensor@0.2.0" (instance (export "go" (func)))))"#;
     let bytes = with_section(
         wat::parse_str(text).unwrap(),
         "tessera:manifest",
         manifest("x", "").as_bytes(),
     );
     let LoadError::Imports(names) = load(&bytes).unwrap_err() else { panic!("loaded") };
-    assert_eq!(names, ["tessera:host/teleport@0.1.0", "wasi:http/types@0.2.0"]);
+    assert_eq!(names, ["tessera:host/teleport@0.1.0", "wasi:nn/tensor@0.2.0"]);
+}
+
+#[test]
+fn http_of_wasi_may_be_imported_since_guests_of_some_languages_always_do() {
+    let text = r#"(component
+        (import "wasi:http/types@0.2.0" (instance
+            (export "fields" (type (sub resource)))
+            (export "go" (func)))))"#;
+    let bytes = with_section(
+        wat::parse_str(text).unwrap(),
+        "tessera:manifest",
+        manifest("x", "").as_bytes(),
+    );
+    load(&bytes).unwrap();
 }
 
 #[test]

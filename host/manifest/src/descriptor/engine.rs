@@ -19,8 +19,14 @@ pub struct Engine {
     /// Folder of compiled code; absent: `cache` in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<PathBuf>,
+    /// The same for plug-ins that bring a language's runtime with them, such as JavaScript and Python.
+    pub large_instances: NonZeroU32,
     /// Largest component file.
     pub component_max: ByteSize,
+    /// Memory that compiling one component may take; it happens in a process of its own.
+    pub compile_memory: ByteSize,
+    /// CPU time that compiling one component may take.
+    pub compile_time: Duration,
     /// An instance that nobody used for so long is dropped.
     pub idle: Duration,
     /// Limits of plug-ins that neither their manifest nor the descriptor limits.
@@ -33,7 +39,10 @@ impl Default for Engine {
             instances: count(256),
             calls: count(128),
             cache: None,
+            large_instances: count(64),
             component_max: ByteSize::mib(64),
+            compile_memory: ByteSize::mib(2048),
+            compile_time: Duration::secs(120),
             idle: Duration::secs(300),
             limits: Limits {
                 memory: Some(ByteSize::mib(64)),

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tessera_engine::{Engine, EngineConfig, Inspection, Plugin};
 
+use crate::compiler;
+
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// The plug-in's file.
@@ -22,7 +24,8 @@ pub(crate) fn run(arguments: &Inspect) -> Result<()> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
     // Compiled code is kept nowhere: looking at a file leaves no trace.
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let config = EngineConfig::below(scratch.path());
+    let compiler = compiler::of(&tessera_manifest::Engine::default());
+    let config = EngineConfig { compiler, ..EngineConfig::below(scratch.path()) };
     let engine = Engine::new(config, &prometheus::Registry::new())?;
     let plugin = Plugin::load(&engine, &shown, &bytes)
         .with_context(|| format!("{shown} is no plug-in that this server could run"))?;
