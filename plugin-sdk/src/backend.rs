@@ -1,13 +1,13 @@
 //! Where calls to the host go: the WIT bindings inside wasm, a test host outside.
 
 use crate::bindings::host::{blobs, bus, crypto, fetch, log, storage};
-use crate::bindings::service_caller;
 use crate::hooks::HookBackend;
+use crate::services::ServiceBackend;
 
 /// Everything a plug-in can ask for, one method for each function of `tessera:host`, `tessera:services` and
 /// `tessera:hooks`. The functions' meaning and errors are documented in `wit/`.
 #[expect(missing_docs, reason = "documented in wit/, function by function")]
-pub trait Backend: HookBackend {
+pub trait Backend: HookBackend + ServiceBackend {
     fn query(&self, query: &storage::Select) -> Result<storage::Rows, storage::Error>;
     fn snapshot(&self, queries: &[storage::Select]) -> Result<storage::Moment, storage::Error>;
     fn commit(&self, batch: &storage::Batch) -> Result<storage::Committed, storage::Error>;
@@ -65,20 +65,6 @@ pub trait Backend: HookBackend {
 
     /// Whether anybody answers a hook.
     fn answered(&self, hook: &str) -> bool;
-    fn put_account_data(
-        &self,
-        user: &str,
-        room: Option<&str>,
-        kind: &str,
-        content: &str,
-    ) -> Result<(), service_caller::accounts::Error>;
-    fn profile_changed(
-        &self,
-        user: &str,
-        displayname: Option<&str>,
-        avatar_url: Option<&str>,
-    ) -> Result<(), service_caller::rooms::Error>;
-    fn push_rules(&self, user: &str) -> Result<String, service_caller::push::Error>;
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -153,3 +153,16 @@ pub mod push {
         generate_all,
     });
 }
+
+/// Provides `tessera:services/presence`.
+pub mod presence {
+    wit_bindgen::generate!({
+        path: "../wit/services",
+        world: "tessera:services/presence-provider",
+        pub_export_macro: true,
+        export_macro_name: "export_presence",
+        default_bindings_module: "tessera_sdk::bindings::presence",
+        additional_derives: [PartialEq, Clone],
+        generate_all,
+    });
+}

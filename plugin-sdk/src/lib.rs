@@ -40,6 +40,7 @@ pub use bindings::lifecycle::export_lifecycle;
 pub use bindings::login::export_login;
 pub use bindings::media_limits::export_media_limits;
 pub use bindings::media_policy::export_media_policy;
+pub use bindings::presence::export_presence;
 pub use bindings::presence_routes::export_presence_routes;
 pub use bindings::presentation::export_presentation;
 pub use bindings::push::export_push;

@@ -10,7 +10,7 @@ pub use crate::bindings::{
         consumer::Message,
         http::{Body, Part, Request, Response, ResponseBody, WakeReason},
     },
-    tessera::plugin::identity::Principal,
+    tessera::plugin::identity::{Principal, RateOverride},
 };
 
 /// A boxed future, so that [`Dispatch`] can be a trait object.
@@ -69,6 +69,14 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether it counts against the version of the plug-in that was called.
+    pub(crate) fn is_fault(&self) -> bool {
+        match self {
+            Self::Trapped(_) | Self::Timeout | Self::Lost(_) => true,
+            Self::Unavailable(_) | Self::Overloaded | Self::Quota { .. } => false,
+        }
+    }
+
     /// The value of metrics' label `result`.
     pub(crate) fn label(&self) -> &'static str {
         match self {

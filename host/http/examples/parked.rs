@@ -47,6 +47,7 @@ impl Dispatch for Parks {
             service: None,
             marks: vec![],
             unlimited: false,
+            rates: Vec::new(),
         };
         Box::pin(async move { Ok(Ok(Some(Grant { principal, cache_ms: 60_000, topics }))) })
     }

@@ -152,6 +152,7 @@ mod tests {
             service: None,
             marks: Vec::new(),
             unlimited: false,
+            rates: Vec::new(),
         };
         let grant = Grant { principal, cache_ms: 60_000, topics: Vec::new() };
         let asked = Instant::now().checked_sub(ago).unwrap();

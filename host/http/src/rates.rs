@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,6 +47,17 @@ impl RateClass {
         let interval = interval(rate.per_second);
         let depth = interval.saturating_mul(rate.burst.get());
         Some(Self { name: name.into(), by: rate.by, interval, depth })
+    }
+
+    /// As in the descriptor.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The class at a rate of a user's own; none: no limit.
+    pub(crate) fn at(&self, per_second: f64, burst: u32) -> Option<Self> {
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Self::new(&self.name, &Rate { per_second, burst, by: self.by })
     }
 }
 
@@ -242,6 +254,19 @@ mod tests {
         assert!(take("2001:db8:0:1::1").is_ok());
         assert!(take("192.0.2.1").is_ok());
         assert!(take("::ffff:192.0.2.1").is_err());
+    }
+
+    #[test]
+    fn a_user_with_a_rate_of_their_own_has_the_same_bucket_at_that_rate() {
+        let (buckets, class) = (buckets(), class(1.0, 1).unwrap());
+        let own = class.at(1.0, 3).unwrap();
+        let take = |class: &RateClass| {
+            buckets.take_at(class, &Holder::User("a"), 1, Duration::from_secs(9))
+        };
+        assert!(take(&class).is_ok() && take(&class).is_err());
+        assert!(take(&own).is_ok() && take(&own).is_ok() && take(&own).is_err());
+        assert_eq!(class.at(0.0, 1), None, "no limit");
+        assert!(class.at(1.0, 0).is_some(), "at least one at once");
     }
 
     #[test]

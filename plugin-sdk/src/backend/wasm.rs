@@ -3,7 +3,6 @@
 use crate::bindings::host::{
     blobs, bus, cache, config, crypto, fetch, limits, log, metrics, peers, storage, timers,
 };
-use crate::bindings::service_caller;
 
 /// The bindings.
 #[derive(Debug)]
@@ -124,25 +123,5 @@ impl Wasm {
     }
     pub fn answered(&self, hook: &str) -> bool {
         peers::answered(hook)
-    }
-    pub fn put_account_data(
-        &self,
-        user: &str,
-        room: Option<&str>,
-        kind: &str,
-        content: &str,
-    ) -> Result<(), service_caller::accounts::Error> {
-        service_caller::accounts::put_account_data(user, room, kind, content)
-    }
-    pub fn profile_changed(
-        &self,
-        user: &str,
-        displayname: Option<&str>,
-        avatar_url: Option<&str>,
-    ) -> Result<(), service_caller::rooms::Error> {
-        service_caller::rooms::profile_changed(user, displayname, avatar_url)
-    }
-    pub fn push_rules(&self, user: &str) -> Result<String, service_caller::push::Error> {
-        service_caller::push::rules(user)
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tessera_sdk::backend::Backend;
 use tessera_sdk::bindings::host::{blobs, bus, crypto, fetch, log, storage};
-use tessera_sdk::services::{AccountsError, PushError, RoomsError};
 use tessera_storage::LockGuard;
 
 use crate::host::Shared;
@@ -255,28 +254,5 @@ impl Backend for Native {
 
     fn answered(&self, hook: &str) -> bool {
         self.services().hooks.answered(hook)
-    }
-
-    fn put_account_data(
-        &self,
-        user: &str,
-        room: Option<&str>,
-        kind: &str,
-        content: &str,
-    ) -> Result<(), AccountsError> {
-        (self.services().put_account_data)(&self.host(), user, room, kind, content)
-    }
-
-    fn profile_changed(
-        &self,
-        user: &str,
-        displayname: Option<&str>,
-        avatar_url: Option<&str>,
-    ) -> Result<(), RoomsError> {
-        (self.services().profile_changed)(&self.host(), user, displayname, avatar_url)
-    }
-
-    fn push_rules(&self, user: &str) -> Result<String, PushError> {
-        (self.services().push_rules)(&self.host(), user)
     }
 }

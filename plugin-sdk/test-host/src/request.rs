@@ -103,6 +103,7 @@ impl TestRequest {
             service: None,
             marks: Vec::new(),
             unlimited: false,
+            rates: Vec::new(),
         })
     }
 

@@ -101,7 +101,7 @@ pub fn put(user: &str, room: &str, kind: &str, content: &str) -> Result<(), Fail
     if full {
         return Err(Failure::Refused(Error::too_large("too much account data")));
     }
-    let mut batch = Batch::new().wake(topics::user(user));
+    let mut batch = changed(user, room, kind, content);
     let at = batch.take_positions(1);
     batch
         .run(
@@ -125,7 +125,7 @@ pub fn replace(
     before: Option<u64>,
     content: &str,
 ) -> Result<(), Failure> {
-    let mut batch = Batch::new().wake(topics::user(user));
+    let mut batch = changed(user, room, kind, content);
     let at = batch.take_positions(1);
     let batch = match before {
         Some(before) => batch
@@ -146,6 +146,15 @@ pub fn replace(
         Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A batch that tells of a changed entry.
+fn changed(user: &str, room: &str, kind: &str, content: &str) -> Batch {
+    Batch::new().wake(topics::user(user)).emit(
+        topics::DATA,
+        user,
+        topics::data(user, room, kind, content),
+    )
 }
 
 fn size(content: &str) -> u64 {

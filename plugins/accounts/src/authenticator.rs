@@ -9,20 +9,24 @@ use tessera_sdk::bindings::authenticator::exports::tessera::plugin::authenticato
 use tessera_sdk::http::{Principal, decode_query};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{Batch, query};
-use tessera_sdk::{clock, digest, params};
+use tessera_sdk::{clock, digest, log, params};
 
-use crate::{Plugin, topics};
+use crate::{Plugin, modules, topics};
 
 /// How long the host may keep an answer: a logout voids it at once by its topics, so only its table bounds this. Where a node may
 /// miss a wake-up of another, the host keeps it for a few seconds at most.
 const CACHE_MS: u64 = 300_000;
+/// How often it is noted that a user was seen.
+const SEEN_MS: u64 = 3_600_000;
+/// What requests of an expired account are told. Clients know this code from other servers.
+const EXPIRED: &str = "ORG_MATRIX_EXPIRED_ACCOUNT";
 
 impl Guest for Plugin {
     fn authenticate(credentials: Credentials) -> Result<Option<Grant>, Denial> {
         // The edge has no words of its own for a missing token, and no route of ours is `auth-optional`.
         token(&credentials)
             .ok_or_else(Error::missing_token)
-            .and_then(|token| grant(&token))
+            .and_then(|token| grant(&token, &credentials))
             .map(Some)
             .map_err(|error| Denial { status: error.http_status(), body: error.body().to_string() })
     }
@@ -39,12 +43,14 @@ fn token(credentials: &Credentials) -> Option<String> {
     query.into_iter().find(|(name, _)| name == "access_token").map(|(_, token)| token)
 }
 
-type Row = (String, String, Option<u64>, Option<String>, bool, bool, bool);
+type Marks = (bool, bool, bool);
+type Row = (String, String, Option<u64>, Option<String>, bool, bool, bool, bool, Option<u64>);
 
-fn grant(token: &str) -> Result<Grant, Error> {
+fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     let hash = digest::sha256(token.as_bytes());
     let row: Option<Row> = query(
-        "SELECT t.user_id, t.device_id, t.expires_ms, t.replaces, u.deactivated, u.guest, u.admin \
+        "SELECT t.user_id, t.device_id, t.expires_ms, t.replaces, u.deactivated, u.guest, u.admin, \
+         u.shadow_banned, u.last_seen_ms \
          FROM accounts_tokens AS t JOIN accounts_users AS u ON u.user_id = t.user_id \
          WHERE t.hash = $1",
         params![&hash],
@@ -54,32 +60,80 @@ fn grant(token: &str) -> Result<Grant, Error> {
         Error::new(ErrorCode::UnknownToken, "this access token is unknown or expired")
             .and("soft_logout", json!(soft))
     };
-    let Some((user, device, expires, replaces, deactivated, guest, admin)) = row else {
+    let Some((user, device, expires, replaces, deactivated, guest, admin, shadow, seen)) = row
+    else {
         return Err(unknown(false));
     };
     if deactivated {
         return Err(unknown(false));
     }
-    let left = expires.map_or(CACHE_MS, |at| at.saturating_sub(clock::now_ms()));
+    let now = clock::now_ms();
+    let left = expires.map_or(CACHE_MS, |at| at.saturating_sub(now));
     if left == 0 {
         return Err(unknown(true));
     }
     if let Some(replaced) = replaces {
         first_use(&hash, &replaced)?;
     }
-    let marks = [(guest, "guest"), (admin, "admin")];
-    let marks = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned());
+    let mut keep_ms = left.min(CACHE_MS);
+    let mut rates = Vec::new();
+    if let Some(standing) = modules::standing(&user) {
+        keep_ms = keep_ms.min(modules::FRESH_MS.into());
+        rates = standing.rates();
+        if standing.expired {
+            if !is_logout(&credentials.path) {
+                return Err(Error::with_status(403, EXPIRED, "this account has run out"));
+            }
+            // Good for this request only: the same credentials open nothing else.
+            keep_ms = 0;
+        }
+    }
+    if seen.is_none_or(|at| at.saturating_add(SEEN_MS) <= now) {
+        see(&user, &device, &credentials.remote, now);
+    }
     Ok(Grant {
         topics: vec![topics::session(&hash), topics::sessions(&user)],
         principal: Principal {
             user,
             device: Some(device),
             service: None,
-            marks: marks.collect(),
+            marks: marks((guest, admin, shadow)),
             unlimited: false,
+            rates,
         },
-        cache_ms: u32::try_from(left.min(CACHE_MS)).unwrap_or(u32::MAX),
+        cache_ms: u32::try_from(keep_ms).unwrap_or(u32::MAX),
     })
+}
+
+fn marks((guest, admin, shadow): Marks) -> Vec<String> {
+    let marks = [(guest, "guest"), (admin, "admin"), (shadow, "shadow-banned")];
+    marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned()).collect()
+}
+
+/// What an expired user may still do.
+fn is_logout(path: &str) -> bool {
+    let mut parts = path.trim_start_matches("/_matrix/client/").split('/');
+    let version = parts.next().is_some_and(|version| matches!(version, "v3" | "r0"));
+    let rest: Vec<&str> = parts.collect();
+    path.starts_with("/_matrix/client/")
+        && version
+        && matches!(rest[..], ["logout"] | ["logout", "all"])
+}
+
+/// Notes that a user and a device are in use. Nothing rests on it, so nothing fails for it.
+fn see(user: &str, device: &str, remote: &str, now: u64) {
+    let seen = Batch::new()
+        .relaxed()
+        .run("UPDATE accounts_users SET last_seen_ms = $2 WHERE user_id = $1", params![user, now])
+        .run(
+            "UPDATE accounts_devices SET last_seen_ms = $3, last_seen_ip = $4 \
+             WHERE user_id = $1 AND device_id = $2",
+            params![user, device, now, remote],
+        )
+        .commit_blind();
+    if let Err(error) = seen {
+        log::warn("when a user was seen is not noted", &[("reason", &format!("{error:?}"))]);
+    }
 }
 
 /// A refreshed token is used for the first time: the refresh token that it came from is void.

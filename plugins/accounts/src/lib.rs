@@ -6,6 +6,8 @@ mod authenticator;
 pub mod config;
 pub mod endpoints;
 pub mod ids;
+pub mod login_token;
+pub mod modules;
 pub mod password;
 mod service;
 pub mod session;

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use serde::Deserialize;
+use tessera_sdk::hooks::Threepid;
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::query;
 use tessera_sdk::{crypto, limits, params, random};
@@ -19,6 +20,23 @@ pub struct Identifier {
     #[serde(rename = "type")]
     kind: String,
     user: Option<String>,
+    medium: Option<String>,
+    address: Option<String>,
+}
+
+impl Identifier {
+    /// The third-party identifier, if that is how somebody is meant; canonical.
+    pub fn threepid(&self) -> Option<Threepid> {
+        if self.kind != "m.id.thirdparty" {
+            return None;
+        }
+        let (medium, address) = (self.medium.clone()?, self.address.as_deref()?);
+        let address = match medium.as_str() {
+            "msisdn" => address.chars().filter(char::is_ascii_digit).collect(),
+            _ => address.to_lowercase(),
+        };
+        Some(Threepid { medium, address })
+    }
 }
 
 /// The local user that is meant. `None`: nobody was named, or nobody here.
@@ -59,14 +77,20 @@ thread_local! {
     static NOBODY: OnceCell<String> = const { OnceCell::new() };
 }
 
-/// Whether the password is the user's. Unknown users, users without password and wrong passwords give `None` and
-/// take equally long. Every try counts against the user's bucket, right or wrong: a guess must not be free
-/// because it was right.
+/// Counts a try against a user's bucket, right or wrong: a guess must not be free because it was right.
 ///
 /// # Errors
-/// 429 if there were too many tries, storage.
+/// 429 if there were too many.
+pub fn count_try(user: &str) -> Result<(), Error> {
+    limits::take("failed-logins", user, 1).map_err(Error::limit_exceeded)
+}
+
+/// Whether the password is the user's. Unknown users, users without password and wrong passwords give `None` and
+/// take equally long. [`count_try`] comes before.
+///
+/// # Errors
+/// Storage.
 pub fn verify(user: &str, password: &str) -> Result<Option<Verified>, Error> {
-    limits::take("failed-logins", user, 1).map_err(Error::limit_exceeded)?;
     let row: Option<(Option<String>, i64, bool)> = query(
         "SELECT password_hash, revision, deactivated FROM accounts_users WHERE user_id = $1",
         params![user],

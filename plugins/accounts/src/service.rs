@@ -1,14 +1,20 @@
 //! `tessera:services/accounts`, for other plug-ins.
 
 use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{
-    Error, Guest, Profile,
+    Account, Error, Guest, NewUser, Profile, Session, Sessions,
 };
-use tessera_sdk::matrix;
-use tessera_sdk::params;
-use tessera_sdk::storage::{self, query};
+use tessera_sdk::storage::{self, Batch, query};
+use tessera_sdk::{digest, matrix, params};
 
 use crate::account_data::{self, Failure};
-use crate::{Plugin, endpoints};
+use crate::endpoints::login::revision;
+use crate::endpoints::profile_field_set::MAX_SHOWN;
+use crate::endpoints::register::{self, NewAccount};
+use crate::session::{self, Wish};
+use crate::{Plugin, endpoints, login_token, password};
+
+/// Users asked for at once.
+const MAX_USERS: usize = 1000;
 
 fn unavailable(error: impl std::fmt::Debug) -> Error {
     Error::Unavailable(format!("{error:?}"))
@@ -25,6 +31,20 @@ impl From<Failure> for Error {
 
 fn not_found(error: &matrix::Error) -> Error {
     if error.http_status() == 404 { Error::NotFound } else { unavailable(error) }
+}
+
+/// What is the client's doing is refused, the rest is nobody's.
+fn refused(error: matrix::Error) -> Error {
+    match error.http_status() {
+        404 => Error::NotFound,
+        400..500 => Error::Refused((error.errcode().to_owned(), error.message().to_owned())),
+        _ => unavailable(error),
+    }
+}
+
+/// The revision of an account that is there and not deactivated.
+fn present(user: &str) -> Result<i64, Error> {
+    revision(user).map_err(refused)?.ok_or(Error::NotFound)
 }
 
 impl Guest for Plugin {
@@ -64,4 +84,114 @@ impl Guest for Plugin {
         let room = room.unwrap_or_default();
         account_data::put(&user, &room, &kind, &content).map_err(Error::from)
     }
+
+    fn users(users: Vec<String>) -> Result<Vec<Account>, Error> {
+        if users.len() > MAX_USERS {
+            let text = format!("at most {MAX_USERS} users at once");
+            return Err(refused(matrix::Error::too_large(text)));
+        }
+        let rows = query(
+            "SELECT user_id, created_ms, admin, guest, deactivated, shadow_banned, last_seen_ms \
+             FROM accounts_users WHERE user_id IN ($1)",
+            params![users],
+        );
+        let rows: Vec<(String, u64, bool, bool, bool, bool, Option<u64>)> =
+            rows.map_err(unavailable)?.all().map_err(unavailable)?;
+        let account =
+            |(user, created_ms, admin, guest, deactivated, shadow_banned, last_seen_ms)| Account {
+                user,
+                created_ms,
+                admin,
+                guest,
+                deactivated,
+                shadow_banned,
+                last_seen_ms,
+            };
+        Ok(rows.into_iter().map(account).collect())
+    }
+
+    fn active_users(since_ms: u64) -> Result<u64, Error> {
+        let rows = query(
+            "SELECT COUNT(*) FROM accounts_users WHERE last_seen_ms >= $1 AND deactivated = FALSE",
+            params![since_ms],
+        );
+        let count = rows.map_err(unavailable)?.first::<(u64,)>().map_err(unavailable)?;
+        Ok(count.map_or(0, |(count,)| count))
+    }
+
+    fn register(user: NewUser) -> Result<String, Error> {
+        let NewUser { localpart, password, displayname, admin } = user;
+        if let Some(password) = &password {
+            password::check_new(password).map_err(refused)?;
+        }
+        if displayname.as_ref().is_some_and(|name| name.len() > MAX_SHOWN) {
+            return Err(refused(matrix::Error::invalid_param("the display name is too long")));
+        }
+        register::room_for_one().map_err(refused)?;
+        let user = register::free(&localpart).map_err(refused)?;
+        let account = NewAccount {
+            user: user.clone(),
+            password,
+            displayname: displayname.filter(|name| !name.is_empty()),
+            admin,
+            shadow_banned: false,
+            by_admin: true,
+        };
+        register::commit(register::create(Batch::new(), &account), None).map_err(refused)?;
+        Ok(user)
+    }
+
+    fn log_in(
+        user: String,
+        device: Option<String>,
+        device_name: Option<String>,
+    ) -> Result<Session, Error> {
+        let revision = present(&user)?;
+        let guard = Batch::new()
+            .run(
+                "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND revision = $2",
+                params![&user, revision],
+            )
+            .expect(1);
+        let wish = Wish {
+            user,
+            device_id: device,
+            display_name: device_name,
+            refresh: false,
+            remote: String::new(),
+            kind: "service".to_owned(),
+        };
+        let (batch, issued) = session::log_in(guard, &wish).map_err(refused)?;
+        batch.commit().map_err(unavailable)?;
+        let device = issued.device_id.unwrap_or_default();
+        Ok(Session { access_token: issued.access_token, device })
+    }
+
+    fn login_token(user: String, lifetime_ms: u64) -> Result<String, Error> {
+        present(&user)?;
+        login_token::issue(&user, lifetime_ms).map_err(unavailable)
+    }
+
+    fn log_out(sessions: Sessions) -> Result<(), Error> {
+        let (user, device) = match sessions {
+            Sessions::All(user) => {
+                present(&user)?;
+                let batch = session::remove_all(Batch::new(), &user, None).map_err(unavailable)?;
+                return batch.commit_blind().map(drop).map_err(unavailable);
+            }
+            Sessions::Device((user, device)) => {
+                let sql = "SELECT user_id, device_id FROM accounts_devices WHERE user_id = $1 AND device_id = $2";
+                one(query(sql, params![&user, &device]))?
+            }
+            Sessions::Token(token) => {
+                let sql = "SELECT user_id, device_id FROM accounts_tokens WHERE hash = $1";
+                one(query(sql, params![digest::sha256(token.as_bytes())]))?
+            }
+        };
+        session::remove_devices(&user, &[device]).map_err(unavailable)
+    }
+}
+
+fn one(rows: Result<storage::Rows, storage::Error>) -> Result<(String, String), Error> {
+    rows.map_err(unavailable)?.first().map_err(unavailable)?.ok_or(Error::NotFound)
 }

@@ -25,14 +25,18 @@ pub struct Wish {
     pub refresh: bool,
     /// The client's address.
     pub remote: String,
+    /// The login type, such as `m.login.password`, for those who are told of it.
+    pub kind: String,
 }
 
 /// What it gets.
 #[derive(Debug, Clone, Serialize)]
 pub struct Issued {
-    access_token: String,
+    /// The secret.
+    pub access_token: String,
+    /// Of a log-in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    device_id: Option<String>,
+    pub device_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +89,10 @@ pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
     if !before.known && before.devices >= MAX_DEVICES {
         return Err(Error::forbidden("too many devices: log some of them out"));
     }
+    let batch = batch.run(
+        "UPDATE accounts_users SET last_seen_ms = $2 WHERE user_id = $1",
+        params![&wish.user, clock::now_ms()],
+    );
     let mut batch = revoke(batch, &wish.user, &device, &before.hashes);
     let at = batch.take_positions(1);
     let batch = batch.run(
@@ -101,8 +109,9 @@ pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
         ],
     );
     let (batch, mut issued) = issue(batch, &wish.user, &device, wish.refresh, None)?;
+    let told = topics::logged_in(&wish.user, &device, &wish.kind);
     issued.device_id = Some(device);
-    Ok((batch, issued))
+    Ok((batch.emit(topics::SESSIONS, &wish.user, told), issued))
 }
 
 /// New tokens for a device; `replaces`: hash of the refresh token that they take the place of.
@@ -242,6 +251,9 @@ fn remove(batch: Batch, user: &str, devices: &[String]) -> Result<Batch, Error> 
         let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id IN ($2)");
         batch = batch.run(&sql, params![user, devices]);
     }
+    for device in devices {
+        batch = batch.emit(topics::SESSIONS, user, topics::logged_out(user, Some(device), None));
+    }
     Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
 }
 
@@ -250,6 +262,9 @@ fn remove(batch: Batch, user: &str, devices: &[String]) -> Result<Batch, Error> 
 /// # Errors
 /// Storage.
 pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch, Error> {
+    let batch = batch
+        .run("DELETE FROM accounts_login_tokens WHERE user_id = $1", params![user])
+        .emit(topics::SESSIONS, user, topics::logged_out(user, None, keep));
     match keep {
         None => {
             let mut batch = batch.wake(topics::sessions(user));

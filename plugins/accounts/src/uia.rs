@@ -4,7 +4,9 @@
 //! the stage is passed in the request that does the thing, so nothing that was passed can be used again.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use tessera_sdk::hooks::login::{Attempt, Verdict};
+use tessera_sdk::hooks::{self, RequestInfo};
 use tessera_sdk::http::{Answer, Request};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{Batch, query};
@@ -27,7 +29,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const fn name(self) -> &'static str {
+    /// As in the specification.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Dummy => "m.login.dummy",
             Self::Password => "m.login.password",
@@ -57,15 +60,15 @@ pub fn check(
 ) -> Result<Option<Answer>, Error> {
     let scope = request.wire().route.as_str();
     let Some(auth) = auth else {
-        return ask(stage, &open(scope)?, None).map(Some);
+        return ask(stage, &open(scope, request)?, None).map(Some);
     };
     if let Some(session) = &auth.session
         && !is_open(session, scope)?
     {
         let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
-        return ask(stage, &open(scope)?, Some(&error)).map(Some);
+        return ask(stage, &open(scope, request)?, Some(&error)).map(Some);
     }
-    let session = || auth.session.clone().map_or_else(|| open(scope), Ok);
+    let session = || auth.session.clone().map_or_else(|| open(scope, request), Ok);
     match auth.kind.as_deref() {
         None => ask(stage, &session()?, None).map(Some),
         Some(kind) if kind != stage.name() => {
@@ -77,16 +80,55 @@ pub fn check(
             let user = password::named(auth.identifier.as_ref(), auth.user.as_deref());
             // Without a name it is the one who asks; another's password proves nothing.
             let fits = user.as_deref().is_none_or(|user| request.user().is_ok_and(|me| me == user));
-            let given = auth.password.as_deref().unwrap_or_default();
-            if fits
-                && password::verify(request.user()?, given)?.is_some_and(|found| !found.deactivated)
-            {
+            if fits && proves(request, auth)? {
                 return Ok(None);
             }
             let error = Error::forbidden("wrong user or password");
             ask(stage, &session()?, Some(&error)).map(Some)
         }
     }
+}
+
+/// Whether the password stage proves who asks. Modules that know about passwords are asked first, as at login.
+fn proves(request: &Request, auth: &Auth) -> Result<bool, Error> {
+    let me = request.user()?;
+    password::count_try(me)?;
+    if hooks::answered("tessera:hooks/login") {
+        let body: Value = request.json()?;
+        let fields = body.get("auth").cloned().unwrap_or_default();
+        let attempt = Attempt {
+            kind: Stage::Password.name().to_owned(),
+            user: Some(me.to_owned()),
+            threepid: None,
+            fields: fields.to_string(),
+            request: request.info(),
+        };
+        match hooks::check_auth(&attempt) {
+            Some(Verdict::Accept(accepted)) => return Ok(accepted.user == me),
+            Some(Verdict::Reject) => return Ok(false),
+            None => {}
+        }
+    }
+    let given = auth.password.as_deref().unwrap_or_default();
+    Ok(password::verify(me, given)?.is_some_and(|found| !found.deactivated))
+}
+
+/// The requests that took part, this one last: the one that opened the session, where another did.
+///
+/// # Errors
+/// Storage.
+pub fn requests(request: &Request, auth: Option<&Auth>) -> Result<Vec<RequestInfo>, Error> {
+    let mut all = Vec::new();
+    if let Some(session) = auth.and_then(|auth| auth.session.as_deref()) {
+        let opened: Option<(String, String, String)> = query(
+            "SELECT request_id, remote, user_agent FROM accounts_uia WHERE session = $1",
+            params![session],
+        )?
+        .first()?;
+        all.extend(opened.map(|(id, remote, user_agent)| RequestInfo { id, remote, user_agent }));
+    }
+    all.push(request.info());
+    Ok(all)
 }
 
 fn ask(stage: Stage, session: &str, error: Option<&Error>) -> Result<Answer, Error> {
@@ -103,11 +145,16 @@ fn ask(stage: Stage, session: &str, error: Option<&Error>) -> Result<Answer, Err
     Answer::json_with_status(401, &body)
 }
 
+/// Bytes of a `user-agent` that are kept.
+const MAX_AGENT: usize = 512;
+
 /// Opens a session for an endpoint and forgets the old ones.
 ///
 /// # Errors
 /// Storage.
-pub fn open(scope: &str) -> Result<String, Error> {
+pub fn open(scope: &str, request: &Request) -> Result<String, Error> {
+    let mut info = request.info();
+    info.user_agent.truncate(info.user_agent.floor_char_boundary(MAX_AGENT));
     let session = random::token();
     let now = clock::now_ms();
     Batch::new()
@@ -121,8 +168,9 @@ pub fn open(scope: &str) -> Result<String, Error> {
             params![MAX_SESSIONS],
         )
         .run(
-            "INSERT INTO accounts_uia (session, scope, created_ms) VALUES ($1, $2, $3)",
-            params![&session, scope, now],
+            "INSERT INTO accounts_uia (session, scope, created_ms, request_id, remote, user_agent) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            params![&session, scope, now, info.id, info.remote, info.user_agent],
         )
         .commit_blind()?;
     Ok(session)

@@ -3,6 +3,8 @@
 mod read_markers;
 mod receipt;
 mod room;
+mod routes;
+mod service;
 mod status;
 mod typing;
 
@@ -34,3 +36,5 @@ impl timer::Guest for Plugin {
 
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_timer!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_presence!(Plugin);

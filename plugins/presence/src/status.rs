@@ -9,6 +9,8 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, position, select};
 use tessera_sdk::{clock, config, params};
 
+use crate::routes;
+
 /// Longest status message, in bytes.
 const MAX_STATUS: usize = 4096;
 /// Users that are woken for one change; others see it when they sync next.
@@ -51,20 +53,34 @@ fn put(request: &Request) -> Result {
         return Err(Error::forbidden("you can only set your own presence"));
     }
     let body: Body = request.json()?;
-    if !matches!(body.presence.as_str(), "online" | "offline" | "unavailable") {
+    set(user, &body.presence, body.status_msg)?;
+    Answer::empty()
+}
+
+/// Sets a user's presence and wakes who sees it. Where presence is off, nothing happens.
+///
+/// # Errors
+/// `M_INVALID_PARAM` for an unknown state or a long message; storage.
+pub(crate) fn set(
+    user: &str,
+    presence: &str,
+    status_msg: Option<String>,
+) -> std::result::Result<(), Error> {
+    if !matches!(presence, "online" | "offline" | "unavailable") {
         return Err(Error::invalid_param("presence must be online, offline or unavailable"));
     }
-    if body.status_msg.as_ref().is_some_and(|text| text.len() > MAX_STATUS) {
+    if status_msg.as_ref().is_some_and(|text| text.len() > MAX_STATUS) {
         return Err(Error::invalid_param(format!("status_msg is over {MAX_STATUS} bytes")));
     }
     if !config::get::<Config>().map_err(Error::internal)?.enabled {
-        return Answer::empty();
+        return Ok(());
     }
     let mut answers = storage::snapshot(&[
         select(
             "SELECT DISTINCT b.user_id FROM rooms_v1_memberships a \
              JOIN rooms_v1_memberships b ON b.room_id = a.room_id \
-             WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' LIMIT $2",
+             WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' \
+             UNION SELECT r.viewer FROM presence_routes r WHERE r.user_id = $1 AND r.wanted = TRUE LIMIT $2",
             params![user, MAX_WOKEN],
         ),
         select(
@@ -76,7 +92,8 @@ fn put(request: &Request) -> Result {
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let watchers: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
-    if before.is_some_and(|before| before == (body.presence.clone(), body.status_msg.clone())) {
+    let now = (presence.to_owned(), status_msg);
+    if before.is_some_and(|before| before == now) {
         // Still there is no news: nobody is woken.
         Batch::new()
             .relaxed()
@@ -85,8 +102,9 @@ fn put(request: &Request) -> Result {
                 params![user, clock::now_ms()],
             )
             .commit_blind()?;
-        return Answer::empty();
+        return Ok(());
     }
+    let routes = routes::ask(user, &now.0, now.1.as_deref());
     let mut batch = Batch::new().relaxed();
     let first = batch.take_positions(1);
     batch = batch
@@ -97,21 +115,17 @@ fn put(request: &Request) -> Result {
              SET presence = excluded.presence, status_msg = excluded.status_msg, \
              last_active_ms = excluded.last_active_ms, \
              currently_active = excluded.currently_active, position = excluded.position",
-            params![
-                user,
-                &body.presence,
-                body.status_msg,
-                clock::now_ms(),
-                body.presence == "online",
-                position(first),
-            ],
+            params![user, presence, now.1, clock::now_ms(), presence == "online", position(first),],
         )
         .wake(format!("user:{user}"));
     for (watcher,) in watchers {
         batch = batch.wake(format!("user:{watcher}"));
     }
+    if let Some(routes) = routes {
+        batch = routes.write(batch);
+    }
     batch.commit_blind()?;
-    Answer::empty()
+    Ok(())
 }
 
 fn get(request: &Request) -> Result {
@@ -119,7 +133,8 @@ fn get(request: &Request) -> Result {
     let shared = storage::query(
         "SELECT a.room_id FROM rooms_v1_memberships a JOIN rooms_v1_memberships b \
          ON b.room_id = a.room_id WHERE a.user_id = $1 AND a.membership = 'join' \
-         AND b.user_id = $2 AND b.membership = 'join' LIMIT 1",
+         AND b.user_id = $2 AND b.membership = 'join' \
+         UNION ALL SELECT r.user_id FROM presence_routes r WHERE r.viewer = $1 AND r.user_id = $2 LIMIT 1",
         params![user, wanted],
     )?;
     if user != wanted && shared.rows.is_empty() {

@@ -5,7 +5,7 @@ mod enabled;
 mod notifications;
 mod pushers;
 mod pushrules;
-mod rule;
+pub(crate) mod rule;
 
 use tessera_sdk::http::Route;
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use crate::{
     api::{
-        self, Body, CallError, Credentials, Denial, Grant, Message, Part, Principal, Request,
-        Response, ResponseBody, WakeReason,
+        self, Body, CallError, Credentials, Denial, Grant, Message, Part, Principal, RateOverride,
+        Request, Response, ResponseBody, WakeReason,
     },
     state::Context,
 };
@@ -156,10 +156,10 @@ pub(crate) fn write(into: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 macro_rules! mirror {
-    ($(#[$meta:meta])* $wire:ident of $type:ty { $($field:ident: $of:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* $wire:ident of $type:ty { $($(#[$attribute:meta])* $field:ident: $of:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Serialize, Deserialize)]
-        pub(crate) struct $wire { $(pub(crate) $field: $of),* }
+        pub(crate) struct $wire { $($(#[$attribute])* pub(crate) $field: $of),* }
 
         impl From<$type> for $wire {
             fn from(value: $type) -> Self {
@@ -202,7 +202,19 @@ macro_rules! same {
     };
 }
 
-same!(String, bool, u8, u16, u32, u64, Option<String>, Vec<String>, Vec<(String, String)>);
+same!(String, bool, u8, u16, u32, u64, f64, Option<String>, Vec<String>, Vec<(String, String)>);
+
+impl Convert<Vec<WireRate>> for Vec<RateOverride> {
+    fn convert(self) -> Vec<WireRate> {
+        self.into_iter().map(Convert::convert).collect()
+    }
+}
+
+impl Convert<Vec<RateOverride>> for Vec<WireRate> {
+    fn convert(self) -> Vec<RateOverride> {
+        self.into_iter().map(Convert::convert).collect()
+    }
+}
 
 impl Convert<Raw> for Vec<u8> {
     fn convert(self) -> Raw {
@@ -236,6 +248,15 @@ mirror!(WirePrincipal of Principal {
     service: Option<String>,
     marks: Vec<String>,
     unlimited: bool,
+    // A node of an earlier version tells none.
+    #[serde(default)]
+    rates: Vec<WireRate>,
+});
+
+mirror!(WireRate of RateOverride {
+    class: String,
+    per_second: f64,
+    burst: u32,
 });
 
 mirror!(WireCredentials of Credentials {

@@ -20,7 +20,7 @@ use crate::edge::context::Context;
 use crate::edge::parking::{ParkedAuth, Waiting};
 use crate::incoming::{self, BodyError};
 use crate::outgoing;
-use crate::rates::Holder;
+use crate::rates::{Holder, RateClass};
 use crate::routes::{Authenticate, Found, Params, Target};
 use crate::sites::Site;
 use crate::tenants::Tenant;
@@ -63,7 +63,7 @@ impl Edge {
         if let Some(class) = &target.rate
             && class.by == RateBy::Address
         {
-            self.limit(&served.tenant, &target, &Holder::Address(context.remote))?;
+            self.limit(&served.tenant, &target, class, &Holder::Address(context.remote))?;
         }
 
         let (head, body) = request.into_parts();
@@ -98,9 +98,20 @@ impl Edge {
             match &principal {
                 Some(principal) if principal.unlimited => {}
                 Some(principal) => {
-                    self.limit(&served.tenant, &target, &Holder::User(&principal.user))?
+                    let holder = Holder::User(&principal.user);
+                    let own = principal.rates.iter().find(|rate| rate.class == class.name());
+                    match own.map(|rate| class.at(rate.per_second, rate.burst)) {
+                        None => self.limit(&served.tenant, &target, class, &holder)?,
+                        Some(None) => {}
+                        Some(Some(own)) => {
+                            self.limit(&served.tenant, &target, &own, &holder)?;
+                        }
+                    }
                 }
-                None => self.limit(&served.tenant, &target, &Holder::Address(context.remote))?,
+                None => {
+                    let holder = Holder::Address(context.remote);
+                    self.limit(&served.tenant, &target, class, &holder)?;
+                }
             }
         }
 
@@ -152,9 +163,9 @@ impl Edge {
         &self,
         tenant: &Tenant,
         target: &Target,
+        class: &RateClass,
         holder: &Holder<'_>,
     ) -> Result<(), Box<Response<Body>>> {
-        let Some(class) = &target.rate else { return Ok(()) };
         tenant.rates.take(class, holder, self.nodes()).map_err(|wait| {
             let labels = [target.plugin.as_ref(), target.route.as_ref()];
             self.metrics.rate_limited.with_label_values(&labels).inc();

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tessera_engine::api::RateOverride;
+
 use crate::fake::TENANT;
 use crate::house::House;
 
@@ -143,6 +145,23 @@ async fn no_rate_applies_to_the_unlimited() {
     for _ in 0..5 {
         assert_eq!(house.ask("GET /by-user\nauthorization: Bearer token").await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_rate_of_a_users_own_is_in_place_of_the_classes() {
+    let house = House::open().await;
+    let own =
+        |class: &str, burst| RateOverride { class: class.to_owned(), per_second: 0.001, burst };
+    {
+        let mut sessions = house.fake.sessions.lock().unwrap();
+        sessions.get_mut("token").unwrap().rates = vec![own("another", 1), own("by-user", 5)];
+    }
+    let mut allowed = 0;
+    while allowed < 20 && house.ask("GET /by-user\nauthorization: Bearer token").await.status == 200
+    {
+        allowed += 1;
+    }
+    assert_eq!(allowed, 5);
 }
 
 #[tokio::test]

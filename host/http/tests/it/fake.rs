@@ -46,6 +46,7 @@ pub(crate) fn principal(user: &str) -> Principal {
         service: None,
         marks: Vec::new(),
         unlimited: false,
+        rates: Vec::new(),
     }
 }
 

@@ -15,9 +15,9 @@ use tessera_sdk::storage::Batch;
 
 use super::login::LoggedIn;
 use super::profile_field_set::MAX_SHOWN;
-use super::register;
+use super::register::{self, NewAccount};
 use crate::session::{self, Wish};
-use crate::{config, password, uia};
+use crate::{config, modules, password, uia};
 
 /// Nonces are sessions of this scope.
 const SCOPE: &str = "admin-register";
@@ -43,9 +43,9 @@ fn secret() -> std::result::Result<String, Error> {
 }
 
 /// A nonce for one registration within half an hour.
-pub fn nonce(_: &Request) -> Result {
+pub fn nonce(request: &Request) -> Result {
     secret()?;
-    Answer::json(&json!({ "nonce": uia::open(SCOPE)? }))
+    Answer::json(&json!({ "nonce": uia::open(SCOPE, request)? }))
 }
 
 /// Registers a user, with admin rights if asked for.
@@ -73,20 +73,23 @@ pub fn register(request: &Request) -> Result {
     }
     password::check_new(&given)?;
     let user = register::free(&username)?;
-    let mut batch = register::create(Batch::new(), &user, &given, body.admin);
-    batch = batch
-        .run("DELETE FROM accounts_uia WHERE session = $1", params![&nonce])
-        // A nonce is good once.
-        .expect(1);
-    if let Some(name) = body.displayname {
-        if name.len() > MAX_SHOWN {
-            return Err(Error::invalid_param("the display name is too long"));
-        }
-        batch = batch.run(
-            "UPDATE accounts_users SET displayname = $1 WHERE user_id = $2",
-            params![name, &user],
-        );
+    if body.displayname.as_ref().is_some_and(|name| name.len() > MAX_SHOWN) {
+        return Err(Error::invalid_param("the display name is too long"));
     }
+    let requests = [request.info()];
+    let shadow_banned = modules::check_registration(Some(username), "shared-secret", &requests)?;
+    let account = NewAccount {
+        user: user.clone(),
+        password: Some(given),
+        displayname: body.displayname,
+        admin: body.admin,
+        shadow_banned,
+        by_admin: true,
+    };
+    // A nonce is good once.
+    let batch = register::create(Batch::new(), &account)
+        .run("DELETE FROM accounts_uia WHERE session = $1", params![&nonce])
+        .expect(1);
     let home_server = crypto::tenant_name();
     if body.inhibit_login {
         register::commit(batch, Some(spent()))?;
@@ -98,6 +101,7 @@ pub fn register(request: &Request) -> Result {
         display_name: None,
         refresh: false,
         remote: request.remote().to_owned(),
+        kind: "register".to_owned(),
     };
     let (batch, issued) = session::log_in(batch, &wish)?;
     register::commit(batch, Some(spent()))?;

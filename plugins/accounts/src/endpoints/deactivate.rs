@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use tessera_sdk::hooks;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch};
@@ -24,6 +25,9 @@ pub fn handle(request: &Request) -> Result {
     if let Some(ask) = uia::check(request, Stage::Password, body.auth.as_ref())? {
         return Ok(ask);
     }
+    if hooks::answered("tessera:hooks/account-rules") {
+        hooks::can_deactivate(user, &request.requester()?, false)?;
+    }
     let mut batch = Batch::new()
         .run(
             "UPDATE accounts_users SET deactivated = TRUE, password_hash = NULL, displayname = NULL,              avatar_url = NULL, revision = revision + 1 WHERE user_id = $1              AND deactivated = FALSE",
@@ -36,7 +40,8 @@ pub fn handle(request: &Request) -> Result {
     for table in owned {
         batch = batch.run(&format!("DELETE FROM {table} WHERE user_id = $1"), params![user]);
     }
-    let message = json!({ "user_id": user, "change": "deactivated" }).to_string();
+    let message =
+        json!({ "user_id": user, "change": "deactivated", "by_admin": false }).to_string();
     let batch = session::remove_all(batch, user, None)?
         .emit(topics::USERS, user, message)
         .wake(topics::user(user));

@@ -3,9 +3,22 @@
 //! https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
 
 use serde_json::json;
+use tessera_sdk::hooks;
 use tessera_sdk::http::{Answer, Request, Result};
 
-/// The ways to log in.
+/// Types that the server itself checks.
+pub const OWN: [&str; 2] = ["m.login.password", "m.login.token"];
+
+/// The ways to log in: the server's own, then those of modules.
 pub fn handle(_: &Request) -> Result {
-    Answer::json(&json!({ "flows": [{ "type": "m.login.password" }] }))
+    let mut kinds: Vec<String> = OWN.iter().map(|kind| (*kind).to_owned()).collect();
+    if hooks::answered("tessera:hooks/login") {
+        for kind in hooks::login_types().into_iter().map(|login| login.kind) {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
+    let flows: Vec<_> = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+    Answer::json(&json!({ "flows": flows }))
 }

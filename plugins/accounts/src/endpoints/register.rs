@@ -13,7 +13,7 @@ use super::login::LoggedIn;
 use crate::config::{self, Registration};
 use crate::session::{self, Wish};
 use crate::uia::{self, Auth, Stage};
-use crate::{ids, password, topics};
+use crate::{ids, modules, password, topics};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -58,9 +58,20 @@ pub fn handle(request: &Request) -> Result {
     }
     let password = body.password.as_deref();
     let password = password.ok_or_else(|| Error::missing_param("password is missing"))?;
-    let localpart = body.username.unwrap_or_else(|| random::letters(12).to_ascii_lowercase());
+    let (username, displayname) = modules::names(Stage::Dummy.name(), request.body());
+    let localpart = username.or(body.username);
+    let requests = uia::requests(request, body.auth.as_ref())?;
+    let shadow_banned = modules::check_registration(localpart.clone(), "password", &requests)?;
+    let localpart = localpart.unwrap_or_else(|| random::letters(12).to_ascii_lowercase());
     let user = ids::check_new_localpart(&localpart)?;
-    let batch = create(Batch::new(), &user, password, false);
+    let account = NewAccount {
+        user: user.clone(),
+        password: Some(password.to_owned()),
+        displayname,
+        shadow_banned,
+        ..NewAccount::default()
+    };
+    let batch = create(Batch::new(), &account);
     if body.inhibit_login {
         commit(batch, None)?;
         return Answer::json(&LoggedIn {
@@ -75,6 +86,7 @@ pub fn handle(request: &Request) -> Result {
         display_name: body.initial_device_display_name,
         refresh: body.refresh_token,
         remote: request.remote().to_owned(),
+        kind: "register".to_owned(),
     };
     let (batch, issued) = session::log_in(batch, &wish)?;
     commit(batch, None)?;
@@ -102,12 +114,40 @@ fn in_use() -> Error {
 /// How often a registration is tried that met another in the database.
 const TRIES: usize = 5;
 
+/// An account to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewAccount {
+    /// Full id.
+    pub user: String,
+    /// None: no password fits.
+    pub password: Option<String>,
+    /// Shown to others.
+    pub displayname: Option<String>,
+    /// An administrator of this server.
+    pub admin: bool,
+    /// See `tessera:hooks/account-policy`.
+    pub shadow_banned: bool,
+    /// Made by somebody else than the user.
+    pub by_admin: bool,
+}
+
 /// Adds a new user to an empty batch, and counts it: two statements. Deactivated users keep their names.
-pub fn create(batch: Batch, user: &str, password: &str, admin: bool) -> Batch {
+pub fn create(batch: Batch, account: &NewAccount) -> Batch {
+    let user = account.user.as_str();
+    let message = json!({ "user_id": user, "change": "registered", "by_admin": account.by_admin });
     batch
         .run(
-            "INSERT INTO accounts_users (user_id, password_hash, created_ms, deactivated, guest, admin,              displayname, avatar_url, revision)              VALUES ($1, $2, $3, FALSE, FALSE, $4, NULL, NULL, 0)",
-            params![user, crypto::hash_password(password), clock::now_ms(), admin],
+            "INSERT INTO accounts_users (user_id, password_hash, created_ms, deactivated, guest, admin, \
+             displayname, avatar_url, revision, shadow_banned) \
+             VALUES ($1, $2, $3, FALSE, FALSE, $4, $5, NULL, 0, $6)",
+            params![
+                user,
+                account.password.as_deref().map(crypto::hash_password),
+                clock::now_ms(),
+                account.admin,
+                account.displayname.as_deref(),
+                account.shadow_banned
+            ],
         )
         // The guard of the cap: whoever registers at the same moment waits here.
         .run(
@@ -115,7 +155,7 @@ pub fn create(batch: Batch, user: &str, password: &str, admin: bool) -> Batch {
             params![cap()],
         )
         .expect(1)
-        .emit(topics::USERS, user, json!({ "user_id": user, "change": "registered" }).to_string())
+        .emit(topics::USERS, user, message.to_string())
 }
 
 /// How many users there may be.
@@ -124,7 +164,10 @@ fn cap() -> i64 {
 }
 
 /// Checks that there may be one more user.
-fn room_for_one() -> std::result::Result<(), Error> {
+///
+/// # Errors
+/// `M_RESOURCE_LIMIT_EXCEEDED`.
+pub fn room_for_one() -> std::result::Result<(), Error> {
     let cap = cap();
     if cap == i64::MAX {
         return Ok(());

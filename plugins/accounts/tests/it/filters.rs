@@ -58,7 +58,10 @@ fn what_the_server_offers_is_told() {
     let capabilities = ask(&host, "GET", "capabilities", Value::Null).ok();
     assert_eq!(capabilities["capabilities"]["m.room_versions"]["default"], "12");
     let flows = ask(&host, "GET", "login-types", Value::Null).ok();
-    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }] }));
+    assert_eq!(
+        flows,
+        json!({ "flows": [{ "type": "m.login.password" }, { "type": "m.login.token" }] })
+    );
     assert_eq!(ask(&host, "GET", "well-known", Value::Null).error().0, 404);
     assert_eq!(ask(&host, "GET", "threepids", Value::Null).ok(), json!({ "threepids": [] }));
     assert_eq!(ask(&host, "GET", "turn-server", Value::Null).ok(), json!({}));

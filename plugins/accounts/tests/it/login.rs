@@ -73,7 +73,9 @@ fn password_that_changes_meanwhile_does_not_log_in() {
 fn bad_requests_are_refused() {
     let host = start();
     let cases = [
-        (json!({ "type": "m.login.token", "token": "x" }), (400, "M_UNKNOWN")),
+        (json!({ "type": "m.login.sso", "token": "x" }), (400, "M_UNKNOWN")),
+        (json!({ "type": "m.login.token", "token": "x" }), (403, "M_FORBIDDEN")),
+        (json!({ "type": "m.login.token" }), (400, "M_MISSING_PARAM")),
         (json!({ "type": "m.login.password", "password": "x" }), (400, "M_MISSING_PARAM")),
         (json!({ "type": "m.login.password", "user": "ann" }), (400, "M_MISSING_PARAM")),
         (json!({ "type": 1 }), (400, "M_BAD_JSON")),

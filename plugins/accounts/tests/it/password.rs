@@ -78,5 +78,5 @@ fn deactivated_account_is_gone_but_keeps_its_name() {
     let name = host.request("GET", "register-available").query("username", "ann");
     assert_eq!(name.send::<tessera_plugin_accounts::Plugin>().error().1, "M_USER_IN_USE");
     let last = host.messages("accounts.users").pop().unwrap();
-    assert_eq!(last, json!({ "user_id": ANN, "change": "deactivated" }));
+    assert_eq!(last, json!({ "user_id": ANN, "change": "deactivated", "by_admin": false }));
 }

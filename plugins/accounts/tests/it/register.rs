@@ -26,7 +26,10 @@ fn first_request_is_told_the_stages_and_the_second_registers() {
         done["device_id"].as_str()
     );
     let message = &host.messages("accounts.users")[0];
-    assert_eq!(*message, json!({ "user_id": "@ann:hs1", "change": "registered" }));
+    assert_eq!(
+        *message,
+        json!({ "user_id": "@ann:hs1", "change": "registered", "by_admin": false })
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub(crate) const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     migrations: &[
         ("0001_init", include_str!("../../migrations/0001_init.sql")),
         ("0002_counts", include_str!("../../migrations/0002_counts.sql")),
+        ("0003_modules", include_str!("../../migrations/0003_modules.sql")),
     ],
 };
 
@@ -72,6 +73,14 @@ pub(crate) fn by_name(name: &str, password: &str) -> Value {
 }
 
 pub(crate) fn authenticate(header: &str, query: &str) -> Result<Option<Grant>, Denial> {
+    authenticate_at("/", header, query)
+}
+
+pub(crate) fn authenticate_at(
+    path: &str,
+    header: &str,
+    query: &str,
+) -> Result<Option<Grant>, Denial> {
     let headers = match header {
         "" => vec![],
         header => vec![("authorization".to_owned(), header.to_owned())],
@@ -79,7 +88,7 @@ pub(crate) fn authenticate(header: &str, query: &str) -> Result<Option<Grant>, D
     Plugin::authenticate(Credentials {
         name: "access-token".to_owned(),
         method: "GET".to_owned(),
-        path: "/".to_owned(),
+        path: path.to_owned(),
         query: query.to_owned(),
         headers,
         remote: "127.0.0.1".to_owned(),

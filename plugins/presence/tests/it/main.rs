@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod modules;
 mod receipts;
 mod server;
 mod status;

@@ -38,7 +38,10 @@ pub(crate) fn server_with(config: &Value) -> Server {
         .plugin(PluginUnderTest {
             name: "presence",
             manifest: include_str!("../../plugin.toml"),
-            migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
+            migrations: &[
+                ("0001_init", include_str!("../../migrations/0001_init.sql")),
+                ("0002_routes", include_str!("../../migrations/0002_routes.sql")),
+            ],
         })
         .plugin(ROOMS)
         .config("presence", config)

@@ -27,7 +27,15 @@ type Outcome<T> = std::result::Result<T, Error>;
 /// # Errors
 /// `M_INVALID_PARAM` for any but the five of the specification.
 pub(super) fn kind(request: &Request) -> Outcome<RuleKind> {
-    Ok(match request.param("kind") {
+    kind_named(request.param("kind"))
+}
+
+/// A kind by its name.
+///
+/// # Errors
+/// As [`kind`].
+pub(crate) fn kind_named(name: &str) -> Outcome<RuleKind> {
+    Ok(match name {
         "override" => RuleKind::Override,
         "underride" => RuleKind::Underride,
         "sender" => RuleKind::Sender,
@@ -41,7 +49,7 @@ pub(super) fn kind(request: &Request) -> Outcome<RuleKind> {
     })
 }
 
-pub(super) fn unknown() -> Error {
+pub(crate) fn unknown() -> Error {
     Error::not_found("you have no such push rule")
 }
 
@@ -50,7 +58,7 @@ pub(super) fn unknown() -> Error {
 ///
 /// # Errors
 /// `M_MISSING_PARAM` if there are none; `M_INVALID_PARAM` for one that is neither a string nor a tweak.
-pub(super) fn actions(actions: Option<Vec<Value>>) -> Outcome<Vec<Action>> {
+pub(crate) fn actions(actions: Option<Vec<Value>>) -> Outcome<Vec<Action>> {
     let actions = actions.ok_or_else(|| Error::missing_param("actions is missing"))?;
     if actions.len() > MAX_PARTS {
         return Err(Error::invalid_param(format!("a rule has at most {MAX_PARTS} actions")));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tessera_plugin_push::Plugin;
-use tessera_sdk::bindings::push::exports::tessera::services::push::Guest;
+use tessera_sdk::bindings::push::exports::tessera::services::push::{Error, Guest};
 
 use crate::world::*;
 
@@ -27,4 +27,24 @@ fn rules_of_the_view_are_those_of_the_service() {
     .first()
     .unwrap();
     assert_eq!(row.unwrap().0, Plugin::rules(BOB.to_owned()).unwrap());
+}
+
+#[test]
+fn actions_of_a_rule_are_set_for_a_user() {
+    let _world = world();
+    let set = |kind: &str, rule: &str, actions: &str| {
+        Plugin::set_actions(ALICE.to_owned(), kind.to_owned(), rule.to_owned(), actions.to_owned())
+    };
+    assert_eq!(set("underride", ".m.rule.message", "[]"), Ok(()));
+    let content: Value = serde_json::from_str(&Plugin::rules(ALICE.to_owned()).unwrap()).unwrap();
+    let rules = content["global"]["underride"].as_array().unwrap();
+    let rule = rules.iter().find(|rule| rule["rule_id"] == ".m.rule.message").unwrap();
+    assert_eq!(rule["actions"], json!([]));
+    assert_eq!(set("underride", "none", "[]"), Err(Error::NotFound));
+    for (kind, actions) in [("other", "[]"), ("underride", "{}"), ("underride", "[1]")] {
+        assert!(
+            matches!(set(kind, ".m.rule.message", actions), Err(Error::Refused(_))),
+            "{kind} {actions}"
+        );
+    }
 }

@@ -36,6 +36,15 @@ const PUSH: PluginUnderTest = PluginUnderTest {
     ],
 };
 
+const PRESENCE: PluginUnderTest = PluginUnderTest {
+    name: "presence",
+    manifest: include_str!("../../../presence/plugin.toml"),
+    migrations: &[
+        ("0001_init", include_str!("../../../presence/migrations/0001_init.sql")),
+        ("0002_routes", include_str!("../../../presence/migrations/0002_routes.sql")),
+    ],
+};
+
 /// One server.
 pub(crate) struct World {
     pub(crate) host: TestHost,
@@ -55,7 +64,7 @@ pub(crate) fn world() -> World {
         .plugin(PUSH)
         .plugin(plugin!("rooms"))
         .plugin(plugin!("accounts"))
-        .plugin(plugin!("presence"))
+        .plugin(PRESENCE)
         .start();
     World { host, memberships: RefCell::default(), events: Cell::new(0) }
 }

@@ -13,7 +13,7 @@ use tessera_engine::{
     HookSettings, PluginSpec, Remote,
     api::{
         Answer, Body, BoxFuture, CallError, Credentials, Dispatch, Message, Principal,
-        ResponseBody, WakeReason,
+        RateOverride, ResponseBody, WakeReason,
     },
     remote::{edge_service, refuse},
 };
@@ -77,6 +77,7 @@ async fn a_request_parked_by_another_node_waits_here() {
         service: None,
         marks: vec!["admin".to_owned()],
         unlimited: true,
+        rates: vec![RateOverride { class: "messages".to_owned(), per_second: 0.5, burst: 2 }],
     };
     let resumed =
         tenant.resume("web", "r1", "park", parked.state, WakeReason::Woken, Some(principal));
