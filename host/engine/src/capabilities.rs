@@ -17,17 +17,14 @@ mod storage;
 pub(crate) mod timers;
 pub(crate) mod wasi;
 
-pub(crate) use self::line::Full as LineFull;
 pub use self::{
     crypto::{Crypto, CryptoError, PasswordCost, Passwords},
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
     limits::{Buckets, LimitClass},
 };
+pub(crate) use self::{line::Full as LineFull, log::refused, metrics::Own as OwnMetrics};
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use tessera_blobs::Blobs;
 use tessera_bus::Bus;
@@ -36,7 +33,6 @@ use tessera_storage::{Database, Session};
 use crate::{
     journal::{Journal, Journals},
     limits::PluginLimits,
-    link::Link,
     metrics::Labels,
     quota::Account,
 };
@@ -55,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) journals: Journals,
     /// Keeps the label values of its metrics; they go with it.
     pub(crate) labels: Labels,
+    /// What its plug-ins register themselves.
+    pub(crate) own_metrics: metrics::Own,
 }
 
 /// What one plug-in of one tenant holds, shared by its instances.
@@ -76,10 +74,8 @@ pub(crate) struct Capabilities {
     pub(crate) cache: cache::PluginCache,
     pub(crate) log: log::Rate,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) metrics: metrics::PluginMetrics,
-    /// What its imported functions lead to, in the order of [`crate::link::imported`]. Filled in once all
-    /// plug-ins of the set are there.
-    pub(crate) links: OnceLock<Vec<Link>>,
+    /// Shared by the versions of it that run side by side.
+    pub(crate) metrics: Arc<metrics::PluginMetrics>,
 }
 
 /// What [`Capabilities::new`] is made from.
@@ -104,7 +100,7 @@ impl Capabilities {
         let cache = cache::PluginCache::new(granted.limits.cache, &shared, &granted.plugin);
         let journal = shared.journals.of(&granted.plugin);
         let log = log::Rate::new(granted.limits.log_rate);
-        let metrics = metrics::PluginMetrics::new(registry, &shared.tenant, &granted.plugin);
+        let metrics = shared.own_metrics.of(registry, &shared.tenant, &granted.plugin);
         let Granted { plugin, version, limits, session, emits, config, fetch, sign, passwords } =
             granted;
         Self {
@@ -122,7 +118,6 @@ impl Capabilities {
             log,
             journal,
             metrics,
-            links: OnceLock::new(),
         }
     }
 

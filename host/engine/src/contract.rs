@@ -2,9 +2,11 @@
 //! and named in messages.
 
 mod diff;
+mod json;
 mod rules;
 mod shape;
 
+pub(crate) use self::json::{from_json, to_json};
 pub use self::{
     rules::{Combine, check_hook, check_service},
     shape::{Function, Interface, Shape},

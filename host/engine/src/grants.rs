@@ -268,7 +268,6 @@ fn short(name: &impl Display) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pretty_assertions::assert_eq;
     use tessera_manifest::{Grants as Granted, GrantsTable, PluginManifest};
 
     use super::Grants;

@@ -34,8 +34,11 @@ pub use self::{
     link::LinkError,
     metrics::Metrics,
     plugin::{InspectedInterface, Inspection, LoadError, Loaded, Plugin},
-    pool::Health,
+    pool::{Health, Reading},
     quota::{TenantQuotas, Usage},
     remote::Remote,
-    tenant::{HookSettings, PluginSpec, PluginStatus, Tenant, TenantParts},
+    tenant::{
+        Compared, HookSettings, PluginSpec, PluginStatus, Prepared, StartError, Tenant,
+        TenantParts, TrialMode, TrialSpec, TrialStatus, VersionFigures,
+    },
 };

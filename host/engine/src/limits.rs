@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Resolved limits of one plug-in: the descriptor's over the manifest's over these defaults.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PluginLimits {
     /// Bytes of all memories and tables of one instance.
     pub memory: usize,

@@ -7,6 +7,6 @@ mod resolve;
 
 pub use self::resolve::LinkError;
 pub(crate) use self::{
-    call::{Link, Provider, Target, define},
+    call::{Here, Link, Provider, Target, Tried, define},
     resolve::{Binding, Found, resolve},
 };

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub hook_results: IntCounterVec,
     /// Calls of plug-ins on other nodes, by `result` as above.
     pub remote: IntCounterVec,
+    /// Answers of versions that run as shadows, by `result` (same, different, wrote, failed).
+    pub shadows: IntCounterVec,
     /// Components whose code came from the cache.
     pub compile_hits: IntCounter,
     /// Components that were compiled.
@@ -105,6 +107,11 @@ impl Metrics {
             remote: counters(
                 "tessera_remote_calls_total",
                 "Calls of plug-ins on other nodes",
+                &["tenant", "plugin", "result"],
+            )?,
+            shadows: counters(
+                "tessera_shadow_answers_total",
+                "Answers of versions that run as shadows",
                 &["tenant", "plugin", "result"],
             )?,
             compile_hits: counter("tessera_compile_cache_hits_total", "Code found in the cache")?,

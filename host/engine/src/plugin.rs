@@ -101,6 +101,15 @@ pub struct Loaded {
     linked: OnceLock<Result<Linked, String>>,
 }
 
+/// The same load of the same file, whatever each is allowed.
+impl PartialEq for Plugin {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Plugin {}
+
 impl std::ops::Deref for Plugin {
     type Target = Loaded;
 

@@ -9,6 +9,7 @@ mod figures;
 mod gate;
 mod health;
 mod instance;
+mod score;
 mod work;
 
 use std::{
@@ -19,13 +20,14 @@ use std::{
 use tracing::Instrument as _;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-pub use self::health::Health;
 use self::{
     figures::Figures,
     gate::{Gate, Pass},
     health::Supervisor,
     instance::Warm,
+    score::Score,
 };
+pub use self::{health::Health, score::Reading};
 pub(crate) use self::{
     instance::{Linked, functions_of},
     work::{Authenticate, CallFunction, Consume, Fire, Handle, Resume, Start, Work},
@@ -49,6 +51,7 @@ pub(crate) struct Pool {
     gate: Gate,
     supervisor: Supervisor,
     figures: Figures,
+    pub(crate) score: Score,
 }
 
 impl Pool {
@@ -72,6 +75,7 @@ impl Pool {
             component: component.clone(),
             idle: Mutex::new(Vec::new()),
             figures,
+            score: Score::default(),
         }
     }
 
@@ -90,7 +94,14 @@ impl Pool {
             plugin = &*self.caps.plugin, function
         );
         let result = self.admitted(context, work, function).instrument(span).await;
-        self.figures.record(&self.caps, index, name, result.as_ref().err(), start.elapsed());
+        let took = start.elapsed();
+        let fault = match &result {
+            Ok(output) => W::is_fault(output),
+            Err(CallError::Unavailable(_)) => !self.takes_calls(),
+            Err(error) => error.is_fault(),
+        };
+        self.score.record(fault, took);
+        self.figures.record(&self.caps, index, name, result.as_ref().err(), took);
         result
     }
 
@@ -290,6 +301,11 @@ impl Pool {
     /// How it fares.
     pub(crate) fn health(&self) -> Health {
         self.supervisor.health()
+    }
+
+    /// Whether it takes calls now: it is neither paused nor quarantined.
+    pub(crate) fn takes_calls(&self) -> bool {
+        self.supervisor.admit().is_ok()
     }
 
     /// Ends a quarantine.

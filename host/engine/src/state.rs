@@ -1,6 +1,12 @@
 //! What lives beside a guest: its capabilities, and the context of the call that runs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use tessera_bus::{Mark, Watch};
 use tessera_storage::LockGuard;
@@ -10,6 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::{
     capabilities::Capabilities,
     limits::{Breach, Memory},
+    tenant::PluginSet,
 };
 
 /// Data of one store, that is, of one instance.
@@ -43,6 +50,49 @@ pub(crate) struct Context {
     pub(crate) deadline: Instant,
     /// 0 for calls from the edge, one more for each plug-in that calls another.
     pub(crate) depth: u8,
+    /// The plug-ins among which the call runs, to its end; given up with the call, so that an instance that is kept warm
+    /// does not keep plug-ins of long ago.
+    pub(crate) set: Option<Arc<PluginSet>>,
+    /// Which of the set runs the call.
+    pub(crate) unit: usize,
+    /// Only its answer is of interest: it must not change anything.
+    pub(crate) shadow: Option<Arc<Shadowed>>,
+}
+
+/// What a call whose answer nobody gets has tried to do.
+#[derive(Debug, Default)]
+pub(crate) struct Shadowed {
+    wrote: AtomicBool,
+}
+
+impl Shadowed {
+    /// Whether it tried to change anything, so that its answer says nothing.
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote.load(Ordering::Acquire)
+    }
+
+    /// Notes that it did.
+    pub(crate) fn note(&self) {
+        self.wrote.store(true, Ordering::Release);
+    }
+}
+
+impl Context {
+    /// A call from the edge.
+    pub(crate) fn edge(
+        request_id: Arc<str>,
+        deadline: Instant,
+        set: Arc<PluginSet>,
+        unit: usize,
+    ) -> Self {
+        Self { request_id, deadline, depth: 0, set: Some(set), unit, shadow: None }
+    }
+
+    /// Whether anybody answers a hook (without version) that the plug-in asks.
+    pub(crate) fn answers(&self, hook: &str) -> bool {
+        let links = self.set.as_ref().map_or(&[][..], |set| set.links(self.unit));
+        links.iter().any(|link| link.answers(hook))
+    }
 }
 
 /// Deepest nesting of calls; cycles between plug-ins end here.
@@ -77,6 +127,13 @@ impl Call {
 }
 
 impl State {
+    /// The reason why the call may not do `what`, where it is a shadow of another.
+    pub(crate) fn shadow_refuses(&self, what: &str) -> Option<String> {
+        let shadow = self.call.context.shadow.as_ref()?;
+        shadow.note();
+        Some(format!("a shadow changes nothing: no {what}"))
+    }
+
     /// Counts a host call.
     pub(crate) fn enter(&mut self) -> wasmtime::Result<()> {
         let cap = self.caps.limits.host_calls;

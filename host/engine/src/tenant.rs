@@ -1,31 +1,43 @@
 //! The plug-ins of one tenant, linked and running.
 
+mod build;
 mod dispatch;
+mod plugins;
+mod prepared;
 mod set;
+mod status;
+mod trial;
 
-pub use self::set::{HookSettings, PluginSpec};
+pub use self::{
+    prepared::{Prepared, StartError},
+    set::{HookSettings, PluginSpec},
+    status::{PluginStatus, TrialStatus, VersionFigures},
+    trial::{Compared, TrialMode, TrialSpec},
+};
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
 use tessera_blobs::Blobs;
 use tessera_bus::Bus;
 use tessera_storage::Database;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::set::PluginSet;
-use self::set::Ways;
+use self::plugins::Ways;
+pub(crate) use self::{
+    plugins::{PluginSet, Runs, Unit},
+    trial::{Seen, Trial},
+};
 use crate::{
-    capabilities::{Buckets, Crypto, Fetch, LimitClass, Shared, timers},
+    capabilities::{Buckets, Crypto, Fetch, LimitClass, OwnMetrics, Shared, timers},
     engine::Engine,
     journal::{Entry, Faults, Journals},
     link::LinkError,
-    pool::Health,
+    pool::Reading,
     quota::{Account, TenantQuotas, Usage},
     remote::Remote,
 };
@@ -61,29 +73,13 @@ pub struct Tenant {
     engine: Engine,
     shared: Arc<Shared>,
     edge: Arc<Semaphore>,
-    hooks: HookSettings,
+    hooks: ArcSwap<HookSettings>,
     remote: Option<Arc<dyn Remote>>,
     set: ArcSwap<PluginSet>,
+    /// Held while another set takes its place.
+    changing: Mutex<()>,
     /// Closed: false becomes true, once.
     closed: tokio::sync::watch::Sender<bool>,
-}
-
-/// How one plug-in fares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct PluginStatus {
-    /// From the manifest.
-    pub name: String,
-    /// From the manifest.
-    pub version: String,
-    /// Running, paused or quarantined.
-    pub health: Health,
-    /// Instances alive.
-    pub instances: u64,
-    /// Those of them that run nothing.
-    pub idle: u64,
-    /// Bytes of its file.
-    pub size: u64,
 }
 
 impl std::fmt::Debug for Tenant {
@@ -102,6 +98,7 @@ impl Tenant {
         let name: Arc<str> = parts.name.into();
         let shared = Arc::new(Shared {
             labels: engine.metrics.tenant(&name),
+            own_metrics: OwnMetrics::default(),
             tenant: name,
             database: parts.database,
             bus: parts.bus,
@@ -116,9 +113,10 @@ impl Tenant {
             engine: engine.clone(),
             shared,
             edge: Arc::new(Semaphore::new(parts.calls.max(1) as usize)),
-            hooks: parts.hooks,
+            hooks: ArcSwap::from_pointee(parts.hooks),
             remote: parts.remote,
             set: ArcSwap::from_pointee(PluginSet::default()),
+            changing: Mutex::default(),
             closed: tokio::sync::watch::Sender::new(false),
         });
         let closed = tenant.closed.subscribe();
@@ -145,21 +143,59 @@ impl Tenant {
     }
 
     /// Links plug-ins to one another and puts them in place of those before: new calls go to them, calls
-    /// that run end where they began. Nothing changes if there is an error.
+    /// that run end where they began. Nothing changes if there is an error. A plug-in of which nothing has changed
+    /// keeps its instances.
     ///
-    /// The caller has installed their schemas, and then calls [`crate::api::Dispatch::start`] for each.
+    /// The caller has installed their schemas, and then calls [`crate::api::Dispatch::start`] for each; or it uses
+    /// [`Tenant::prepare`], which starts them before anybody else calls them.
     ///
     /// # Errors
     ///
     /// See [`LinkError`].
     pub fn install(&self, specs: Vec<PluginSpec>) -> Result<(), LinkError> {
-        let ways = Ways { edge: &self.edge, hooks: &self.hooks, remote: self.remote.as_ref() };
-        let set = PluginSet::link(&self.engine, &self.shared, &ways, specs)?;
-        self.set.store(Arc::new(set));
+        let prepared = self.prepare(specs, None)?;
+        self.switch(prepared);
+        Ok(())
+    }
+
+    /// Links plug-ins to one another, with other settings of hooks where some are given. Nothing changes until
+    /// [`Tenant::switch`].
+    ///
+    /// # Errors
+    ///
+    /// See [`LinkError`].
+    pub fn prepare(
+        &self,
+        specs: Vec<PluginSpec>,
+        hooks: Option<HookSettings>,
+    ) -> Result<Prepared, LinkError> {
+        let hooks = hooks.map_or_else(|| self.hooks.load_full(), Arc::new);
+        let ways = Ways { edge: &self.edge, hooks: &hooks, remote: self.remote.as_ref() };
+        let before = self.set.load_full();
+        let set = PluginSet::link(&self.engine, &self.shared, &ways, specs, &before)?;
+        Ok(Prepared::new(Arc::new(set), hooks, &before))
+    }
+
+    /// Lets new calls go to what was prepared; calls that run end where they began, and then the instances that are
+    /// not needed any more are dropped.
+    pub fn switch(&self, prepared: Prepared) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (set, hooks) = prepared.into_parts();
+        self.hooks.store(hooks);
+        self.set.store(set);
         if *self.closed.borrow() {
             self.set.store(Arc::default());
         }
-        Ok(())
+    }
+
+    /// What the version that counts has done on this node since it was put in, and what one that is tried beside it
+    /// has.
+    #[must_use]
+    pub fn readings(&self, plugin: &str) -> Option<(Reading, Option<Reading>)> {
+        let set = self.set.load();
+        let slot = set.slots.get(plugin)?;
+        let read = |unit: usize| Some(set.units.get(unit)?.pool()?.score.read());
+        Some((read(slot.main)?, slot.trial.as_ref().and_then(|(unit, _)| read(*unit))))
     }
 
     /// Fires timers of plug-ins that run here as they come due; runs until the tenant is closed. Start it once the
@@ -206,7 +242,7 @@ impl Tenant {
     /// Ends a plug-in's pause or quarantine. Gives whether there is such a plug-in.
     #[must_use]
     pub fn release(&self, plugin: &str) -> bool {
-        self.set.load().pool(plugin).is_some_and(|pool| {
+        self.set.load().main(plugin).and_then(Unit::pool).is_some_and(|pool| {
             pool.release();
             true
         })

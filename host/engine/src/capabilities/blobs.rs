@@ -8,6 +8,9 @@ use crate::{bindings::tessera::host::blobs as wit, state::State};
 impl wit::Host for State {
     async fn put(&mut self, bytes: Vec<u8>) -> wasmtime::Result<Result<String, wit::Error>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("blob") {
+            return Ok(Err(wit::Error::Unavailable(reason)));
+        }
         if bytes.len() > self.caps.limits.blob {
             let reason = format!("a blob over {} bytes", self.caps.limits.blob);
             log::refused(self, "blob", &reason);
@@ -45,6 +48,9 @@ impl wit::Host for State {
 
     async fn delete(&mut self, id: String) -> wasmtime::Result<Result<(), wit::Error>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("blob") {
+            return Ok(Err(wit::Error::Unavailable(reason)));
+        }
         let Some(id) = parse(&id) else { return Ok(Ok(())) };
         Ok(match self.caps.shared.blobs.delete(id).await {
             Ok(()) | Err(BlobError::NotFound) => Ok(()),

@@ -102,6 +102,9 @@ impl wit::Host for State {
         request: wit::Request,
     ) -> wasmtime::Result<Result<wit::Response, wit::Error>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("request") {
+            return Ok(Err(wit::Error::Refused(reason)));
+        }
         let caps = &self.caps;
         if caps.fetch.origins.is_empty() {
             let reason = "this plug-in has no grant to fetch ([grants] fetch)";

@@ -95,6 +95,10 @@ impl Buckets {
 impl wit::Host for State {
     fn take(&mut self, class: String, key: String, n: u32) -> wasmtime::Result<Result<(), u64>> {
         self.enter()?;
+        if self.call.context.shadow.is_some() {
+            // What the call itself takes is enough.
+            return Ok(Ok(()));
+        }
         Ok(self.caps.shared.buckets.take(&self.caps.plugin, &class, &key, n, Instant::now()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, Opts, Registry, core::Collector};
@@ -31,6 +31,25 @@ pub(crate) struct PluginMetrics {
     figures: Mutex<HashMap<String, Figure>>,
 }
 
+/// The figures of a tenant's plug-ins: two versions of one share them.
+#[derive(Default)]
+pub(crate) struct Own {
+    plugins: Mutex<HashMap<String, Weak<PluginMetrics>>>,
+}
+
+impl Own {
+    pub(crate) fn of(&self, registry: &Registry, tenant: &str, plugin: &str) -> Arc<PluginMetrics> {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = plugins.get(plugin).and_then(Weak::upgrade) {
+            return there;
+        }
+        plugins.retain(|_, metrics| metrics.strong_count() > 0);
+        let made = Arc::new(PluginMetrics::new(registry, tenant, plugin));
+        plugins.insert(plugin.to_owned(), Arc::downgrade(&made));
+        made
+    }
+}
+
 enum Kind {
     Counter,
     Gauge,
@@ -38,7 +57,7 @@ enum Kind {
 }
 
 impl PluginMetrics {
-    pub(crate) fn new(registry: &Registry, tenant: &str, plugin: &str) -> Self {
+    fn new(registry: &Registry, tenant: &str, plugin: &str) -> Self {
         Self {
             registry: registry.clone(),
             tenant: tenant.to_owned(),

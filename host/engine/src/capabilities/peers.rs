@@ -6,6 +6,6 @@ impl wit::Host for State {
     fn answered(&mut self, hook: String) -> wasmtime::Result<bool> {
         self.enter()?;
         let hook = hook.split('@').next().unwrap_or_default();
-        Ok(self.caps.links.get().is_some_and(|links| links.iter().any(|link| link.answers(hook))))
+        Ok(self.call.context.answers(hook))
     }
 }

@@ -44,6 +44,9 @@ impl wit::Host for State {
         batch: wit::Batch,
     ) -> wasmtime::Result<Result<wit::Committed, wit::Error>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("commit") {
+            return Ok(Err(wit::Error::Refused(reason)));
+        }
         for message in &batch.messages {
             if !self.caps.emits.contains(&message.topic) {
                 let reason =
@@ -90,6 +93,10 @@ impl wit::Host for State {
         self.enter()?;
         // Held and asked for at once, two calls could wait for each other.
         self.call.lock = None;
+        if self.call.context.shadow.is_some() {
+            // It would hold up those who write. Nobody may rely on a lock.
+            return Ok(false);
+        }
         let wait = Duration::from_millis(wait_ms.into()).min(LOCK_WAIT_MAX);
         self.call.inside = Some("storage");
         let locked = self.caps.session.lock(keys, wait).await;

@@ -47,6 +47,9 @@ impl wit::Host for State {
         payload: String,
     ) -> wasmtime::Result<Result<(), String>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("timer") {
+            return Ok(Err(reason));
+        }
         if name.len() > NAME_MAX || payload.len() > PAYLOAD_MAX {
             return Ok(Err(format!(
                 "a timer's name has at most {NAME_MAX} bytes and its payload {PAYLOAD_MAX}"
@@ -60,6 +63,9 @@ impl wit::Host for State {
 
     async fn cancel(&mut self, name: String) -> wasmtime::Result<Result<(), String>> {
         self.enter()?;
+        if let Some(reason) = self.shadow_refuses("timer") {
+            return Ok(Err(reason));
+        }
         let caps = &self.caps;
         let cancelled = caps.shared.database.timer_cancel(&caps.plugin, &name).await;
         Ok(cancelled.map(drop).map_err(|error| error.to_string()))

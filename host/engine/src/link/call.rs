@@ -1,7 +1,7 @@
 //! Calls from one plug-in to another, on values.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,10 @@ use wasmtime::{
     component::{Linker, Val},
 };
 
-use super::hook::{self, Round};
+use super::{
+    hook::{self, Round},
+    refusal,
+};
 use crate::{
     api::CallError,
     capabilities::log,
@@ -19,7 +22,8 @@ use crate::{
     metrics::{Labels, Metrics},
     pool::{CallFunction, Pool},
     remote::AwayFunction,
-    state::{Context, MAX_DEPTH, State},
+    state::{Context, MAX_DEPTH, Shadowed, State},
+    tenant::{Seen, Trial},
 };
 
 /// One imported function, and who answers it.
@@ -31,6 +35,8 @@ pub(crate) struct Link {
 
 pub(crate) enum Kind {
     Service,
+    /// The caller is told that it may not call it.
+    NotGranted(String),
     Hook(Round),
 }
 
@@ -39,6 +45,8 @@ pub(crate) struct Provider {
     pub(crate) plugin: Arc<str>,
     pub(crate) version: String,
     pub(crate) target: Target,
+    /// Another version of it, which is tried or watched.
+    pub(crate) tried: Option<Tried>,
     pub(crate) on_error: OnError,
     /// Longest call, and longest answer to a hook.
     pub(crate) wall: Duration,
@@ -47,9 +55,26 @@ pub(crate) struct Provider {
 
 /// Where it runs.
 pub(crate) enum Target {
-    /// In this process; the function's place among those that it offers.
-    Here(Weak<Pool>, usize),
+    Here(Here),
     Away(AwayFunction),
+}
+
+/// A function of a plug-in in this process.
+#[derive(Clone)]
+pub(crate) struct Here {
+    pub(crate) pool: Arc<Pool>,
+    /// Its place in the set.
+    pub(crate) unit: usize,
+    /// The function's place among those that it offers.
+    pub(crate) function: usize,
+}
+
+/// A version of a plug-in beside the one that counts.
+pub(crate) struct Tried {
+    pub(crate) trial: Arc<Trial>,
+    pub(crate) here: Here,
+    /// `interface.function`, for reports.
+    pub(crate) name: Arc<str>,
 }
 
 impl Link {
@@ -75,8 +100,17 @@ impl Link {
     pub(crate) fn answers(&self, hook: &str) -> bool {
         match &self.kind {
             Kind::Hook(round) => round.is_of(hook) && !self.providers.is_empty(),
-            Kind::Service => false,
+            Kind::Service | Kind::NotGranted(_) => false,
         }
+    }
+
+    /// What a service is to a plug-in that may not call it.
+    pub(crate) fn not_granted(caller: &str, import: &Interface, function: &str) -> Self {
+        let name = format!("{}.{function}", import.base);
+        let kind = Kind::NotGranted(format!(
+            "not granted: {name} (`tessera plugin grant {caller} call={name}`)"
+        ));
+        Self { kind, providers: Vec::new() }
     }
 
     /// Has its figures forgotten with the tenant.
@@ -124,10 +158,10 @@ async fn call(
     if context.depth >= MAX_DEPTH {
         log::refused(state, "depth", "it calls others that call others too deep");
     }
-    let link = caps
-        .links
-        .get()
-        .and_then(|links| links.get(index))
+    let set = context.set.clone();
+    let link = set
+        .as_ref()
+        .and_then(|set| set.links(context.unit).get(index))
         .ok_or_else(|| wasmtime::format_err!("the plug-ins are not linked yet"))?;
     match &link.kind {
         Kind::Hook(round) => {
@@ -140,15 +174,25 @@ async fn call(
                 }
                 None => Err(CallError::Unavailable("no provider".to_owned())),
             };
-            if let (Err(error), Some(result)) = (answered, results.first_mut()) {
-                *result = Val::Result(Err(Some(Box::new(host_error(&error)))));
+            if let Err(error) = answered {
+                fail(results, &error);
             }
+        }
+        Kind::NotGranted(what) => {
+            crate::capabilities::refused(store.data(), "call", what);
+            fail(results, &CallError::Unavailable(what.clone()));
         }
     }
     store.data_mut().call.inside = None;
     // A call took time that is not the caller's.
     store.set_epoch_deadline(1);
     Ok(())
+}
+
+fn fail(results: &mut [Val], error: &CallError) {
+    if let Some(result) = results.first_mut() {
+        *result = Val::Result(Err(Some(Box::new(host_error(error)))));
+    }
 }
 
 /// The two cases that every service's error has.
@@ -180,23 +224,86 @@ impl Provider {
         let deadline = Instant::now()
             .checked_add(budget)
             .map_or(context.deadline, |own| own.min(context.deadline));
-        let context = Context {
-            request_id: Arc::clone(&context.request_id),
-            deadline,
-            depth: context.depth.saturating_add(1),
-        };
-        match &self.target {
-            Target::Here(pool, index) => {
-                let pool = pool.upgrade().ok_or_else(|| {
-                    CallError::Unavailable("the provider was unloaded".to_owned())
-                })?;
-                // Boxed: a call may call on, so the future would contain itself.
-                let work = CallFunction { index: *index, params, results };
-                Box::pin(pool.run(context, work)).await
-            }
+        let mut context =
+            Context { deadline, depth: context.depth.saturating_add(1), ..context.clone() };
+        let here = match &self.target {
+            Target::Here(here) => here,
             Target::Away(function) => {
-                Box::pin(function.call(caller, &context, params, results)).await
+                if let Some(shadow) = &context.shadow {
+                    // Whether it changes anything there is not known here.
+                    shadow.note();
+                    return Err(CallError::Unavailable("a shadow calls no other node".to_owned()));
+                }
+                return Box::pin(function.call(caller, &context, params, results)).await;
             }
+        };
+        let Some(tried) = &self.tried else { return here.call(context, params, results).await };
+        if tried.trial.takes(&tried.here.pool) {
+            match tried.here.call(context.clone(), params, results).await {
+                // Nothing was started: the other version may have room.
+                Err(CallError::Unavailable(_) | CallError::Overloaded) => {}
+                ended => return ended,
+            }
+            return here.call(context, params, results).await;
         }
+        if context.shadow.is_some() || !tried.trial.watches(&tried.name) {
+            return here.call(context, params, results).await;
+        }
+        // Of what it may hold no more than the call itself.
+        let copied = params.to_vec();
+        let ended = here.call(context.clone(), params, results).await;
+        if ended.is_ok() {
+            context.deadline = deadline_of(self.wall);
+            tried.shadow(context, copied, results.to_vec());
+        }
+        ended
     }
+}
+
+fn deadline_of(budget: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(budget).unwrap_or(now)
+}
+
+impl Here {
+    async fn call(
+        &self,
+        context: Context,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<(), CallError> {
+        let context = Context { unit: self.unit, ..context };
+        let work = CallFunction { index: self.function, params, results };
+        // Boxed: a call may call on, so the future would contain itself.
+        Box::pin(self.pool.run(context, work)).await
+    }
+}
+
+impl Tried {
+    /// Calls it too, for its answer only, while the caller goes on with `answer`.
+    fn shadow(&self, mut context: Context, params: Vec<Val>, answer: Vec<Val>) {
+        let Some(room) = self.trial.room(&self.name) else { return };
+        let (trial, here, name) =
+            (Arc::clone(&self.trial), self.here.clone(), Arc::clone(&self.name));
+        tokio::spawn(async move {
+            let shadow = Arc::new(Shadowed::default());
+            context.shadow = Some(Arc::clone(&shadow));
+            let request_id = Arc::clone(&context.request_id);
+            let mut other: Vec<Val> = answer.iter().map(|_| Val::Bool(false)).collect();
+            let ended = here.call(context, &params, &mut other).await;
+            let seen = match ended {
+                _ if shadow.wrote() => Seen::Wrote,
+                Err(error) => Seen::Failed(error.to_string()),
+                Ok(()) if answer == other => Seen::Same,
+                Ok(()) => Seen::Different { was: few(&answer), is: few(&other) },
+            };
+            trial.saw(&here.pool, &name, &request_id, seen);
+            drop(room);
+        });
+    }
+}
+
+/// An answer in few words.
+fn few(answer: &[Val]) -> String {
+    refusal::text(answer.first())
 }

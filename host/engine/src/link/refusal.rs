@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use wasmtime::component::Val;
 
-use crate::contract::Shape;
+use crate::contract::{self, Shape};
 
 /// A value of this type from the descriptor's JSON.
 ///
@@ -11,50 +11,7 @@ use crate::contract::Shape;
 ///
 /// The text says where it does not fit.
 pub(super) fn from_json(shape: &Shape, json: &Json) -> Result<Val, String> {
-    let wrong = || format!("the configured refusal {json} is no {shape}");
-    let number = || json.as_u64().ok_or_else(wrong);
-    Ok(match (shape, json) {
-        (Shape::Bool, Json::Bool(value)) => Val::Bool(*value),
-        (Shape::String, Json::String(text)) => Val::String(text.clone()),
-        (Shape::U8, _) => Val::U8(number()?.try_into().map_err(|_| wrong())?),
-        (Shape::U16, _) => Val::U16(number()?.try_into().map_err(|_| wrong())?),
-        (Shape::U32, _) => Val::U32(number()?.try_into().map_err(|_| wrong())?),
-        (Shape::U64, _) => Val::U64(number()?),
-        (Shape::Enum(names), Json::String(name)) if names.contains(name) => Val::Enum(name.clone()),
-        (Shape::Option(_), Json::Null) => Val::Option(None),
-        (Shape::Option(inner), _) => Val::Option(Some(Box::new(from_json(inner, json)?))),
-        (Shape::List(inner), Json::Array(items)) => {
-            Val::List(items.iter().map(|item| from_json(inner, item)).collect::<Result<_, _>>()?)
-        }
-        (Shape::Record(fields), Json::Object(map)) => {
-            let field = |(name, shape): &(String, Shape)| {
-                let json = map.get(name).unwrap_or(&Json::Null);
-                Ok::<_, String>((name.clone(), from_json(shape, json)?))
-            };
-            Val::Record(fields.iter().map(field).collect::<Result<_, _>>()?)
-        }
-        (Shape::Variant(cases), Json::String(name))
-            if cases.iter().any(|(case, payload)| case == name && payload.is_none()) =>
-        {
-            Val::Variant(name.clone(), None)
-        }
-        // `{ refuse = { … } }`, or only the payload of the first case that takes it.
-        (Shape::Variant(cases), _) => {
-            let payload = |name: &str, shape: &Option<Shape>, json: &Json| {
-                let value = from_json(shape.as_ref()?, json).ok()?;
-                Some(Val::Variant(name.to_owned(), Some(Box::new(value))))
-            };
-            let named = json.as_object().filter(|map| map.len() == 1).and_then(|map| {
-                let (key, inner) = map.iter().next()?;
-                let (name, shape) = cases.iter().find(|(name, _)| name == key)?;
-                payload(name, shape, inner)
-            });
-            named
-                .or_else(|| cases.iter().find_map(|(name, shape)| payload(name, shape, json)))
-                .ok_or_else(wrong)?
-        }
-        _ => return Err(wrong()),
-    })
+    contract::from_json(shape, json).map_err(|reason| format!("the configured refusal: {reason}"))
 }
 
 /// A value of this type where nothing is configured: texts say what happened, numbers named `status` are

@@ -61,16 +61,6 @@ pub enum LinkError {
         /// What differs.
         difference: String,
     },
-    /// Imported without leave.
-    #[error(
-        "plug-in `{caller}` imports `{interface}` but is not granted to call it ([grants] call)"
-    )]
-    NotGranted {
-        /// Who imports.
-        caller: String,
-        /// Without version.
-        interface: String,
-    },
     /// wasmtime refused the links.
     #[error("plug-in `{plugin}` cannot be linked: {reason}")]
     Wasm {
@@ -87,6 +77,8 @@ pub(crate) struct Binding<'a> {
     /// The caller's interface.
     pub(crate) import: &'a Interface,
     pub(crate) function: &'a str,
+    /// Whether the caller may call it.
+    pub(crate) granted: bool,
     /// Who answers.
     pub(crate) providers: Vec<Found<'a>>,
 }
@@ -119,20 +111,22 @@ pub(crate) fn resolve<'a>(
         if !import.is_between_plugins() || import.functions.is_empty() {
             continue;
         }
-        if !spec.calls.contains(&import.base) {
-            return Err(LinkError::NotGranted {
-                caller: name.to_owned(),
-                interface: import.base.clone(),
-            });
-        }
-        let providers = if import.is_hook() {
+        let granted = |function: &str| spec.grants.allows_call(&import.base, function);
+        let providers = if !import.functions.keys().any(|function| granted(function)) {
+            Vec::new()
+        } else if import.is_hook() {
             modules(specs, caller, import, order)?
         } else {
             vec![service(specs, caller, import)?]
         };
         for (function, wanted) in &import.functions {
             let mut found = Vec::with_capacity(providers.len());
-            for (index, export) in &providers {
+            let granted = granted(function);
+            let answers = |(index, _): &&(usize, &Interface)| {
+                let may = |spec: &PluginSpec| spec.grants.allows_answer(&import.base, function);
+                granted && (!import.is_hook() || specs.get(*index).is_some_and(may))
+            };
+            for (index, export) in providers.iter().filter(answers) {
                 let provider = specs.get(*index).map_or("", |spec| spec.plugin.name());
                 let differs = |difference: String| LinkError::Type {
                     caller: name.to_owned(),
@@ -154,7 +148,7 @@ pub(crate) fn resolve<'a>(
                     .ok_or_else(|| differs("it cannot be called".to_owned()))?;
                 found.push(Found { plugin: *index, function: position, export });
             }
-            bindings.push(Binding { import, function, providers: found });
+            bindings.push(Binding { import, function, granted, providers: found });
         }
     }
     Ok(bindings)
@@ -255,7 +249,10 @@ fn service<'a>(
     let name = || specs.get(caller).map_or("", |spec| spec.plugin.name()).to_owned();
     let mut found = Vec::new();
     let mut other = None;
-    for index in 0..specs.len() {
+    for (index, spec) in specs.iter().enumerate() {
+        if !spec.grants.allows_provide(&import.base) {
+            continue;
+        }
         match export_of(specs, caller, index, import) {
             Ok(Some(export)) => found.push((index, export)),
             Ok(None) => {}

@@ -12,6 +12,8 @@ pub(crate) const RESULTS: [&str; 7] =
     ["ok", "unavailable", "overloaded", "timeout", "trapped", "lost", "quota"];
 /// Results of hooks' modules.
 pub(crate) const ANSWERS: [&str; 3] = ["ok", "refused", "failed"];
+/// Answers of shadows.
+const SHADOWS: [&str; 4] = ["same", "different", "wrote", "failed"];
 /// Limits that can be hit, and fences that can hold.
 const LIMITS: [&str; 20] = [
     "header",
@@ -130,6 +132,9 @@ impl Metrics {
             drop(self.retired.remove_label_values(&labels));
             for limit in LIMITS {
                 drop(self.limits.remove_label_values(&[tenant, plugin, limit]));
+            }
+            for result in SHADOWS {
+                drop(self.shadows.remove_label_values(&[tenant, plugin, result]));
             }
             for result in RESULTS {
                 drop(self.remote.remove_label_values(&[tenant, plugin, result]));

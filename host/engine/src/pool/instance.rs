@@ -219,6 +219,7 @@ impl Warm {
         let state = self.store.data_mut();
         state.call.lock = None;
         state.call.watches.clear();
+        state.call.context.set = None;
         let bytes = i64::try_from(state.memory.used()).unwrap_or(i64::MAX);
         let alive = &mut self.alive;
         alive.memory.add(bytes.saturating_sub(alive.bytes));

@@ -24,6 +24,11 @@ pub(crate) trait Work: Send {
     fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
     where
         Self: 'a;
+
+    /// Whether an answer counts against the version that gave it.
+    fn is_fault(_output: &Self::Output) -> bool {
+        false
+    }
 }
 
 pub(crate) struct Handle(pub(crate) Request);
@@ -44,6 +49,10 @@ impl Work for Handle {
             let outcome = http.call_handle(&mut warm.store, &self.0).await?;
             answer(warm, outcome)
         })
+    }
+
+    fn is_fault(answer: &Answer) -> bool {
+        matches!(answer, Answer::Done(response) if response.status >= 500)
     }
 }
 
@@ -73,6 +82,10 @@ impl Work for Resume<'_> {
                 .await?;
             answer(warm, outcome)
         })
+    }
+
+    fn is_fault(answer: &Answer) -> bool {
+        matches!(answer, Answer::Done(response) if response.status >= 500)
     }
 }
 
@@ -189,6 +202,10 @@ impl Work for Consume {
             guest.call_handle(&mut warm.store, &self.0).await
         })
     }
+
+    fn is_fault(result: &Result<u32, String>) -> bool {
+        result.is_err()
+    }
 }
 
 pub(crate) struct Fire<'r> {
@@ -211,6 +228,10 @@ impl Work for Fire<'_> {
             let guest = warm.exports.timer.as_ref().ok_or(NotOffered("tessera:plugin/timer"))?;
             guest.call_fire(&mut warm.store, self.name, self.payload).await
         })
+    }
+
+    fn is_fault(result: &Result<(), String>) -> bool {
+        result.is_err()
     }
 }
 

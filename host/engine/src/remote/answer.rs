@@ -17,7 +17,7 @@ use crate::{
     api::CallError,
     pool::{Authenticate, CallFunction, Consume, Fire, Handle, Pool, Resume, Start, functions_of},
     state::{Context, MAX_DEPTH},
-    tenant::Tenant,
+    tenant::{Tenant, Unit},
 };
 
 /// Longest that a caller may wait; keeps clocks from overflowing.
@@ -59,9 +59,11 @@ impl Tenant {
     async fn run(&self, envelope: Envelope) -> Result<Bytes, Failure> {
         let Envelope { request_id, left_ms, depth, plugin, ask } = envelope;
         let set = self.plugins();
-        let pool = set.pool(&plugin).ok_or_else(|| {
-            Failure::Elsewhere(format!("plug-in `{plugin}` does not run on the node asked"))
-        })?;
+        let absent =
+            || Failure::Elsewhere(format!("plug-in `{plugin}` does not run on the node asked"));
+        let main = set.main(&plugin).ok_or_else(absent)?;
+        let (index, unit) = set.pick(&plugin, |unit| can(unit, main, &ask)).ok_or_else(absent)?;
+        let pool = unit.pool().ok_or_else(absent)?;
         let nested = matches!(ask, Ask::Call { .. });
         if depth > MAX_DEPTH || nested != (depth > 0) {
             let text = format!("calls are nested deeper than {MAX_DEPTH}, or not as they can be");
@@ -71,12 +73,14 @@ impl Tenant {
         let context = |own: Duration| {
             let now = Instant::now();
             let deadline = now.checked_add(left.min(own)).unwrap_or(now);
-            Context { request_id: Arc::from(request_id.as_str()), deadline, depth }
+            let edge =
+                Context::edge(Arc::from(request_id.as_str()), deadline, Arc::clone(&set), index);
+            Context { depth, ..edge }
         };
         let wall = pool.caps.limits.wall;
         let route = |route: &str| {
             let text = || format!("plug-in `{plugin}` has no route `{route}` on the node asked");
-            if set.has_route(&plugin, route) { Ok(()) } else { Err(Failure::Elsewhere(text())) }
+            if unit.has_route(route) { Ok(()) } else { Err(Failure::Elsewhere(text())) }
         };
         Ok(match ask {
             Ask::Authenticate(credentials) => {
@@ -89,13 +93,13 @@ impl Tenant {
             }
             Ask::Handle(request) => {
                 route(&request.route)?;
-                let own = set.timeout(&plugin, &request.route).unwrap_or(wall);
+                let own = unit.timeout(&request.route).unwrap_or(wall);
                 let answer = pool.run(context(own), Handle(request.into())).await;
                 reply(answer.map(WireAnswer::from))
             }
             Ask::Resume { route: on, state, timeout, principal } => {
                 route(&on)?;
-                let own = set.timeout(&plugin, &on).unwrap_or(wall);
+                let own = unit.timeout(&on).unwrap_or(wall);
                 let work = Resume {
                     route: &on,
                     state: state.0,
@@ -114,12 +118,33 @@ impl Tenant {
             Ask::Start => reply(pool.run(context(wall), Start).await),
             Ask::Call { caller, interface, function, params } => {
                 tracing::trace!(caller, interface, function, "called from another node");
-                let exports = &set.plugin(&plugin).map_or(&[][..], |plugin| &plugin.exports);
+                let exports = &unit.plugin().exports;
                 let answer =
                     call(pool, exports, (&interface, &function), &params.0, context(wall)).await?;
                 reply(answer.map(Raw))
             }
         })
+    }
+}
+
+/// Whether a version that is tried beside `main` can answer the call.
+fn can(tried: &Unit, main: &Unit, ask: &Ask) -> bool {
+    match ask {
+        Ask::Authenticate(_) => tried.offers("tessera:plugin/authenticator"),
+        Ask::Handle(request) => tried.has_route(&request.route),
+        Ask::Resume { route, .. } => tried.has_route(route),
+        Ask::Consume(_) => tried.offers("tessera:plugin/consumer"),
+        Ask::Fire { .. } => tried.offers("tessera:plugin/timer"),
+        Ask::Start => false,
+        Ask::Call { interface, function, .. } => {
+            let of = |unit: &Unit| {
+                let exports = &unit.plugin().exports;
+                let export = exports.iter().find(|export| export.name == *interface)?;
+                export.functions.get(function).cloned()
+            };
+            // The other node encodes for the one that counts.
+            of(tried).zip(of(main)).is_some_and(|(tried, main)| main.difference(&tried).is_none())
+        }
     }
 }
 

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Tenant,
-    set::{PluginSet, Runs},
-};
+use super::{Runs, Tenant, Unit};
 use crate::{
     api::{
         Answer, BoxFuture, CallError, Credentials, Denial, Dispatch, Grant, Message, Principal,
@@ -23,30 +20,29 @@ use crate::{
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 impl Tenant {
-    /// Where a call from the edge runs. It ends in the set that was there when it began.
+    /// Where a call from the edge runs. It ends in the set that was there when it began. `can` tells whether a version
+    /// that is tried beside another can answer it.
     fn begin(
         &self,
         plugin: &str,
         request_id: &str,
         route: Option<&str>,
-    ) -> Result<(Arc<PluginSet>, Runs, Context), CallError> {
+        can: impl Fn(&Unit) -> bool,
+    ) -> Result<(Runs, Context), CallError> {
         let set = self.set.load_full();
-        let runs = set.runs(plugin).cloned().ok_or_else(|| {
+        let (index, unit) = set.pick(plugin, can).ok_or_else(|| {
             CallError::Unavailable(if *self.closed.borrow() {
                 format!("tenant `{}` was closed", self.name())
             } else {
                 format!("no plug-in is named `{plugin}`")
             })
         })?;
-        let wall = match &runs {
-            Runs::Here(pool) => pool.caps.limits.wall,
-            Runs::Away(away) => away.wall,
-        };
-        let time = route.and_then(|route| set.timeout(plugin, route)).unwrap_or(wall);
+        let time = route.and_then(|route| unit.timeout(route)).unwrap_or_else(|| unit.wall());
         let now = Instant::now();
         let deadline = now.checked_add(time.min(YEAR)).unwrap_or(now);
-        let context = Context { request_id: Arc::from(request_id), deadline, depth: 0 };
-        Ok((set, runs, context))
+        let runs = unit.runs.clone();
+        let context = Context::edge(Arc::from(request_id), deadline, Arc::clone(&set), index);
+        Ok((runs, context))
     }
 }
 
@@ -57,7 +53,8 @@ impl Dispatch for Tenant {
         credentials: Credentials,
     ) -> BoxFuture<'a, Result<Result<Option<Grant>, Denial>, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) = self.begin(plugin, "", None)?;
+            let (runs, context) =
+                self.begin(plugin, "", None, |unit| unit.offers("tessera:plugin/authenticator"))?;
             match runs {
                 Runs::Here(pool) => pool.run(context, Authenticate(credentials)).await,
                 Runs::Away(away) => {
@@ -75,8 +72,9 @@ impl Dispatch for Tenant {
         request: Request,
     ) -> BoxFuture<'a, Result<Answer, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) =
-                self.begin(plugin, &request.request_id, Some(&request.route))?;
+            let route = request.route.as_str();
+            let (runs, context) =
+                self.begin(plugin, &request.request_id, Some(route), |unit| unit.has_route(route))?;
             match runs {
                 Runs::Here(pool) => pool.run(context, Handle(request)).await,
                 Runs::Away(away) => away.request(&context, Ask::Handle(request.into())).await,
@@ -94,7 +92,8 @@ impl Dispatch for Tenant {
         principal: Option<Principal>,
     ) -> BoxFuture<'a, Result<Answer, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) = self.begin(plugin, request_id, Some(route))?;
+            let (runs, context) =
+                self.begin(plugin, request_id, Some(route), |unit| unit.has_route(route))?;
             match runs {
                 Runs::Here(pool) => {
                     pool.run(context, Resume { route, state, reason, principal }).await
@@ -118,7 +117,8 @@ impl Dispatch for Tenant {
         messages: Vec<Message>,
     ) -> BoxFuture<'a, Result<Result<u32, String>, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) = self.begin(plugin, "", None)?;
+            let (runs, context) =
+                self.begin(plugin, "", None, |unit| unit.offers("tessera:plugin/consumer"))?;
             match runs {
                 Runs::Here(pool) => pool.run(context, Consume(messages)).await,
                 Runs::Away(away) => {
@@ -136,7 +136,8 @@ impl Dispatch for Tenant {
         payload: &'a str,
     ) -> BoxFuture<'a, Result<Result<(), String>, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) = self.begin(plugin, "", None)?;
+            let (runs, context) =
+                self.begin(plugin, "", None, |unit| unit.offers("tessera:plugin/timer"))?;
             match runs {
                 Runs::Here(pool) => pool.run(context, Fire { name, payload }).await,
                 Runs::Away(away) => {
@@ -152,7 +153,7 @@ impl Dispatch for Tenant {
         plugin: &'a str,
     ) -> BoxFuture<'a, Result<Result<(), String>, CallError>> {
         Box::pin(async move {
-            let (_set, runs, context) = self.begin(plugin, "", None)?;
+            let (runs, context) = self.begin(plugin, "", None, |_| false)?;
             match runs {
                 Runs::Here(pool) => pool.run(context, Start).await,
                 Runs::Away(away) => away.edge(&context, Ask::Start).await,

@@ -1,6 +1,6 @@
 //! What is checked when plug-ins are linked.
 
-use tessera_engine::LinkError;
+use tessera_engine::{LinkError, PluginSpec};
 
 use crate::support::{House, WIT, packed, packed_of};
 
@@ -38,12 +38,27 @@ async fn a_missing_provider_is_an_error_at_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_needs_a_grant() {
+async fn a_call_that_is_not_granted_is_unavailable_and_the_rest_works() {
     let house = House::new().await;
-    let error =
-        house.try_install(&[caller(""), packed("provider", "", "provider", PROVIDER)]).unwrap_err();
-    assert!(matches!(error, LinkError::NotGranted { .. }), "{error}");
-    assert!(error.to_string().contains("`demo:services/calc`"));
+    // Nobody needs to be there for what may not be called.
+    house.install(&[caller("")]);
+    let told = house.fire("caller", "go").await.unwrap().unwrap_err();
+    assert_eq!(
+        told,
+        "unavailable: not granted: demo:services/calc.add (`tessera plugin grant caller call=demo:services/calc.add`)"
+    );
+    house.install(&[caller(CALL), packed("provider", "", "provider", PROVIDER)]);
+    assert_eq!(house.fire("caller", "go").await.unwrap().unwrap_err().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_may_not_be_provided_is_as_if_it_were_not_there() {
+    let house = House::new().await;
+    let spec = |bytes: &[u8]| PluginSpec::asked(house.load(bytes));
+    let mut provider = spec(&packed("provider", "", "provider", PROVIDER));
+    provider.grants.provide.clear();
+    let refused = house.tenant.install(vec![spec(&caller(CALL)), provider]).unwrap_err();
+    assert!(matches!(refused, LinkError::Missing { .. }), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

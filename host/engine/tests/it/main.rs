@@ -22,4 +22,5 @@ mod peers;
 mod quotas;
 mod remote;
 mod support;
+mod swap;
 mod timers;
