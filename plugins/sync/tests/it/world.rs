@@ -95,10 +95,10 @@ pub(crate) fn world() -> World {
         .plugin(PluginUnderTest {
             name: "presence",
             manifest: include_str!("../../../presence/plugin.toml"),
-            migrations: &[(
-                "0001_init",
-                include_str!("../../../presence/migrations/0001_init.sql"),
-            )],
+            migrations: &[
+                ("0001_init", include_str!("../../../presence/migrations/0001_init.sql")),
+                ("0002_routes", include_str!("../../../presence/migrations/0002_routes.sql")),
+            ],
         })
         .plugin(PluginUnderTest {
             name: "push",
