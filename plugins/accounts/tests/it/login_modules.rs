@@ -64,6 +64,23 @@ fn user_whom_a_module_accepts_is_made_and_logged_in() {
 }
 
 #[test]
+fn identifier_of_another_kind_is_told_to_modules() {
+    let host = with(|attempt| {
+        let threepid = attempt.threepid.as_ref()?;
+        assert_eq!((attempt.user.as_deref(), threepid.medium.as_str()), (None, "email"));
+        (threepid.address == "ann@example.org").then(|| accept(ANN)).flatten()
+    });
+    let body = |address: &str| {
+        json!({
+            "identifier": { "type": "m.id.thirdparty", "medium": "email", "address": address },
+            "password": "x",
+        })
+    };
+    assert_eq!(log_in(&host, body("Ann@Example.org")).ok()["user_id"], ANN);
+    assert_eq!(log_in(&host, body("bob@example.org")).error().0, 403);
+}
+
+#[test]
 fn credentials_that_a_module_rejects_are_wrong_whatever_others_say() {
     let host = with(|attempt| match attempt.user.as_deref() {
         Some(ANN) => Some(Verdict::Reject),
