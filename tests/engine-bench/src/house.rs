@@ -33,8 +33,20 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// Loads and links both fixtures; `change` may change their limits.
+    /// Loads and links both fixtures of calls; `change` may change their limits.
     pub(crate) async fn open(fixtures: &Path, change: impl Fn(&mut PluginLimits)) -> Result<Self> {
+        let house = Self::with(fixtures, &[CALLER, PROVIDER]).await?;
+        let spec = |plugin: &Plugin| {
+            let mut spec = PluginSpec::asked(plugin.clone());
+            change(&mut spec.limits);
+            spec
+        };
+        house.tenant.install(house.plugins.iter().map(spec).collect())?;
+        Ok(house)
+    }
+
+    /// Loads fixtures; the tenant has none of them yet.
+    pub(crate) async fn with(fixtures: &Path, names: &[&str]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let registry = prometheus::Registry::new();
         let engine = Engine::new(EngineConfig::below(dir.path()), &registry)?;
@@ -50,13 +62,8 @@ impl House {
         let crypto = Arc::new(Crypto::open(&dir.path().join("key"), Passwords::new(cost)?)?);
         let parts = |name: &str| parts(name, &database, &bus, &blobs, &fetch, &crypto);
         let tenant = Tenant::new(&engine, parts(TENANT));
-        let plugins = vec![load(&engine, fixtures, CALLER)?, load(&engine, fixtures, PROVIDER)?];
-        let spec = |plugin: &Plugin| {
-            let mut spec = PluginSpec::asked(plugin.clone());
-            change(&mut spec.limits);
-            spec
-        };
-        tenant.install(plugins.iter().map(spec).collect())?;
+        let plugins =
+            names.iter().map(|name| load(&engine, fixtures, name)).collect::<Result<Vec<_>>>()?;
         Ok(Self {
             registry,
             bus,
@@ -71,14 +78,33 @@ impl House {
         })
     }
 
-    /// Another tenant with the same plug-ins, on the same database: what a tenant costs the engine.
-    pub(crate) fn another(&self, name: &str) -> Result<Arc<Tenant>> {
+    /// Loads one more fixture.
+    pub(crate) fn load(&self, fixtures: &Path, name: &str) -> Result<Plugin> {
+        load(&self.engine, fixtures, name)
+    }
+
+    /// Loads a fixture under another name: its own with the last letter replaced by a digit.
+    pub(crate) fn copy(&self, fixtures: &Path, name: &str, digit: u8) -> Result<Plugin> {
+        let mut bytes = read(fixtures, name)?;
+        let line = format!("name = \"{name}\"");
+        let at = bytes.windows(line.len()).position(|window| window == line.as_bytes());
+        let last = at.context("no name in the manifest")? + line.len() - 2;
+        *bytes.get_mut(last).context("no such byte")? = b'0' + digit;
+        Ok(Plugin::load(&self.engine, &format!("copy {digit} of {name}"), &bytes)?)
+    }
+
+    /// A tenant with these plug-ins, on the same database.
+    pub(crate) fn tenant(&self, name: &str, specs: Vec<PluginSpec>) -> Result<Arc<Tenant>> {
         let parts = parts(name, &self.database, &self.bus, &self.blobs, &self.fetch, &self.crypto);
         let tenant = Tenant::new(&self.engine, parts);
-        tenant.install(
-            self.plugins.iter().map(|plugin| PluginSpec::asked(plugin.clone())).collect(),
-        )?;
+        tenant.install(specs)?;
         Ok(tenant)
+    }
+
+    /// Another tenant with the same plug-ins, on the same database: what a tenant costs the engine.
+    pub(crate) fn another(&self, name: &str) -> Result<Arc<Tenant>> {
+        let specs = self.plugins.iter().map(|plugin| PluginSpec::asked(plugin.clone())).collect();
+        self.tenant(name, specs)
     }
 }
 
@@ -106,9 +132,11 @@ fn parts(
 }
 
 fn load(engine: &Engine, fixtures: &Path, name: &str) -> Result<Plugin> {
+    Ok(Plugin::load(engine, &format!("{name}.wasm"), &read(fixtures, name)?)?)
+}
+
+fn read(fixtures: &Path, name: &str) -> Result<Vec<u8>> {
     let file = fixtures.join(format!("{name}.wasm"));
-    let bytes = std::fs::read(&file).with_context(|| {
-        format!("{}: make it with `cargo xtask build --fixtures`", file.display())
-    })?;
-    Ok(Plugin::load(engine, &file.display().to_string(), &bytes)?)
+    std::fs::read(&file)
+        .with_context(|| format!("{}: make it with `cargo xtask build --fixtures`", file.display()))
 }

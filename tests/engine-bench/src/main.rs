@@ -1,5 +1,5 @@
 //! Measures the engine without a server around it, and the edge without a homeserver behind it, on the guests of
-//! `tests/fixtures`: calls, calls through the linker, the rooms decision in wasm and native, an empty route.
+//! `tests/fixtures`: calls, calls through the linker, the rooms decision in wasm and native, an empty route, modules.
 //!
 //! Where two sides are compared they take turns, and the middle of the rounds counts: on a noisy machine
 //! what comes later is not to blame for what happened meanwhile.
@@ -8,6 +8,7 @@ mod calls;
 mod clock;
 mod decision;
 mod house;
+mod modules;
 mod neighbours;
 mod noop;
 mod serve;
@@ -44,6 +45,7 @@ enum Part {
     Decision,
     Noop,
     Neighbours,
+    Modules,
 }
 
 /// A name, a value and its unit.
@@ -69,6 +71,7 @@ fn main() -> Result<()> {
             Part::Decision => runtime.block_on(decision::run(&options.fixtures, round)),
             Part::Noop => noop::run(&options.fixtures, round),
             Part::Neighbours => neighbours::run(&options.fixtures, round),
+            Part::Modules => runtime.block_on(modules::run(&options.fixtures, round)),
         };
         figures.extend(made.with_context(|| format!("{part:?}"))?);
     }

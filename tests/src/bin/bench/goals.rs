@@ -65,4 +65,13 @@ static GOALS: &[Goal] = &[
     goal("tenants: memory of one that fell asleep", Most(64.0), ""),
     goal("tenants: first request to a sleeper, p99", Most(50.0), ""),
     goal("tenants: p99 beside one at full load against alone", Most(2.0), ""),
+    goal("module: Rust, warm", Most(15.0), ""),
+    goal("module: JavaScript, warm", Most(60.0), ""),
+    goal("module: Python, warm", Most(60.0), ""),
+    goal("module: Rust, memory of a live instance", Most(256.0), ""),
+    goal("module: JavaScript, memory of a live instance", Most(3072.0), ""),
+    goal("module: Python, memory of a live instance", Most(6144.0), ""),
+    goal("send, Rust checker: p50 added", Most(15.0), ""),
+    goal("send, JavaScript checker: p50 added", Most(60.0), ""),
+    goal("send, Python checker: p50 added", Most(60.0), ""),
 ];

@@ -4,6 +4,7 @@ mod edge;
 mod engine;
 mod initial;
 mod joins;
+mod modules;
 mod nodes;
 mod send;
 mod start;
@@ -33,6 +34,7 @@ pub(crate) enum Load {
     Initial,
     Nodes,
     Tenants,
+    Modules,
 }
 
 impl fmt::Display for Load {
@@ -61,6 +63,7 @@ impl Load {
             Self::Initial => "first syncs of 20 rooms",
             Self::Nodes => "one process against several, on PostgreSQL and NATS",
             Self::Tenants => "many server names in one process",
+            Self::Modules => "modules in Rust, JavaScript and Python in the way of a message",
         }
     }
 
@@ -78,6 +81,7 @@ impl Load {
             Self::Initial => initial::run(target, options).await,
             Self::Nodes => nodes::run(target, options).await,
             Self::Tenants => tenants::run(target, options).await,
+            Self::Modules => modules::run(target, options).await,
         }
     }
 }

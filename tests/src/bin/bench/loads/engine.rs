@@ -9,14 +9,20 @@ use crate::{
     target::Target,
 };
 
+/// Its parts about calls and the edge; `modules` is a load of its own.
+const PARTS: [&str; 4] = ["calls", "decision", "noop", "neighbours"];
+
 /// Runs the harness and takes over its figures. Nothing to do against another server.
 pub(crate) async fn run(target: &Target) -> Result<Vec<Figure>> {
-    if !target.is_own() {
-        return Ok(Vec::new());
-    }
+    if target.is_own() { parts(&PARTS).await } else { Ok(Vec::new()) }
+}
+
+/// The figures of some parts of the harness.
+pub(crate) async fn parts(parts: &[&str]) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("engine.json");
     let status = Command::new(binary::engine_bench()?)
+        .args(parts)
         .arg("--json")
         .arg(&file)
         .arg("--fixtures")
