@@ -260,7 +260,7 @@ pub(super) fn counts(ask: &Ask) -> Select {
     )
 }
 
-/// Presence of the user and of those who share a room with them.
+/// Presence of the user, of those who share a room with them, and of those whom modules let them see.
 pub(super) fn presence(ask: &Ask) -> Select {
     select(
         "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active, p.position FROM ( \
@@ -268,7 +268,8 @@ pub(super) fn presence(ask: &Ask) -> Select {
          FROM presence_v1_presence WHERE position > $2 ORDER BY position DESC LIMIT $3) p \
          WHERE p.user_id = $1 OR EXISTS (SELECT 1 FROM rooms_v1_memberships a \
          CROSS JOIN rooms_v1_memberships b WHERE a.user_id = p.user_id AND a.membership = 'join' \
-         AND b.room_id = a.room_id AND b.user_id = $1 AND b.membership = 'join')",
+         AND b.room_id = a.room_id AND b.user_id = $1 AND b.membership = 'join') \
+         OR EXISTS (SELECT 1 FROM presence_v1_routes r WHERE r.user_id = p.user_id AND r.viewer = $1)",
         params![&ask.user, ask.from(), MAX_PRESENCE],
     )
 }

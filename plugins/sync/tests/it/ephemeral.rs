@@ -66,4 +66,8 @@ fn presence_is_told_to_those_who_share_a_room() {
         } }])
     );
     assert!(world.since(CAROL, &carols).get("presence").is_none());
+    // Unless a module lets her see it.
+    let route = "INSERT INTO presence_routes (user_id, viewer, wanted) VALUES ($1, $2, FALSE)";
+    world.run("presence", route, params![BOB, CAROL], "");
+    assert_eq!(world.since(CAROL, &carols)["presence"]["events"][0]["sender"], BOB);
 }
