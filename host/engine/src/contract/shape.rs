@@ -199,12 +199,14 @@ impl Interface {
         Self { name: name.to_owned(), base, version, functions, resources }
     }
 
-    /// Whether this is a contract between plug-ins: neither the host's nor WASI's.
+    /// Whether this is a contract between plug-ins: neither the host's nor WASI's, nor one without a package, which
+    /// is what tools of a language add for themselves.
     #[must_use]
     pub fn is_between_plugins(&self) -> bool {
-        !["wasi:", "tessera:host/", "tessera:plugin/"]
-            .iter()
-            .any(|prefix| self.base.starts_with(prefix))
+        self.base.contains(':')
+            && !["wasi:", "tessera:host/", "tessera:plugin/"]
+                .iter()
+                .any(|prefix| self.base.starts_with(prefix))
     }
 
     /// Whether this is a hook: many may answer.
