@@ -8,7 +8,7 @@ use crate::{
     workspace::Workspace,
 };
 use anyhow::{Result, bail};
-use tessera_test_services::{Nats, Postgres};
+use tessera_test_services::{Nats, Postgres, Registry};
 
 /// How much a thing is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub(crate) fn doctor() -> Result<()> {
     for (what, found, packages) in [
         ("PostgreSQL", Postgres::installed(), services::POSTGRES_PACKAGES),
         ("nats-server", Nats::installed(), services::NATS_PACKAGES),
+        ("docker-registry", Registry::installed(), services::REGISTRY_PACKAGES),
     ] {
         let found = found.ok().map(|()| "installed".to_owned());
         line(what, found, Need::Sometimes, &apt::command(&packages));

@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod clients;
 mod cmd;
+mod docs;
 mod doctor;
 mod guests;
 mod host;
@@ -79,6 +80,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Write the reference of the contract, a page for each interface, into `target/docs/reference`.
+    Docs,
     /// Say of each tool whether it is there, and the command that installs it if not.
     Doctor,
 }
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::test(filter.as_deref()),
         Task::Ci => ci::ci(),
         Task::Bench { args } => bench::bench(args).map(success),
+        Task::Docs => docs::docs().map(success),
         Task::Doctor => doctor::doctor().map(success),
     };
     done.unwrap_or_else(|error| {

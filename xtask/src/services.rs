@@ -3,7 +3,7 @@
 use crate::{apt, ui};
 use anyhow::{Context, Result, anyhow};
 use std::env;
-use tessera_test_services::{Nats, Postgres};
+use tessera_test_services::{Nats, Postgres, Registry};
 
 /// Where tests find a PostgreSQL server (a superuser's URL) and a NATS server.
 pub(crate) const VARIABLES: [&str; 2] = ["TESSERA_TEST_POSTGRES", "TESSERA_TEST_NATS"];
@@ -11,6 +11,9 @@ pub(crate) const VARIABLES: [&str; 2] = ["TESSERA_TEST_POSTGRES", "TESSERA_TEST_
 /// Debian's packages of both.
 pub(crate) const POSTGRES_PACKAGES: [&str; 1] = ["postgresql"];
 pub(crate) const NATS_PACKAGES: [&str; 1] = ["nats-server"];
+
+/// Debian's package of the registry that packages of modules are tested with.
+pub(crate) const REGISTRY_PACKAGES: [&str; 1] = ["docker-registry"];
 
 /// Makes sure that both are installed.
 pub(crate) fn ensure() -> Result<()> {
@@ -44,6 +47,11 @@ impl Services {
 
     /// For a whole test run: nothing if the caller's environment names both already.
     pub(crate) fn for_tests() -> Result<Option<Self>> {
+        if Registry::installed().is_err()
+            && let Err(error) = apt::install("a registry", &REGISTRY_PACKAGES)
+        {
+            ui::error(&error); // the tests that need it say so and end
+        }
         if VARIABLES.iter().all(|name| env::var_os(name).is_some()) {
             return Ok(None);
         }

@@ -11,6 +11,7 @@
 )]
 
 mod abandoned;
+mod authoring;
 mod common;
 mod crash;
 mod disk;

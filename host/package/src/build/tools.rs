@@ -1,7 +1,7 @@
 //! The tools that make components of JavaScript and Python: npm and PyPI packages of pinned versions, installed once.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -27,7 +27,7 @@ const PYPI: &str = "componentize-py==0.25.1\n";
 /// Written beside what was installed: the list that it was installed from.
 const STAMP: &str = "tessera-stamp";
 
-/// A folder of tools, filled as they are needed. One process at a time should fill it.
+/// A folder of tools, filled as they are needed.
 #[derive(Debug, Clone)]
 pub struct Tools {
     folder: PathBuf,
@@ -66,7 +66,10 @@ impl Tools {
             return Ok(());
         }
         let folder = self.javascript();
-        fs::create_dir_all(&folder).map_err(ScriptError::io(&folder))?;
+        let _alone = alone(&folder)?;
+        if self.has_javascript() {
+            return Ok(()); // another has just installed them
+        }
         let list = folder.join("package.json");
         fs::write(&list, NPM).map_err(ScriptError::io(&list))?;
         let mut npm = Command::new("npm");
@@ -84,7 +87,10 @@ impl Tools {
             return Ok(());
         }
         let folder = self.python();
-        fs::create_dir_all(&folder).map_err(ScriptError::io(&folder))?;
+        let _alone = alone(&folder)?;
+        if self.has_python() {
+            return Ok(()); // another has just installed them
+        }
         let list = folder.join("requirements.txt");
         fs::write(&list, PYPI).map_err(ScriptError::io(&list))?;
         let venv = folder.join("venv");
@@ -120,6 +126,15 @@ impl Tools {
     fn python(&self) -> PathBuf {
         self.folder.join("python")
     }
+}
+
+/// Makes the folder, and waits until nobody else installs into it; lasts as long as the answer.
+fn alone(folder: &Path) -> Result<File, ScriptError> {
+    fs::create_dir_all(folder).map_err(ScriptError::io(folder))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(ScriptError::io(&path))?;
+    file.lock().map_err(ScriptError::io(&path))?;
+    Ok(file)
 }
 
 fn is_fresh(folder: &Path, list: &str) -> bool {

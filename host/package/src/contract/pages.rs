@@ -24,6 +24,19 @@ impl Page {
         self.docs.lines().next().unwrap_or_default()
     }
 
+    /// The name of its file: `hooks-event-policy.md`.
+    #[must_use]
+    pub fn file(&self) -> String {
+        format!("{}.md", self.name.trim_start_matches("tessera:").replace('/', "-"))
+    }
+
+    /// Names of its functions.
+    #[must_use]
+    pub fn functions(&self) -> Vec<String> {
+        let functions = items(&self.body).into_iter().filter(|item| item.code.contains(": func("));
+        functions.map(|item| item.title).collect()
+    }
+
     /// The page in Markdown: a heading for each function and type.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -177,6 +190,7 @@ mod tests {
         assert_eq!(page("event-policy"), Some(whole.clone()));
         assert_eq!(page("hooks/event-policy"), Some(whole));
         assert_eq!(page("policy"), None);
+        assert_eq!(page("event-policy").unwrap().functions(), ["check-event"]);
     }
 
     #[test]
