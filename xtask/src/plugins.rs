@@ -52,9 +52,9 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Vec<Plugin>> {
     below(workspace, &["plugins", "examples"])
 }
 
-/// Finds the plug-ins below `tests/fixtures/`, which serve tests and benchmarks only.
+/// Finds the plug-ins below `tests/fixtures/` and `tests/compat/`, which serve tests and benchmarks only.
 pub(crate) fn fixtures(workspace: &Workspace) -> Result<Vec<Plugin>> {
-    below(workspace, &["tests/fixtures"])
+    below(workspace, &["tests/fixtures", "tests/compat"])
 }
 
 fn below(workspace: &Workspace, folders: &[&str]) -> Result<Vec<Plugin>> {

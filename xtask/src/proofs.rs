@@ -30,20 +30,13 @@ pub(crate) fn show(workspace: &Workspace) -> Result<bool> {
     let path = workspace.root.join(PAGE);
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let rows = rows(&text);
-    let mut missing = Vec::new();
     for row in &rows {
         match &row.proofs {
             Proofs::Later(what) => println!("{} | {what}", row.said),
-            Proofs::Tests(tests) if tests.is_empty() => {
-                missing.push(format!("{}: no test", row.said))
-            }
-            Proofs::Tests(tests) => {
-                println!("{} | {}", row.said, tests.join(", "));
-                let gone = tests.iter().filter(|test| !exists(&workspace.root, test));
-                missing.extend(gone.map(|test| format!("{test}: there is no such test")));
-            }
+            Proofs::Tests(tests) => println!("{} | {}", row.said, tests.join(", ")),
         }
     }
+    let mut missing = missing(&workspace.root, &rows);
     if rows.is_empty() {
         missing.push(format!("{PAGE}: no table of hooks and tests"));
     }
@@ -59,7 +52,21 @@ pub(crate) fn show(workspace: &Workspace) -> Result<bool> {
     Ok(missing.is_empty())
 }
 
-/// The rows of every table whose last column is headed `proof` or `test`.
+/// What is wrong with the rows: those without a test, and tests that are not there.
+fn missing(root: &Path, rows: &[Row]) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in rows {
+        let Proofs::Tests(tests) = &row.proofs else { continue };
+        if tests.is_empty() {
+            found.push(format!("{}: no test", row.said));
+        }
+        let gone = tests.iter().filter(|test| !exists(root, test));
+        found.extend(gone.map(|test| format!("{test}: there is no such test")));
+    }
+    found
+}
+
+/// The rows of every table whose last column is headed `proved by` or `test`.
 fn rows(page: &str) -> Vec<Row> {
     let mut found = Vec::new();
     let mut inside = false;
@@ -70,7 +77,7 @@ fn rows(page: &str) -> Vec<Row> {
         };
         let Some((last, others)) = cells.split_last() else { continue };
         let head = last.to_lowercase();
-        if head.starts_with("proof") || head.starts_with("test") {
+        if head.starts_with("proved") || head.starts_with("test") {
             inside = true;
         } else if inside && !last.trim_matches(['-', ':']).is_empty() {
             let proofs = if head.trim_start_matches('*').starts_with(LATER) {
@@ -116,7 +123,7 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "
-| need | asked | proof |
+| need | asked | proved by |
 |---|---|---|
 | a | b | `xtask/src/proofs.rs::rows_of_the_table_are_found`, `x.py::test_it` |
 | c | d | later: media |
@@ -139,6 +146,14 @@ mod tests {
                 row("e | f", Proofs::Tests(Vec::new())),
             ]
         );
+    }
+
+    #[test]
+    fn every_row_of_the_page_names_tests_that_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let rows = rows(&fs::read_to_string(root.join(super::PAGE)).unwrap());
+        assert!(rows.len() > 40, "only {} rows", rows.len());
+        assert_eq!(missing(&root, &rows), Vec::<String>::new());
     }
 
     #[test]
