@@ -64,6 +64,9 @@ pub(crate) fn manifest(file: &str, text: &str, manifest: &PluginManifest) -> Fou
             }
         }
     }
+    if let Err(message) = crate::config_schema::understood(&manifest.config.schema) {
+        return problem(&["config".into(), "schema".into()], message);
+    }
     for interface in manifest.requires.keys() {
         if !manifest.grants.call.iter().any(|call| call.interface() == interface) {
             let message = format!("`{interface}` is not among the calls of `[grants] call`");

@@ -7,6 +7,7 @@ mod http;
 mod modules;
 mod plugins;
 mod server;
+mod swap;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use self::{
         Bus, BusEngine, BusTls, Listener, Log, LogFormat, Metrics, Server, Storage, StorageEngine,
         Tls, Tracing,
     },
+    swap::{Before, Canary, Percent, Shadow, Swap},
     tenant::{Node, Quotas, Sleep, Tenant, TenantEntry},
 };
 use crate::{Name, PluginName, Problem, TenantName, check, locate, merge};
@@ -127,6 +129,33 @@ impl Descriptor {
         let _: Self = locate::read(file, text)?;
         let descriptor: Self = merge::read(below, file, text)?;
         check::descriptor(file, text, &descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// As [`Descriptor::parse_over`], with one more layer above: what commands have changed, which is the file `overlay`.
+    /// Plug-ins that no node runs are run by all nodes where they come from that layer.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; with a place where it is in `text` alone.
+    pub fn parse_layers(
+        below: &str,
+        file: &str,
+        text: &str,
+        overlay: &str,
+        changes: &toml::Table,
+    ) -> Result<Self, Problem> {
+        let without = Self::parse_over(below, file, text)?;
+        if changes.is_empty() {
+            return Ok(without);
+        }
+        let mut descriptor: Self = merge::read_layers(below, file, text, overlay, changes)?;
+        let added = descriptor.plugins.keys().filter(|name| !without.plugins.contains_key(*name));
+        for name in added {
+            if !descriptor.nodes.values().any(|node| node.run.contains(name)) {
+                descriptor.nodes.values_mut().for_each(|node| node.run.push(name.clone()));
+            }
+        }
+        check::descriptor(overlay, &changes.to_string(), &descriptor)?;
         Ok(descriptor)
     }
 

@@ -7,6 +7,7 @@
 mod address;
 mod byte_size;
 mod check;
+mod config_schema;
 mod descriptor;
 mod duration;
 mod host_pattern;
@@ -23,11 +24,13 @@ mod text;
 
 pub use address::{ListenAddr, OrOff};
 pub use byte_size::ByteSize;
+pub use config_schema::ConfigProblem;
 pub use descriptor::{
-    Allowed, Answer, Answers, Bus, BusEngine, BusTls, Cors, Covers, Crypto, Descriptor, Engine,
-    Fetch, Grants, GrantsTable, Hooks, Http, LimitClass, Listener, Log, LogFormat, Metrics,
-    Modules, Node, OnError, PasswordCost, Plugin, Quotas, Rate, RateBy, Server, Sleep, Storage,
-    StorageEngine, Tenant, TenantEntry, Tls, Tracing, TrustedKey,
+    Allowed, Answer, Answers, Before, Bus, BusEngine, BusTls, Canary, Cors, Covers, Crypto,
+    Descriptor, Engine, Fetch, Grants, GrantsTable, Hooks, Http, LimitClass, Listener, Log,
+    LogFormat, Metrics, Modules, Node, OnError, PasswordCost, Percent, Plugin, Quotas, Rate,
+    RateBy, Server, Shadow, Sleep, Storage, StorageEngine, Swap, Tenant, TenantEntry, Tls, Tracing,
+    TrustedKey,
 };
 pub use duration::Duration;
 pub use host_pattern::{Host, HostPattern, OriginPattern, Scheme};

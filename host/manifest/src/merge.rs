@@ -15,6 +15,27 @@ pub(crate) fn read<T: DeserializeOwned>(below: &str, file: &str, text: &str) -> 
     })
 }
 
+/// Reads what `text` over `below`, and `changes` over both, make.
+pub(crate) fn read_layers<T: DeserializeOwned>(
+    below: &str,
+    file: &str,
+    text: &str,
+    overlay: &str,
+    changes: &Table,
+) -> Result<T, Problem> {
+    let mut merged: Table = locate::read("embedded default", below)?;
+    merge(&mut merged, locate::read(file, text)?);
+    merge(&mut merged, changes.clone());
+    // With its places where it is wrong by itself already.
+    let shown = changes.to_string();
+    T::deserialize(Value::Table(changes.clone()))
+        .and_then(|_| T::deserialize(Value::Table(merged)))
+        .map_err(|error| {
+            let message = error.message().to_owned();
+            Problem::at(overlay, &shown, None, String::new(), message, Vec::new())
+        })
+}
+
 /// Tables key by key; everything else is replaced.
 fn merge(below: &mut Table, over: Table) {
     for (key, value) in over {

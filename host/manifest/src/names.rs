@@ -78,10 +78,10 @@ text_type! {
 }
 
 text_type! {
-    /// A public ed25519 key: 32 bytes in base64.
+    /// A public ed25519 key: `ed25519:` and 32 bytes in base64.
     PublicKey,
-    expected "a public key: 32 bytes in base64 such as `tessera plugin sign --generate` prints",
-    pattern "^[A-Za-z0-9+/]{43}=?$",
+    expected "a public key: \"ed25519:\" and 43 characters of base64, as `tessera plugin sign --generate` prints it",
+    pattern "^ed25519:[A-Za-z0-9+/]{43}=?$",
     check check_key
 }
 
@@ -133,6 +133,7 @@ fn check_sha256(text: &str) -> Result<(), String> {
 
 fn check_key(text: &str) -> Result<(), String> {
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let text = text.strip_prefix("ed25519:").ok_or("does not begin with `ed25519:`")?;
     let bare = text.strip_suffix('=').unwrap_or(text);
     if bare.len() == 43 && bare.bytes().all(base64) { Ok(()) } else { Err("is no key".into()) }
 }

@@ -12,8 +12,8 @@ pub use self::http::{
     Auth, Authenticator, AuthenticatorReads, BodyKind, HttpSection, Method, Route,
 };
 use crate::{
-    CallName, InterfaceName, Limits, Name, OriginPattern, PluginName, Problem, TopicName,
-    VersionRange, ViewName, check, locate, text::foreign,
+    CallName, ConfigProblem, InterfaceName, Limits, Name, OriginPattern, PluginName, Problem,
+    TopicName, VersionRange, ViewName, check, locate, text::foreign,
 };
 
 /// A plug-in's manifest.
@@ -137,6 +137,30 @@ pub struct ConfigSection {
     pub default: serde_json::Map<String, serde_json::Value>,
     /// JSON schema of the plug-in's section in the descriptor.
     pub schema: serde_json::Map<String, serde_json::Value>,
+}
+
+impl ConfigSection {
+    /// The configuration that holds: the manifest's default with `over` laid over it, key by key.
+    #[must_use]
+    pub fn with(
+        &self,
+        over: &serde_json::Map<String, serde_json::Value>,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        let mut config = self.default.clone();
+        config.extend(over.clone());
+        config
+    }
+
+    /// Checks a configuration, the default included, against the schema.
+    ///
+    /// # Errors
+    /// The first value that does not fit.
+    pub fn check(
+        &self,
+        config: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), ConfigProblem> {
+        crate::config_schema::check(&self.schema, &serde_json::Value::Object(config.clone()))
+    }
 }
 
 impl PluginManifest {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
+use super::{Before, Canary, Grants, Shadow, Swap};
 use crate::{InterfaceName, Limits, PluginName, Sha256};
 
 /// `[plugins.NAME]`
@@ -28,6 +28,17 @@ pub struct Plugin {
     pub on_error: OnError,
     /// Its configuration; only the plug-in knows what it means.
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// When a new version of it is taken back by itself.
+    pub swap: Swap,
+    /// Another version, which gets a part of the calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Another version, whose answers are only compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
+    /// The version before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
 }
 
 impl Default for Plugin {
@@ -40,6 +51,10 @@ impl Default for Plugin {
             limits: Limits::default(),
             on_error: OnError::default(),
             config: serde_json::Map::new(),
+            swap: Swap::default(),
+            canary: None,
+            shadow: None,
+            before: None,
         }
     }
 }

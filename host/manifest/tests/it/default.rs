@@ -76,8 +76,7 @@ fn every_key_is_in_the_embedded_default() {
             !DEFAULT.lines().any(|line| {
                 let line = line.trim_start_matches(['#', ' ']);
                 line.starts_with(&format!("{key} ="))
-                    || line.contains(&format!("{key} = ["))
-                    || line.contains(&format!("{key} = true"))
+                    || line.contains(&format!(" {key} = "))
                     || (line.starts_with('[') && line.contains(key.as_str()))
             })
         })
