@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    modules::change::Change,
     tenants::archive::{Over, Progress},
     topics::{Action, Chosen},
 };
@@ -58,8 +59,26 @@ pub(crate) enum Question {
     Tenant(TenantQuestion),
     /// The nodes of the cluster.
     Nodes,
+    /// Read the descriptor and the plug-ins again.
+    Reload,
+    /// Look at modules, or change them.
+    Module(ModuleQuestion),
+    /// Forgets a consumer of topics that is no longer there.
+    Forget { tenant: Option<String>, consumer: String },
     /// Lets a node hand over and end.
     Drain { node: String },
+}
+
+/// `tessera plugin …`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "module", rename_all = "kebab-case")]
+pub(crate) enum ModuleQuestion {
+    /// Changes what is kept, and takes it up.
+    Change(Change),
+    /// Lets a plug-in out of its quarantine.
+    Release { tenant: Option<String>, name: String },
+    /// What was refused and what went wrong; of all tenants that are awake, and all plug-ins, where none is named.
+    Log { tenant: Option<String>, name: Option<String> },
 }
 
 /// `tessera tenant …`

@@ -155,6 +155,11 @@ pub(crate) enum TopicsCommand {
     Retry(Letters),
     /// Forget dead letters.
     Drop(Letters),
+    /// Forget a plug-in that is gone: no messages are kept for it any more.
+    Forget {
+        /// The plug-in.
+        consumer: PluginName,
+    },
 }
 
 /// Which dead letters.

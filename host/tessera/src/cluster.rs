@@ -12,7 +12,10 @@ mod node;
 mod remote;
 mod serving;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::{Context, Result};
 use tessera_bus::{Attached, Cluster, Served};
@@ -29,7 +32,8 @@ const ALONE: &str = "alone";
 #[derive(Clone)]
 pub(crate) struct Member {
     pub(crate) cluster: Cluster,
-    served: Arc<Mutex<Vec<Served>>>,
+    /// What is offered to other nodes, by its name.
+    served: Arc<Mutex<BTreeMap<String, Served>>>,
     /// What is shared for as long as this is a member.
     attached: Arc<Mutex<Vec<Attached>>>,
 }
@@ -57,7 +61,21 @@ impl Member {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner).push(attached);
     }
 
-    fn keep(&self, served: Served) {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).push(served);
+    fn served(&self) -> MutexGuard<'_, BTreeMap<String, Served>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, service: String, served: Served) {
+        self.served().insert(service, served);
+    }
+
+    fn is_served(&self, service: &str) -> bool {
+        self.served().contains_key(service)
+    }
+
+    fn keep_only(&self, services: &BTreeSet<String>) {
+        // What is no plug-in's stays.
+        let stays = |service: &str| !service.starts_with("edge.") && !service.starts_with("call.");
+        self.served().retain(|service, _| stays(service) || services.contains(service));
     }
 }

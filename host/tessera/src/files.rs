@@ -30,6 +30,32 @@ pub(crate) fn read_all(descriptor: &Descriptor) -> Result<Vec<PluginFile>> {
     Ok(files)
 }
 
+/// Reads the files of versions that are tried beside plug-ins that the descriptor has switched on.
+pub(crate) fn read_tried(descriptor: &Descriptor) -> Result<Vec<PluginFile>> {
+    let folder = plugins_folder(descriptor)?;
+    let mut files = Vec::new();
+    for (name, plugin) in descriptor.enabled_plugins() {
+        let (source, sha256) = match (&plugin.canary, &plugin.shadow) {
+            (Some(canary), _) => (&canary.source, &canary.sha256),
+            (None, Some(shadow)) => (&shadow.source, &shadow.sha256),
+            (None, None) => continue,
+        };
+        let (source, sha256) = (Some(source.clone()), sha256.clone());
+        let version = Plugin { source, sha256, ..plugin.clone() };
+        files.push(read(&folder, name, &version, descriptor)?);
+    }
+    Ok(files)
+}
+
+/// Reads the file of one plug-in of the descriptor.
+pub(crate) fn read_one(descriptor: &Descriptor, name: &PluginName) -> Result<PluginFile> {
+    let Some(plugin) = descriptor.plugins.get(name) else {
+        let known: Vec<&str> = descriptor.plugins.keys().map(PluginName::as_str).collect();
+        bail!("there is no plug-in `{name}`; there are: {}", known.join(", "));
+    };
+    read(&plugins_folder(descriptor)?, name, plugin, descriptor)
+}
+
 fn read(
     folder: &Path,
     name: &PluginName,

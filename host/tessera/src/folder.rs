@@ -10,6 +10,7 @@
 //! blobs/        media and other bytes
 //! exports/      what tenants had that were removed
 //! cache/        compiled code; may be deleted
+//! modules.toml  what commands have changed about plug-ins; modules/ the files that they installed
 //! nodes/        lock and admin.sock of each node that runs here, in a folder of its name
 //! ```
 
@@ -139,7 +140,7 @@ fn prepare(path: &Path) -> Result<()> {
     let turn = lock_file(&path.join("nodes/.turn"))?;
     turn.lock().with_context(|| format!("cannot lock {shown}/nodes"))?;
     let format = check_format(path)?;
-    for folder in ["keys", "keys/tenants", "tenants", "blobs", "cache"] {
+    for folder in ["keys", "keys/tenants", "tenants", "blobs", "cache", "modules"] {
         make(&path.join(folder)).with_context(|| format!("cannot make {shown}/{folder}"))?;
     }
     if format < FORMAT {

@@ -1,6 +1,7 @@
 //! The Tessera homeserver: a host for plug-ins, and the tools of its operator.
 
 mod admin;
+mod authoring;
 mod cli;
 mod cluster;
 mod commands;
@@ -10,8 +11,10 @@ mod folder;
 mod logging;
 mod manifests;
 mod metrics;
+mod modules;
 mod postgres;
 mod readiness;
+mod reload;
 mod resources;
 mod server;
 mod service;

@@ -47,22 +47,16 @@ impl Report {
 pub(crate) struct Readiness {
     tenants: Arc<Tenants>,
     cluster: Option<Cluster>,
-    /// Plug-ins that only other nodes run.
-    elsewhere: Vec<String>,
     draining: AtomicBool,
     kept: Mutex<Option<(Instant, Report)>>,
     last: ArcSwap<Report>,
 }
 
 impl Readiness {
-    /// `elsewhere`: plug-ins that run in other nodes only.
-    pub(crate) fn new(
-        tenants: Arc<Tenants>,
-        cluster: Option<Cluster>,
-        elsewhere: Vec<String>,
-    ) -> Self {
+    /// Of the server that has these tenants.
+    pub(crate) fn new(tenants: Arc<Tenants>, cluster: Option<Cluster>) -> Self {
         let (draining, last) = (AtomicBool::new(false), ArcSwap::from_pointee(Report::starting()));
-        Self { tenants, cluster, elsewhere, draining, kept: Mutex::default(), last }
+        Self { tenants, cluster, draining, kept: Mutex::default(), last }
     }
 
     /// From here on it takes no new requests.
@@ -103,11 +97,12 @@ impl Readiness {
             Err(_) => reasons.push(format!("the database does not answer within {PATIENCE:?}")),
         }
         if let Some(cluster) = &self.cluster {
+            let elsewhere = self.tenants.host.plugins().elsewhere();
             let lost = !cluster.connection().borrow().connected;
             // Without the bus a node that runs everything still serves; one that does not is half of one.
-            let place = if self.elsewhere.is_empty() { &mut warnings } else { &mut reasons };
+            let place = if elsewhere.is_empty() { &mut warnings } else { &mut reasons };
             place.extend(lost.then(|| "not connected to the bus".to_owned()));
-            warnings.extend(absent(cluster, &self.elsewhere).into_iter().filter(|_| !lost));
+            warnings.extend(absent(cluster, &elsewhere).into_iter().filter(|_| !lost));
         }
         let (paused, quarantined) = self.unwell();
         warnings.extend(paused);

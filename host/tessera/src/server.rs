@@ -2,7 +2,7 @@
 
 mod admin;
 mod banner;
-mod load;
+pub(crate) mod load;
 mod nodes;
 mod stop;
 mod tls;
@@ -16,20 +16,27 @@ use tessera_engine::{Engine, EngineConfig};
 use tessera_http::{Edge, Server, Sites};
 use tessera_manifest::{ByteSize, Descriptor};
 use tessera_storage::Database;
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{admin::Admin, banner::Banner, stop::Stop};
 use crate::{
     admin::{listen, serve},
+    cli::Settings,
     cluster::{Member, Node},
-    compiler, files,
+    compiler,
     folder::DataFolder,
     metrics, postgres,
     readiness::Readiness,
+    reload::Reloader,
     service,
     settings::default_metrics,
-    tenants::{self, Asleep, Host, Origin, Plugins, Stores, Tenants},
+    tenants::{self, Asleep, Host, Origin, Plugins, Stores, Tenants, Versions},
 };
 
 /// A node that goes away takes requests for so long after it has said so, at most: whoever spreads connections looks
@@ -38,7 +45,11 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT, or as a node until it is told to drain. What can be wrong is found before a request
 /// is taken.
-pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<()> {
+pub(crate) async fn run(
+    settings: &Settings,
+    descriptor: &Descriptor,
+    node: Option<Node>,
+) -> Result<()> {
     let mut stop = Stop::new()?;
     let node_name = node.as_ref().map(|node| node.name.to_string());
     let folder = DataFolder::open(&descriptor.server.data, node_name.as_deref())?;
@@ -71,9 +82,8 @@ pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<(
     });
     let tenants =
         tenants(descriptor, &folder, &registry, &bus, member.clone(), node, stores).await?;
-    let elsewhere = tenants.host.plugins.elsewhere();
     let cluster = member.as_ref().map(|member| member.cluster.clone());
-    let readiness = Arc::new(Readiness::new(Arc::clone(&tenants), cluster, elsewhere));
+    let readiness = Arc::new(Readiness::new(Arc::clone(&tenants), cluster));
     let edge = Edge::new(
         descriptor.http.clone(),
         bus.clone(),
@@ -93,7 +103,10 @@ pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<(
     let bound = server.addresses();
     background.spawn(Arc::clone(&tenants).follow());
     background.spawn(Arc::clone(&tenants).tend());
+    let reloader = Reloader::new(settings, node_name.clone(), descriptor, Arc::clone(&tenants));
+    background.spawn(hang_ups(Arc::clone(&reloader))?);
     let admin = Admin {
+        reloader,
         tenants: Arc::clone(&tenants),
         nodes: descriptor.nodes.keys().map(ToString::to_string).collect(),
     };
@@ -120,7 +133,7 @@ pub(crate) async fn run(descriptor: &Descriptor, node: Option<Node>) -> Result<(
         listeners: &bound,
         metrics: metrics_address,
         data: folder.path(),
-        plugins: &tenants.host.plugins.here(),
+        plugins: &tenants.host.plugins().here(),
         welcome: &descriptor.server.welcome,
     }
     .print();
@@ -186,7 +199,7 @@ async fn tenants(
     stores: Stores,
 ) -> Result<Arc<Tenants>> {
     let engine = Engine::new(engine_config(descriptor, folder.path()), registry)?;
-    let plugins = load::all(&engine, files::read_all(descriptor)?).await?;
+    let plugins = load::versions(&engine, descriptor, &Versions::default()).await?;
     let node_name = node.as_ref().map(|node| node.name.to_string()).unwrap_or_default();
     let plugins = Plugins::new(descriptor, plugins, node);
     // What does not fit together is found now, not when the first tenant wakes.
@@ -208,6 +221,20 @@ async fn tenants(
         }
     }
     Ok(tenants)
+}
+
+/// Reads everything again at each SIGHUP, until dropped.
+fn hang_ups(reloader: Arc<Reloader>) -> Result<impl Future<Output = ()>> {
+    let mut signals = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    Ok(async move {
+        while signals.recv().await.is_some() {
+            match reloader.again().await {
+                Ok(notes) => notes.iter().for_each(|note| tracing::warn!("{note}")),
+                Err(error) => tracing::error!("nothing is changed: {error:#}"),
+            }
+        }
+        std::future::pending().await
+    })
 }
 
 /// The host's own database, whose changes all nodes learn of.

@@ -8,34 +8,72 @@ use std::{
 use anyhow::{Context, Result};
 use tessera_manifest::{Descriptor, ListenAddr, Listener, Plugin, PluginName};
 
-use crate::{cli::Settings, cluster::Node};
+use crate::{cli::Settings, cluster::Node, modules::Overlay};
 
 /// The descriptor that holds where no file says otherwise.
 pub(crate) const DEFAULT: &str = include_str!("../../../config/default.toml");
 
 impl Settings {
-    /// Reads the descriptor and lays the flags over it.
+    /// Reads the descriptor, with what commands have changed, and lays the flags over it.
     pub(crate) fn descriptor(&self) -> Result<Descriptor> {
-        let mut descriptor = self.read()?;
+        let overlay = self.overlay()?;
+        self.descriptor_with(&overlay)
+    }
+
+    /// The same with changes that are not kept yet.
+    pub(crate) fn descriptor_with(&self, overlay: &Overlay) -> Result<Descriptor> {
+        let mut descriptor = self.read(Some(overlay))?;
         self.lay_over(&mut descriptor);
         Ok(descriptor)
     }
 
-    /// The same for a process that is `node`, whose own addresses count: above them only the flags.
+    /// As the operator wrote it, without what commands have changed.
+    pub(crate) fn descriptor_alone(&self) -> Result<Descriptor> {
+        let mut descriptor = self.read(None)?;
+        self.lay_over(&mut descriptor);
+        Ok(descriptor)
+    }
+
+    /// The descriptor for a process that is `node`, whose own addresses count: above them only the flags.
     pub(crate) fn descriptor_of(&self, node: Option<&str>) -> Result<(Descriptor, Option<Node>)> {
-        let mut descriptor = self.read()?;
+        let overlay = self.overlay()?;
+        self.descriptor_of_with(node, &overlay)
+    }
+
+    /// The same with changes that are not kept yet.
+    pub(crate) fn descriptor_of_with(
+        &self,
+        node: Option<&str>,
+        overlay: &Overlay,
+    ) -> Result<(Descriptor, Option<Node>)> {
+        let mut descriptor = self.read(Some(overlay))?;
         let node = Node::take(&mut descriptor, node)?;
         self.lay_over(&mut descriptor);
         Ok((descriptor, node))
     }
 
-    fn read(&self) -> Result<Descriptor> {
-        let Some(path) = &self.config else {
-            return Ok(Descriptor::parse("embedded default", DEFAULT)?);
+    /// What commands have changed.
+    pub(crate) fn overlay(&self) -> Result<Overlay> {
+        match &self.data {
+            Some(data) => Overlay::read(data),
+            None => Overlay::read(&self.read(None)?.server.data),
+        }
+    }
+
+    fn read(&self, overlay: Option<&Overlay>) -> Result<Descriptor> {
+        let (file, text) = match &self.config {
+            None => ("embedded default".to_owned(), String::new()),
+            Some(path) => {
+                let text = fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
+                (path.display().to_string(), text)
+            }
         };
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read the descriptor {}", path.display()))?;
-        Ok(Descriptor::parse_over(DEFAULT, &path.display().to_string(), &text)?)
+        let Some(overlay) = overlay else {
+            return Ok(Descriptor::parse_over(DEFAULT, &file, &text)?);
+        };
+        let name = overlay.file().display().to_string();
+        Ok(Descriptor::parse_layers(DEFAULT, &file, &text, &name, &overlay.resolved())?)
     }
 
     fn lay_over(&self, descriptor: &mut Descriptor) {

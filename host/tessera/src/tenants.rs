@@ -22,8 +22,8 @@ pub(crate) use self::{
     offline::Offline,
     registry::{HOST, Registry},
     running::Running,
-    settled::Plugins,
+    settled::{Plugins, Versions},
     stores::Stores,
     table::{Asleep, Entry, Origin, Tenants},
-    wake::Host,
+    wake::{Host, begin},
 };

@@ -134,6 +134,22 @@ pub(crate) async fn act(database: &Database, action: Action, chosen: &Chosen) ->
     Ok(done)
 }
 
+/// Forgets a consumer: what waits for it, and its dead letters. Gives the topics that it consumed.
+pub(crate) async fn forget(database: &Database, consumer: &str) -> Result<Vec<String>> {
+    let known = database.consumers().await?;
+    let mut topics = Vec::new();
+    for entry in known.iter().filter(|entry| entry.consumer == consumer) {
+        database.unregister_consumer(&entry.topic, consumer).await?;
+        topics.push(entry.topic.clone());
+    }
+    if topics.is_empty() {
+        let mut names: Vec<_> = known.into_iter().map(|entry| entry.consumer).collect();
+        names.dedup();
+        bail!("no plug-in `{consumer}` consumes topics here; those that do: {}", names.join(", "));
+    }
+    Ok(topics)
+}
+
 async fn act_on_all(database: &Database, action: Action, consumer: &str) -> Result<u64> {
     let mut done = 0;
     let mut after = 0;

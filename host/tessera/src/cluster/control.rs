@@ -26,7 +26,7 @@ impl Member {
     pub(crate) async fn listen(&self, drain: CancellationToken) -> Result<()> {
         let name = service(self.cluster.id());
         let served = self.cluster.serve(&name, Arc::new(Control { drain })).await;
-        self.keep(served.context("cannot listen to other nodes")?);
+        self.keep(name, served.context("cannot listen to other nodes")?);
         Ok(())
     }
 }

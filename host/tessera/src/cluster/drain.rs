@@ -14,9 +14,9 @@ impl Member {
 
     /// Takes no more calls and messages of other nodes and lets those in hand end, within `patience`.
     pub(crate) async fn drain(&self, patience: Duration) {
-        let served = mem::take(&mut *self.served.lock().unwrap_or_else(PoisonError::into_inner));
+        let served = mem::take(&mut *self.served());
         let mut ends = JoinSet::new();
-        for served in served {
+        for served in served.into_values() {
             ends.spawn(async move {
                 if timeout(patience, served.drain()).await.is_err() {
                     tracing::warn!(

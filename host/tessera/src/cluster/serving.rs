@@ -20,18 +20,37 @@ impl Member {
     /// From here on other nodes may call the plug-ins that run here, and messages come for their consumers.
     pub(crate) async fn serve(&self, plugins: &[Plugin], tenants: &Arc<Tenants>) -> Result<()> {
         let here = Arc::new(Here { tenants: Arc::downgrade(tenants) });
-        self.cluster.wake_with(Arc::clone(&here) as Arc<dyn WakeTenant>);
+        self.cluster.wake_with(here as Arc<dyn WakeTenant>);
+        self.serve_more(plugins, tenants).await
+    }
+
+    /// The same for what these offer beyond what is offered already.
+    pub(crate) async fn serve_more(
+        &self,
+        plugins: &[Plugin],
+        tenants: &Arc<Tenants>,
+    ) -> Result<()> {
+        let here = Arc::new(Here { tenants: Arc::downgrade(tenants) });
         for plugin in plugins {
             for consume in &plugin.manifest.topics.consumes {
                 self.cluster.offer(plugin.name(), consume.topic.as_str());
             }
             for service in services(plugin) {
+                if self.is_served(&service) {
+                    continue;
+                }
                 let serve = Arc::clone(&here) as Arc<dyn Serve>;
                 let served = self.cluster.serve(&service, serve).await;
-                self.keep(served.with_context(|| format!("cannot offer `{service}`"))?);
+                let served = served.with_context(|| format!("cannot offer `{service}`"))?;
+                self.keep(service, served);
             }
         }
         Ok(())
+    }
+
+    /// Offers nothing any more that these do not.
+    pub(crate) fn serve_only(&self, plugins: &[Plugin]) {
+        self.keep_only(&plugins.iter().flat_map(services).collect());
     }
 }
 

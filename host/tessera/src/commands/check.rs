@@ -11,11 +11,19 @@ use crate::{cli::Settings, files, manifests};
 /// Checks the descriptor and the plug-ins it names.
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let descriptor = settings.descriptor()?;
-    let files = files::read_all(&descriptor)?;
+    let plugins = all(&descriptor)?;
+    println!("good: {}", what(&descriptor, plugins));
+    Ok(())
+}
+
+/// Checks the plug-ins that a descriptor names: files, manifests, configuration, and whether they fit together. Warnings go
+/// to the standard error output. Gives how many there are.
+pub(crate) fn all(descriptor: &Descriptor) -> Result<usize> {
+    let files = files::read_all(descriptor)?;
     let mut manifests = Vec::with_capacity(files.len());
     for file in &files {
         let described = manifests::of(file)?;
-        let allowed = described.allowed(&descriptor);
+        let allowed = described.allowed(descriptor);
         if let Some(line) = manifests::not_allowed(file.name.as_str(), &described.asked, &allowed) {
             eprintln!("warning: {line}");
         }
@@ -27,8 +35,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     for warning in routes.warnings().iter().chain(&fitting) {
         eprintln!("warning: {warning}");
     }
-    println!("good: {}", what(&descriptor, files.len()));
-    Ok(())
+    Ok(files.len())
 }
 
 /// What would be started: `5 plug-ins for example.org on 3 nodes`.

@@ -7,11 +7,13 @@ mod grant;
 mod inspect;
 mod install;
 mod list;
-mod log;
+pub(crate) mod log;
 mod new;
+mod order;
 mod pack;
 mod pull;
 mod push;
+mod reference;
 mod release;
 mod remove;
 mod revoke;
@@ -22,9 +24,16 @@ mod status;
 mod swap;
 mod test;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Subcommand;
+use serde::de::DeserializeOwned;
 use tessera_manifest::ByteSize;
+
+use crate::{
+    admin::{self, ModuleQuestion, Question},
+    cli::Settings,
+    folder::live_socket,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -44,6 +53,8 @@ pub(crate) enum PluginCommand {
     Grant(grant::Grant),
     /// Take away what a plug-in is allowed.
     Revoke(revoke::Revoke),
+    /// Say in which order plug-ins are asked about a hook.
+    Order(order::Order),
     /// Let a plug-in out of quarantine.
     Release(release::Release),
     /// Put another version in the place of a plug-in, while it runs and with no call failed.
@@ -62,6 +73,8 @@ pub(crate) enum PluginCommand {
     Check(check::Check),
     /// Watch a module, build it at each change and swap it into a running server.
     Dev(dev::Dev),
+    /// Print the contract: a list of its interfaces, or one of them.
+    Reference(reference::Reference),
     /// Make a package of a module.
     Pack(pack::Pack),
     /// Sign a package, or make a key to sign with.
@@ -83,6 +96,7 @@ pub(crate) fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Remove(arguments) => remove::run(arguments),
         PluginCommand::Grant(arguments) => grant::run(arguments),
         PluginCommand::Revoke(arguments) => revoke::run(arguments),
+        PluginCommand::Order(arguments) => order::run(arguments),
         PluginCommand::Release(arguments) => release::run(arguments),
         PluginCommand::Swap(arguments) => swap::run(arguments),
         PluginCommand::Rollback(arguments) => rollback::run(arguments),
@@ -92,11 +106,47 @@ pub(crate) fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Test(arguments) => test::run(arguments),
         PluginCommand::Check(arguments) => check::run(arguments),
         PluginCommand::Dev(arguments) => dev::run(arguments),
+        PluginCommand::Reference(arguments) => reference::run(arguments),
         PluginCommand::Pack(arguments) => pack::run(arguments),
         PluginCommand::Sign(arguments) => sign::run(arguments),
         PluginCommand::Push(arguments) => push::run(arguments),
         PluginCommand::Pull(arguments) => pull::run(arguments),
     }
+}
+
+/// Asks the server that runs on the data folder; there must be one.
+pub(crate) fn ask_server<T: DeserializeOwned>(
+    settings: &Settings,
+    question: &Question,
+) -> Result<T> {
+    let data = settings.descriptor()?.server.data;
+    let Some(socket) = live_socket(&data) else {
+        bail!(
+            "no server runs on the data folder {}; start one, or name its folder with --data DIR",
+            data.display()
+        );
+    };
+    admin::ask(&socket, question)
+}
+
+fn ask<T: DeserializeOwned>(settings: &Settings, question: ModuleQuestion) -> Result<T> {
+    ask_server(settings, &Question::Module(question))
+}
+
+/// Asks whoever sits at the terminal; an error means no.
+fn confirm(question: &str) -> Result<()> {
+    use std::io::{IsTerminal as _, Write as _};
+    if !std::io::stdin().is_terminal() {
+        bail!("nobody can be asked; say --yes to go on without that");
+    }
+    eprint!("{question} [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "yes") {
+        bail!("nothing is changed");
+    }
+    Ok(())
 }
 
 /// A size for a person.

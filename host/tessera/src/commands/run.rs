@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &Run) -> Result<()> {
     logging::start(&descriptor.log, spans.as_ref())?;
     let files = resources::raise_open_files();
     tracing::debug!(?files, "open files");
-    let result = runtime.block_on(server::run(&descriptor, node));
+    let result = runtime.block_on(server::run(&arguments.settings, &descriptor, node));
     if let Some(spans) = spans {
         runtime.block_on(spans.stop());
     }

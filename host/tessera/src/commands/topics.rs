@@ -41,6 +41,12 @@ pub(crate) fn run(arguments: Topics) -> Result<()> {
             println!("{} to be delivered again", place.act(Action::Retry, letters)?);
         }
         TopicsCommand::Drop(letters) => println!("{} dropped", place.act(Action::Drop, letters)?),
+        TopicsCommand::Forget { consumer } => {
+            println!(
+                "{consumer} no longer consumes {}",
+                place.forget(consumer.as_str())?.join(", ")
+            );
+        }
     }
     Ok(())
 }
@@ -74,6 +80,17 @@ impl Place<'_> {
                 self.on_disk(folder, async |database| topics::act(&database, action, &chosen).await)
             }
         }
+    }
+
+    fn forget(&self, consumer: &str) -> Result<Vec<String>> {
+        let Some(folder) = &self.folder else {
+            let tenant = self.named.clone();
+            return self.ask(&Question::Forget { tenant, consumer: consumer.to_owned() });
+        };
+        if self.descriptor.enabled_plugins().any(|(name, _)| name.as_str() == consumer) {
+            bail!("the descriptor has `{consumer}`; only a plug-in that is gone is forgotten");
+        }
+        self.on_disk(folder, async |database| topics::forget(&database, consumer).await)
     }
 
     fn ask<T: serde::de::DeserializeOwned>(&self, question: &Question) -> Result<T> {

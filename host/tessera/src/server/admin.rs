@@ -4,17 +4,21 @@ use std::{pin::Pin, sync::Arc};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use tessera_engine::Tenant;
 
 use super::nodes;
 use crate::{
-    admin::{Answering, Question, TenantQuestion},
+    admin::{Answering, ModuleQuestion, Question, TenantQuestion},
     cluster::{self, Member},
+    commands::plugin::log::Logged,
+    reload::Reloader,
     tenants::{Entry, Tenants, archive::Progress, report::Done},
     topics,
 };
 
 /// Answers for all tenants.
 pub(crate) struct Admin {
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) tenants: Arc<Tenants>,
     /// Names of the descriptor's nodes.
     pub(crate) nodes: Vec<String>,
@@ -33,7 +37,7 @@ impl Answering for Admin {
                     let Some(running) = entry.awake() else {
                         bail!("`{}` is asleep: no plug-in of it runs", entry.name);
                     };
-                    serde_json::to_value(running.tenant.status())?
+                    status(&running.tenant)?
                 }
                 Question::Topics { tenant } => {
                     let entry = self.entry(tenant.as_deref())?;
@@ -46,6 +50,18 @@ impl Answering for Admin {
                     serde_json::to_value(topics::act(&running.database, action, &chosen).await?)?
                 }
                 Question::Tenant(question) => self.tenant(question, &progress).await?,
+                Question::Reload => serde_json::to_value(self.reloader.again().await?)?,
+                Question::Module(question) => self.module(question).await?,
+                Question::Forget { tenant, consumer } => {
+                    let entry = self.entry(tenant.as_deref())?;
+                    let running = self.tenants.wake(&entry).await?;
+                    if running.tenant.status().iter().any(|plugin| plugin.name == consumer) {
+                        bail!(
+                            "`{consumer}` is here and consumes; only one that is gone is forgotten"
+                        );
+                    }
+                    serde_json::to_value(topics::forget(&running.database, &consumer).await?)?
+                }
                 Question::Nodes => {
                     let expected = self.nodes.iter().map(String::as_str);
                     serde_json::to_value(nodes::list(self.member()?, expected))?
@@ -64,6 +80,33 @@ impl Admin {
         self.tenants.host.member.as_ref().context(
             "this server is one process by itself: `[bus] engine` is \"embedded\", so there are no nodes",
         )
+    }
+
+    async fn module(&self, question: ModuleQuestion) -> Result<Value> {
+        Ok(match question {
+            ModuleQuestion::Change(change) => {
+                serde_json::to_value(self.reloader.change(&change).await?)?
+            }
+            ModuleQuestion::Release { tenant, name } => {
+                let entry = self.entry(tenant.as_deref())?;
+                let Some(running) = entry.awake() else {
+                    bail!("`{}` is asleep: no plug-in of it runs", entry.name);
+                };
+                if !running.tenant.release(&name) {
+                    bail!(
+                        "no plug-in `{name}` runs here; `tessera plugin status` shows those that do"
+                    );
+                }
+                Value::Null
+            }
+            ModuleQuestion::Log { tenant, name } => {
+                let entries = match &tenant {
+                    Some(tenant) => vec![self.entry(Some(tenant))?],
+                    None => self.tenants.entries(),
+                };
+                serde_json::to_value(logged(&entries, name.as_deref())?)?
+            }
+        })
     }
 
     async fn tenant(&self, question: TenantQuestion, progress: &Progress) -> Result<Value> {
@@ -114,4 +157,39 @@ impl Admin {
             ),
         }
     }
+}
+
+/// How a tenant's plug-ins are, with what went wrong in them.
+fn status(tenant: &Tenant) -> Result<Value> {
+    let mut all = Vec::new();
+    for plugin in tenant.status() {
+        let mut value = serde_json::to_value(&plugin)?;
+        value["faults"] = serde_json::to_value(tenant.faults(&plugin.name))?;
+        all.push(value);
+    }
+    Ok(Value::Array(all))
+}
+
+/// What was refused and went wrong, oldest first.
+fn logged(entries: &[Arc<Entry>], name: Option<&str>) -> Result<Vec<Logged>> {
+    let mut all = Vec::new();
+    for entry in entries {
+        let Some(running) = entry.awake() else { continue };
+        let names: Vec<String> = match name {
+            Some(name) => vec![name.to_owned()],
+            None => running.tenant.status().into_iter().map(|plugin| plugin.name).collect(),
+        };
+        for plugin in names {
+            for written in running.tenant.journal(&plugin) {
+                let line = Logged {
+                    tenant: entry.name.to_string(),
+                    plugin: plugin.clone(),
+                    entry: serde_json::to_value(&written)?,
+                };
+                all.push((written.at_ms, line));
+            }
+        }
+    }
+    all.sort_by_key(|(at, _)| *at);
+    Ok(all.into_iter().map(|(_, line)| line).collect())
 }

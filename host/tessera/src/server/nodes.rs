@@ -41,7 +41,7 @@ pub(super) async fn join_in(
     tenants: &Arc<Tenants>,
     drain: CancellationToken,
 ) -> Result<()> {
-    member.serve(&tenants.host.plugins.here(), tenants).await?;
+    member.serve(&tenants.host.plugins().here(), tenants).await?;
     member.listen(drain).await
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn keep_up(member: Member, about: About, edge: Arc<Edge>) {
 
 fn document(about: &About, load: &Load) -> Document {
     let figures = load.figures();
-    let plugins = about.tenants.host.plugins.here();
+    let plugins = about.tenants.host.plugins().here();
     let plugins = plugins.iter().map(|plugin| {
         let load = figures.get(plugin.name()).copied().unwrap_or_default();
         (plugin.name().to_owned(), Running { version: plugin.version().to_string(), load })

@@ -68,7 +68,7 @@ impl Tenants {
                 standing_in(there.origin)
             );
         }
-        self.host.plugins.settle(entry)?;
+        self.host.plugins().settle(name, entry)?;
         let entries = self.entries();
         for claim in claims(name, &entry.hosts) {
             for other in &entries {

@@ -1,6 +1,6 @@
 //! Durable topics: one delivery for each plug-in and topic that it consumes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
@@ -18,7 +18,7 @@ use tessera_storage::{Database, Delivery};
 pub(crate) struct Deliveries {
     running: Mutex<Vec<Deliverer>>,
     /// Topic and consumer of all, those too that other nodes run.
-    known: Vec<(String, String)>,
+    known: Mutex<Vec<(String, String)>>,
 }
 
 /// What deliveries are started with.
@@ -39,8 +39,22 @@ impl Deliveries {
         plugins: &[Plugin],
         runs: impl Fn(&Plugin) -> bool,
     ) -> Result<Self> {
-        let mut known = Vec::new();
-        let mut starts = Vec::new();
+        let deliveries = Self::default();
+        deliveries.change(settings, places, tenant, plugins, runs).await?;
+        Ok(deliveries)
+    }
+
+    /// The same for plug-ins that have taken the place of others: what both consume alike goes on, what the new ones do
+    /// not consume ends after the batch in hand.
+    pub(crate) async fn change(
+        &self,
+        settings: &tessera_manifest::Bus,
+        places: Places<'_>,
+        tenant: &Arc<Tenant>,
+        plugins: &[Plugin],
+        runs: impl Fn(&Plugin) -> bool,
+    ) -> Result<()> {
+        let mut wanted = Vec::new();
         for plugin in plugins {
             for consume in &plugin.manifest.topics.consumes {
                 let config = DeliveryConfig {
@@ -51,14 +65,43 @@ impl Deliveries {
                     retry_first: settings.retry_first.get(),
                     retry_max: settings.retry_max.get(),
                 };
-                known.push((config.topic.clone(), config.consumer.clone()));
-                starts.push(start(&places, tenant, config, runs(plugin)));
+                wanted.push((config, runs(plugin)));
             }
         }
+        let known: Vec<(String, String)> = wanted
+            .iter()
+            .map(|(config, _)| (config.topic.clone(), config.consumer.clone()))
+            .collect();
+        let mut ended = Vec::new();
+        {
+            let mut running = self.running();
+            let before = std::mem::take(&mut *running);
+            for delivery in before {
+                let same = |(config, here): &(DeliveryConfig, bool)| {
+                    *here && is_same(config, delivery.config())
+                };
+                match wanted.iter().position(same) {
+                    Some(index) => {
+                        wanted.swap_remove(index);
+                        running.push(delivery);
+                    }
+                    None => ended.push(delivery),
+                }
+            }
+        }
+        // Before another of the same name begins.
+        stop_all(ended).await;
+        let starts = wanted.into_iter().map(|(config, here)| start(&places, tenant, config, here));
         // Together, so that registering them shares a transaction.
-        let deliveries = try_join_all(starts).await?.into_iter().flatten().collect();
+        let started = try_join_all(starts).await?.into_iter().flatten();
+        self.running().extend(started);
         warn_of_absent(places.database, &known).await?;
-        Ok(Self { running: Mutex::new(deliveries), known })
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Deliverer>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Figures of each.
@@ -69,24 +112,38 @@ impl Deliveries {
 
     /// Whether a plug-in that is loaded has messages left to do.
     pub(crate) async fn has_work(&self, database: &Database) -> Result<bool> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // Those of other nodes, too: messages find them through whoever is awake.
         let waits = |consumer: &tessera_storage::Consumer| {
-            consumer.pending > 0 && is_known(&self.known, consumer)
+            consumer.pending > 0 && is_known(&known, consumer)
         };
         Ok(database.consumers().await?.iter().any(waits))
     }
 
     /// Lets the batches in hand end.
     pub(crate) async fn stop(&self) {
-        let running =
-            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        let stops = running.into_iter().map(|delivery| tokio::spawn(delivery.stop()));
-        for stop in stops.collect::<Vec<_>>() {
-            if let Err(error) = stop.await {
-                tracing::error!(%error, "a delivery did not stop");
-            }
+        let running = std::mem::take(&mut *self.running());
+        stop_all(running).await;
+    }
+}
+
+async fn stop_all(deliveries: Vec<Deliverer>) {
+    let stops = deliveries.into_iter().map(|delivery| tokio::spawn(delivery.stop()));
+    for stop in stops.collect::<Vec<_>>() {
+        if let Err(error) = stop.await {
+            tracing::error!(%error, "a delivery did not stop");
         }
     }
+}
+
+/// Whether one delivery does for both.
+fn is_same(one: &DeliveryConfig, other: &DeliveryConfig) -> bool {
+    one.topic == other.topic
+        && one.consumer == other.consumer
+        && one.batch == other.batch
+        && one.max_attempts == other.max_attempts
+        && one.retry_first == other.retry_first
+        && one.retry_max == other.retry_max
 }
 
 /// Starts one delivery; `here`: its plug-in runs in this process.

@@ -142,7 +142,7 @@ impl Tenants {
         let entry = self.known(name)?;
         let mut shown = Shown {
             listed: listed(name, &entry.settings, entry.origin, entry.state()),
-            quotas: self.host.plugins.quotas(&entry.settings),
+            quotas: self.host.plugins().quotas(&entry.settings),
             used: None,
             blob_bytes: self.host.stores.blob_bytes(name),
             status: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering, fence},
     },
     time::Duration,
@@ -11,12 +11,13 @@ use std::{
 use anyhow::Result;
 use tessera_blobs::Blobs;
 use tessera_bus::Attached;
-use tessera_engine::Tenant;
-use tessera_http::Site;
+use tessera_engine::{Plugin, Tenant};
+use tessera_http::{RouteTable, Site};
+use tessera_manifest::{Bus, Quotas};
 use tessera_storage::{Database, now_ms};
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, Places};
 
 /// What a tenant holds while it is awake. Whoever holds an `Arc` of it, or of its site, keeps it awake.
 pub(crate) struct Running {
@@ -24,13 +25,20 @@ pub(crate) struct Running {
     pub(crate) database: Database,
     pub(crate) blobs: Blobs,
     pub(crate) deliveries: Deliveries,
-    pub(crate) site: Arc<Site>,
+    sites: Mutex<Sites>,
     /// Shares wake-ups and messages with other nodes; given up by [`Running::close`].
-    attached: Mutex<Option<Attached>>,
+    attached: tokio::sync::Mutex<Option<Attached>>,
     /// Fires timers; aborted by [`Running::close`].
     pub(crate) timers: JoinHandle<()>,
     /// Milliseconds since the epoch.
     used_ms: AtomicU64,
+}
+
+/// What a tenant serves.
+struct Sites {
+    now: Arc<Site>,
+    /// What it served before, for as long as requests hold it.
+    before: Vec<Arc<Site>>,
 }
 
 impl Running {
@@ -45,8 +53,55 @@ impl Running {
     ) -> Self {
         let timers = tokio::spawn(timers(Arc::clone(&tenant)));
         let used_ms = AtomicU64::new(now_ms());
-        let (site, attached) = (Arc::new(site), Mutex::new(attached));
-        Self { tenant, database, blobs, deliveries, site, attached, timers, used_ms }
+        let (sites, attached) = (
+            Mutex::new(Sites { now: Arc::new(site), before: Vec::new() }),
+            tokio::sync::Mutex::new(attached),
+        );
+        Self { tenant, database, blobs, deliveries, sites, attached, timers, used_ms }
+    }
+
+    fn sites(&self) -> MutexGuard<'_, Sites> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is served now.
+    pub(crate) fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.sites().now)
+    }
+
+    /// Serves other routes from now on. Requests in hand go on.
+    pub(crate) fn serve(&self, routes: Arc<RouteTable>, quotas: Quotas) {
+        let site = Site {
+            tenant: self.tenant.name().into(),
+            dispatch: Arc::clone(&self.tenant) as _,
+            blobs: self.blobs.clone(),
+            routes,
+            quotas,
+        };
+        let mut sites = self.sites();
+        let before = std::mem::replace(&mut sites.now, Arc::new(site));
+        sites.before.push(before);
+        sites.before.retain(|site| Arc::strong_count(site) > 1);
+    }
+
+    /// Brings the deliveries of topics in line with what the plug-ins consume now.
+    pub(crate) async fn deliver(
+        &self,
+        settings: &Bus,
+        bus: &tessera_bus::Bus,
+        plugins: &[Plugin],
+        runs: impl Fn(&Plugin) -> bool,
+    ) -> Result<()> {
+        let attached = self.attached.lock().await;
+        let places = Places { bus, attached: attached.as_ref(), database: &self.database };
+        self.deliveries.change(settings, places, &self.tenant, plugins, runs).await
+    }
+
+    /// Whether no request holds what is or was served.
+    pub(crate) fn is_unasked(&self) -> bool {
+        let mut sites = self.sites();
+        sites.before.retain(|site| Arc::strong_count(site) > 1);
+        sites.before.is_empty() && Arc::strong_count(&sites.now) == 1
     }
 
     /// Notes that somebody uses it.
@@ -66,7 +121,7 @@ impl Running {
             return false;
         }
         fence(Ordering::Acquire);
-        Arc::strong_count(&self.site) == 1
+        self.is_unasked()
     }
 
     /// Whether messages wait, or a timer is due within `soon`.
@@ -93,7 +148,7 @@ impl Running {
         }
         self.tenant.close();
         let timer = self.database.timer_next().await;
-        drop(self.attached.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.attached.lock().await.take());
         self.database.clone().close().await;
         Ok(if messages? { Some(now_ms()) } else { timer? })
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tessera_engine::{HookSettings, Plugin, PluginSpec};
+use tessera_engine::{HookSettings, Plugin, PluginSpec, TrialMode, TrialSpec};
 use tessera_http::{PluginRoutes, RouteTable};
 use tessera_manifest::{Descriptor, PluginName, Quotas, TenantEntry};
 
@@ -19,11 +19,25 @@ use crate::{
 pub(crate) struct Plugins {
     /// Without `[tenants]`, which may be many.
     descriptor: Descriptor,
+    /// Counts up from 1 each time that others take their place.
+    generation: u64,
     loaded: Vec<Plugin>,
+    versions: Versions,
     /// What this process is, where there are several.
     node: Option<Node>,
     /// By the names of the plug-ins: tenants with the same ones share a table.
     routes: Mutex<BTreeMap<Vec<String>, Weak<RouteTable>>>,
+}
+
+/// The files that a descriptor names, loaded.
+#[derive(Clone, Default)]
+pub(crate) struct Versions {
+    /// Those that count.
+    pub(crate) mains: Vec<Plugin>,
+    /// Those that are tried beside them, by name.
+    pub(crate) trials: BTreeMap<String, Plugin>,
+    /// All of them by the digests of their files, so that what has not changed is not loaded again.
+    pub(crate) digests: BTreeMap<String, Plugin>,
 }
 
 /// What one tenant has.
@@ -36,7 +50,7 @@ pub(crate) struct Settled {
 
 impl Plugins {
     /// Takes what was loaded for this descriptor. Of these a node runs its share.
-    pub(crate) fn new(descriptor: &Descriptor, loaded: Vec<Plugin>, node: Option<Node>) -> Self {
+    pub(crate) fn new(descriptor: &Descriptor, versions: Versions, node: Option<Node>) -> Self {
         let descriptor = Descriptor { tenants: BTreeMap::new(), ..descriptor.clone() };
         // What a plug-in is not allowed is as if it did not have it, from here on.
         let cut = |plugin: Plugin| {
@@ -47,8 +61,29 @@ impl Plugins {
             }
             spec.plugin
         };
-        let loaded = loaded.into_iter().map(cut).collect();
-        Self { descriptor, loaded, node, routes: Mutex::default() }
+        let loaded = versions.mains.iter().cloned().map(cut).collect();
+        Self { descriptor, generation: 1, loaded, versions, node, routes: Mutex::default() }
+    }
+
+    /// What takes the place of these in the same process.
+    pub(crate) fn next(
+        &self,
+        descriptor: &Descriptor,
+        versions: Versions,
+        node: Option<Node>,
+    ) -> Self {
+        let generation = self.generation.saturating_add(1);
+        Self { generation, ..Self::new(descriptor, versions, node) }
+    }
+
+    /// One more than how often others took their place.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Their files.
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// Whether this process runs a plug-in; otherwise another node does.
@@ -101,7 +136,7 @@ impl Plugins {
     }
 
     /// What a tenant has.
-    pub(crate) fn settle(&self, entry: &TenantEntry) -> Result<Settled> {
+    pub(crate) fn settle(&self, tenant: &str, entry: &TenantEntry) -> Result<Settled> {
         self.check(entry)?;
         let descriptor = self.of(entry);
         let has = |plugin: &&Plugin| {
@@ -112,14 +147,41 @@ impl Plugins {
         let plugins: Vec<Plugin> = self.loaded.iter().filter(has).cloned().collect();
         let specs = plugins.iter().map(|plugin| PluginSpec {
             local: self.runs(plugin),
+            trial: self.trial(tenant, plugin, &descriptor),
             ..PluginSpec::of(plugin.clone(), &descriptor)
         });
+        let specs: Vec<PluginSpec> = specs.collect();
+        for spec in &specs {
+            let manifest = &spec.plugin.manifest;
+            if let Err(problem) = manifest.config.check(&spec.config) {
+                bail!("the configuration of plug-in `{}` does not fit: {problem}", manifest.name);
+            }
+        }
         Ok(Settled {
-            specs: specs.collect(),
+            specs,
             hooks: hooks(&descriptor, &plugins),
             routes: self.routes(&plugins)?,
             plugins,
         })
+    }
+
+    /// Another version that is to be tried beside a plug-in of a tenant.
+    fn trial(&self, tenant: &str, plugin: &Plugin, descriptor: &Descriptor) -> Option<TrialSpec> {
+        let name = plugin.name();
+        let tried = self.versions.trials.get(name)?.clone();
+        let entry = descriptor.plugins.iter().find(|(known, _)| known.as_str() == name);
+        let (_, entry) = entry?;
+        let mode = match (&entry.canary, &entry.shadow) {
+            (Some(canary), _) => {
+                let all = canary.tenants.is_empty();
+                let meant = all || canary.tenants.iter().any(|known| known.as_str() == tenant);
+                meant.then(|| TrialMode::Canary { share: canary.share.get() })?
+            }
+            (None, Some(shadow)) => TrialMode::Shadow { functions: shadow.functions.clone() },
+            (None, None) => return None,
+        };
+        let spec = PluginSpec { local: true, ..PluginSpec::of(tried, descriptor) };
+        Some(TrialSpec { spec: Box::new(spec), mode })
     }
 
     /// The descriptor as it holds for one tenant.

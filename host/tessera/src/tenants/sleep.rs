@@ -38,7 +38,7 @@ const AGAIN_MS: u64 = 60_000;
 impl Tenants {
     /// Runs until dropped.
     pub(crate) async fn tend(self: Arc<Self>) {
-        let after = self.host.plugins.descriptor().sleep.after.get();
+        let after = self.host.plugins().descriptor().sleep.after.get();
         let tick = (after / 4).clamp(Duration::from_millis(50), LOOK);
         let mut ticks = tokio::time::interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +168,7 @@ impl Tenants {
 
     /// Those that nobody has used for `after`, and of more than may be awake those used longest ago.
     fn put_to_sleep(self: &Arc<Self>, after: Duration, work: &mut JoinSet<()>) {
-        let max = self.host.plugins.descriptor().sleep.awake_max.get() as usize;
+        let max = self.host.plugins().descriptor().sleep.awake_max.get() as usize;
         let mut crowd = self.awake.load(Ordering::Acquire).saturating_sub(max);
         let now = now_ms();
         let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
@@ -179,7 +179,7 @@ impl Tenants {
                 continue;
             }
             // Its entry has it, and this loop.
-            if Arc::strong_count(&running) > 2 || Arc::strong_count(&running.site) > 1 {
+            if Arc::strong_count(&running) > 2 || !running.is_unasked() {
                 running.touch();
                 continue;
             }
@@ -200,7 +200,7 @@ impl Tenants {
     async fn to_sleep(&self, entry: &Arc<Entry>) {
         let Ok(_gate) = entry.gate.try_lock() else { return };
         let Some(running) = entry.awake() else { return };
-        let soon = SOON.min(self.host.plugins.descriptor().sleep.after.get());
+        let soon = SOON.min(self.host.plugins().descriptor().sleep.after.get());
         match running.has_work(soon).await {
             Ok(false) => {}
             Ok(true) => return running.touch(),
@@ -217,7 +217,7 @@ impl Tenants {
             return;
         }
         self.awake.fetch_sub(1, Ordering::AcqRel);
-        let patience = self.host.plugins.descriptor().http.drain.get();
+        let patience = self.host.plugins().descriptor().http.drain.get();
         if let Err(error) = self.close(entry, &running, patience).await {
             tracing::error!(tenant = %entry.name, "it did not go to sleep well: {error:#}");
             // What it has to do is not known: look in a while.

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -62,8 +62,8 @@ pub(crate) struct Entry {
     pub(super) running: ArcSwapOption<Running>,
     /// Its own, for listeners that speak TLS.
     certificate: Option<Arc<PemFiles>>,
-    /// Woken before in this process.
-    started: AtomicBool,
+    /// Of which generation its plug-ins were when it was woken last in this process; 0: not yet.
+    started: AtomicU64,
     /// When and why it did not wake.
     failed: Mutex<Option<(Instant, Arc<str>)>>,
 }
@@ -82,7 +82,7 @@ impl Entry {
             gate: Arc::default(),
             running: ArcSwapOption::empty(),
             certificate: certificate.transpose()?,
-            started: AtomicBool::new(false),
+            started: AtomicU64::new(0),
             failed: Mutex::default(),
         })
     }
@@ -99,6 +99,11 @@ impl Entry {
     /// It, if it is awake.
     pub(crate) fn awake(&self) -> Option<Arc<Running>> {
         self.running.load_full()
+    }
+
+    /// Its plug-ins are of this generation.
+    pub(crate) fn has(&self, generation: u64) {
+        self.started.store(generation, Ordering::Release);
     }
 
     /// What is to be said without waking it: that it is awake, or why it is not to be woken now.
@@ -216,7 +221,7 @@ impl Tenants {
         drop(self.edge.set(Arc::downgrade(edge)));
     }
 
-    pub(super) fn edge(&self) -> Option<Arc<Edge>> {
+    pub(crate) fn edge(&self) -> Option<Arc<Edge>> {
         self.edge.get()?.upgrade()
     }
 
@@ -395,7 +400,10 @@ impl Tenants {
     /// The caller holds the gate.
     async fn open_up(&self, entry: &Arc<Entry>) -> Result<Arc<Running>, Asleep> {
         let start = Instant::now();
-        let first = !entry.started.load(Ordering::Acquire);
+        // Held until it is awake, so that it has what it would be given otherwise.
+        let _unchanged = self.host.changing.read().await;
+        let generation = self.host.plugins().generation();
+        let first = entry.started.load(Ordering::Acquire) != generation;
         let opening = async {
             // Before anything has an effect: so that after a crash it is known that there may be work.
             self.registry.awake(&entry.name).await?;
@@ -404,7 +412,7 @@ impl Tenants {
         match opening.await {
             Ok(running) => {
                 let running = Arc::new(running);
-                entry.started.store(true, Ordering::Release);
+                entry.started.store(generation, Ordering::Release);
                 entry.running.store(Some(Arc::clone(&running)));
                 self.awake.fetch_add(1, Ordering::AcqRel);
                 self.crowded.notify_one();
@@ -456,7 +464,7 @@ impl Tenants {
     async fn stop_now(&self, entry: &Arc<Entry>) {
         let Some(running) = entry.running.swap(None) else { return };
         self.awake.fetch_sub(1, Ordering::AcqRel);
-        let patience = self.host.plugins.descriptor().http.drain.get();
+        let patience = self.host.plugins().descriptor().http.drain.get();
         let until = Instant::now() + patience;
         // What is parked goes on at once and is told.
         self.forget(&entry.name);
@@ -570,7 +578,7 @@ impl Sites for Tenants {
         let found = self.index.load().hosts.find(host).cloned();
         Box::pin(async move {
             let entry = found.ok_or(NoSite::Unknown)?;
-            Ok(Arc::clone(&self.wake(&entry).await?.site))
+            Ok(self.wake(&entry).await?.site())
         })
     }
 
@@ -578,7 +586,7 @@ impl Sites for Tenants {
         let found = self.entry(&site.tenant);
         Box::pin(async move {
             let entry = found.ok_or(NoSite::Unknown)?;
-            Ok(Arc::clone(&self.wake(&entry).await?.site))
+            Ok(self.wake(&entry).await?.site())
         })
     }
 

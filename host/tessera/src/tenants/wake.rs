@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use arc_swap::ArcSwap;
 use tessera_bus::{Attached, Bus, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, Tenant, TenantParts, api::Dispatch,
+    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, PluginSpec, Prepared, Tenant,
+    TenantParts,
 };
 use tessera_http::{FetchClient, Site};
 use tessera_manifest::{ByteSize, Descriptor, Quotas, TenantEntry};
@@ -26,7 +28,10 @@ pub(crate) struct Host {
     pub(crate) bus: Bus,
     /// What joins this process with others, where it is one of several.
     pub(crate) member: Option<Member>,
-    pub(crate) plugins: Plugins,
+    /// Another takes its place when the descriptor is read again.
+    plugins: ArcSwap<Plugins>,
+    /// Held by tenants that wake; by whoever changes the plug-ins, while no tenant may wake.
+    pub(crate) changing: tokio::sync::RwLock<()>,
     pub(crate) stores: Stores,
     pub(crate) fetch: Arc<FetchClient>,
     passwords: Arc<Passwords>,
@@ -46,7 +51,19 @@ impl Host {
         let fetch = Arc::new(FetchClient::new(&descriptor.fetch)?);
         let passwords = Passwords::new(password_cost(descriptor))?;
         let limits = limits(descriptor);
-        Ok(Self { engine, bus, member, plugins, stores, fetch, passwords, limits })
+        let plugins = ArcSwap::from_pointee(plugins);
+        let changing = tokio::sync::RwLock::default();
+        Ok(Self { engine, bus, member, plugins, changing, stores, fetch, passwords, limits })
+    }
+
+    /// The plug-ins that tenants have now.
+    pub(crate) fn plugins(&self) -> Arc<Plugins> {
+        self.plugins.load_full()
+    }
+
+    /// Tenants that wake have these from now on. The caller holds `changing`.
+    pub(crate) fn replace(&self, plugins: Arc<Plugins>) {
+        self.plugins.store(plugins);
     }
 
     /// Opens what the tenant has, links its plug-ins and starts its deliveries. `first`: its schemas are brought up to
@@ -57,8 +74,9 @@ impl Host {
         entry: &TenantEntry,
         first: bool,
     ) -> Result<Running> {
-        let settled = self.plugins.settle(entry)?;
-        let quotas = self.plugins.quotas(entry);
+        let held = self.plugins();
+        let settled = held.settle(name, entry)?;
+        let quotas = held.quotas(entry);
         let (wake, attached) = match &self.member {
             None => (TenantWake::new(self.bus.clone(), name), None),
             Some(member) => {
@@ -71,7 +89,7 @@ impl Host {
             let database = database.clone();
             attached.on_horizon(move |horizon| database.horizon_seen(horizon));
         }
-        match self.start(name, quotas, settled, &database, attached, first).await {
+        match self.start(&held, (name, quotas), settled, &database, attached, first).await {
             Ok(running) => Ok(running),
             Err(error) => {
                 database.close().await;
@@ -82,8 +100,8 @@ impl Host {
 
     async fn start(
         &self,
-        name: &str,
-        quotas: Quotas,
+        held: &Plugins,
+        (name, quotas): (&str, Quotas),
         settled: Settled,
         database: &Database,
         attached: Option<Attached>,
@@ -98,11 +116,9 @@ impl Host {
             .await
             .context("opening the key failed")??;
         if first {
-            for schema in plugins.iter().filter_map(schema) {
-                self.install(name, database, schema).await?;
-            }
+            self.install_all(name, database, &specs).await?;
         }
-        let descriptor = self.plugins.descriptor();
+        let descriptor = held.descriptor();
         let blobs = self.stores.blobs(name, quotas.blob_bytes.map(ByteSize::get)).await?;
         let tenant = Tenant::new(
             &self.engine,
@@ -120,16 +136,13 @@ impl Host {
                 remote: self.member.as_ref().map(Member::remote),
             },
         );
-        tenant.install(specs).context("the plug-ins do not fit together")?;
+        let prepared = tenant.prepare(specs, None).context("the plug-ins do not fit together")?;
         if first {
-            for plugin in &plugins {
-                if self.plugins.runs(plugin) {
-                    begin(&tenant, plugin).await?;
-                }
-            }
+            begin(&prepared).await?;
         }
+        tenant.switch(prepared);
         let places = Places { bus: &self.bus, attached: attached.as_ref(), database };
-        let runs = |plugin: &Plugin| self.plugins.runs(plugin);
+        let runs = |plugin: &Plugin| held.runs(plugin);
         let deliveries =
             Deliveries::start(&descriptor.bus, places, &tenant, &plugins, runs).await?;
         if let Some(attached) = &attached {
@@ -158,6 +171,24 @@ impl Host {
         )
     }
 
+    /// Brings the tables of all plug-ins up to date, and those of versions that are tried beside them.
+    pub(crate) async fn install_all(
+        &self,
+        tenant: &str,
+        database: &Database,
+        specs: &[PluginSpec],
+    ) -> Result<()> {
+        for spec in specs {
+            let tried = spec.trial.as_ref().map(|trial| &trial.spec.plugin);
+            for plugin in std::iter::once(&spec.plugin).chain(tried) {
+                if let Some(schema) = schema(plugin) {
+                    self.install(tenant, database, schema).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Brings a plug-in's tables up to date. Beside other processes a newer version may have done so already, which adds
     /// to what this one knows: nodes are upgraded one after the other.
     async fn install(&self, tenant: &str, database: &Database, schema: PluginSchema) -> Result<()> {
@@ -171,17 +202,12 @@ impl Host {
     }
 }
 
-/// Calls the plug-in's `start`.
-async fn begin(tenant: &Tenant, plugin: &Plugin) -> Result<()> {
-    let name = plugin.name();
-    match tenant.start(name).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(text)) => bail!(
-            "plug-in `{name}` {} does not start: {text}\n  its settings are in `[plugins.{name}.config]` of the descriptor",
-            plugin.version()
-        ),
-        Err(error) => Err(error).with_context(|| format!("plug-in `{name}` does not start")),
-    }
+/// Calls the `start` of all that are new.
+pub(crate) async fn begin(prepared: &Prepared) -> Result<()> {
+    prepared.start().await.map_err(|error| {
+        let plugin = &error.plugin;
+        anyhow!("{error}\n  its settings are in `[plugins.{plugin}.config]` of the descriptor")
+    })
 }
 
 fn password_cost(descriptor: &Descriptor) -> PasswordCost {

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
+
+use super::size;
+use crate::authoring;
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
@@ -17,6 +20,14 @@ pub(crate) struct Build {
 
 /// Builds a module into one file.
 pub(crate) fn run(arguments: &Build) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin build` is not in this build");
+    let built = authoring::build(&arguments.folder, arguments.out.as_deref())?;
+    let package = &built.package;
+    println!(
+        "{} {}  {}  {}",
+        package.name(),
+        package.version(),
+        size(package.component().len()),
+        built.path.display()
+    );
+    Ok(())
 }

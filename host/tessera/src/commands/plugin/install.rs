@@ -1,10 +1,13 @@
 //! `tessera plugin install`
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use tessera_manifest::Sha256;
 
-use crate::cli::Settings;
+use crate::{
+    cli::Settings,
+    modules::{change::Change, consent, source},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {
@@ -33,6 +36,52 @@ pub(crate) struct Install {
 
 /// Installs a module for good.
 pub(crate) fn run(arguments: &Install) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin install` is not in this build");
+    let settings = &arguments.settings;
+    let descriptor = settings.descriptor()?;
+    let found = source::find(&arguments.source, &descriptor, arguments.insecure)?;
+    if let Some(wanted) = &arguments.sha256
+        && *wanted != found.sha256
+    {
+        bail!(
+            "{} is not the file that --sha256 names\n  expected {wanted}\n  found    {}",
+            found.source,
+            found.sha256
+        );
+    }
+    let name = found.described.manifest.name.clone();
+    if descriptor.plugins.contains_key(&name) {
+        bail!(
+            "there is a plug-in `{name}` already; `tessera plugin swap {name} FILE` puts another version in its place"
+        );
+    }
+    let config = arguments.set.iter().map(|set| setting(set)).collect::<Result<_>>()?;
+    print!("{}", consent::show(&found, &descriptor));
+    let asked = &found.described.asked;
+    let grants = consent::ask(&name, asked, &arguments.grants, arguments.yes)?;
+    let allowed = asked.allowed(&grants);
+    let staged = source::stage(&descriptor.server.data, &found)?;
+    let change = Change::Install {
+        name: name.clone(),
+        file: staged.file,
+        sha256: staged.sha256,
+        grants,
+        config,
+    };
+    let notes = change.carry_out(settings)?;
+    println!("installed {name} {}", found.described.manifest.version);
+    for line in allowed.words() {
+        println!("  {line}");
+    }
+    for note in notes {
+        println!("note: {note}");
+    }
+    Ok(())
+}
+
+/// `KEY=VALUE`.
+fn setting(text: &str) -> Result<(String, serde_json::Value)> {
+    let (key, value) =
+        text.split_once('=').with_context(|| format!("`{text}`: expected KEY=VALUE"))?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((key.to_owned(), value))
 }

@@ -1,10 +1,15 @@
 //! `tessera plugin log`
 
-use anyhow::{Result, bail};
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Result;
 use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tessera_manifest::PluginName;
 
-use crate::cli::Settings;
+use super::ask;
+use crate::{admin::ModuleQuestion, cli::Settings};
 
 #[derive(Debug, Args)]
 pub(crate) struct Log {
@@ -16,7 +21,7 @@ pub(crate) struct Log {
     /// Go on as entries appear.
     #[arg(long)]
     follow: bool,
-    /// As JSON.
+    /// As JSON, one entry on each line.
     #[arg(long)]
     json: bool,
     /// Where the server's data folder is.
@@ -24,8 +29,113 @@ pub(crate) struct Log {
     settings: Settings,
 }
 
+/// One thing that a plug-in refused, was refused, or that went wrong in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Logged {
+    pub(crate) tenant: String,
+    pub(crate) plugin: String,
+    /// As the engine wrote it down.
+    #[serde(flatten)]
+    pub(crate) entry: Value,
+}
+
+/// How often it is asked for more.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// Shows what plug-ins refused, and what went wrong in them.
 pub(crate) fn run(arguments: &Log) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin log` is not in this build");
+    let Log { name, last, follow, json, settings } = arguments;
+    let tenant = settings.server_name.as_ref().map(ToString::to_string);
+    let name = name.as_ref().map(ToString::to_string);
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    loop {
+        let question = ModuleQuestion::Log { tenant: tenant.clone(), name: name.clone() };
+        let mut entries: Vec<Logged> = ask(settings, question)?;
+        if seen.is_empty() {
+            entries.drain(..entries.len().saturating_sub(*last));
+        }
+        let mut now = BTreeSet::new();
+        for entry in entries {
+            let line = serde_json::to_string(&entry)?;
+            if !seen.contains(&line) {
+                println!("{}", if *json { line.clone() } else { show(&entry) });
+            }
+            now.insert(line);
+        }
+        if !follow {
+            return Ok(());
+        }
+        // Those that the server still keeps: no more are needed to tell what is new.
+        seen = now;
+        seen.insert(String::new());
+        std::thread::sleep(BEAT);
+    }
+}
+
+fn show(logged: &Logged) -> String {
+    let text = |key: &str| logged.entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    let at = logged.entry.get("at-ms").and_then(Value::as_u64).unwrap_or_default();
+    let mut line = format!(
+        "{}  {}  {} {}  {}",
+        moment(at),
+        logged.tenant,
+        logged.plugin,
+        text("version"),
+        text("event")
+    );
+    for (name, key) in [("in", "function"), ("limit", "limit"), ("request", "request-id")] {
+        if !text(key).is_empty() {
+            line.push_str(&format!("  {name} {}", text(key)));
+        }
+    }
+    if !text("reason").is_empty() {
+        line.push_str(&format!("\n    {}", text("reason").replace('\n', "\n    ")));
+    }
+    line
+}
+
+/// `2026-11-23 10:15:00.123 UTC` of milliseconds since the epoch.
+fn moment(ms: u64) -> String {
+    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
+    let (year, month, day) = date(days);
+    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
+    let (seconds, millis) = (rest / 1000 % 60, rest % 1000);
+    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{millis:03} UTC")
+}
+
+/// Year, month and day of days since the epoch, in the Gregorian calendar.
+fn date(days: u64) -> (u64, u64, u64) {
+    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let (mut year, mut left) = (1970, days);
+    loop {
+        let length = if leap(year) { 366 } else { 365 };
+        if left < length {
+            break;
+        }
+        left -= length;
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in months {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    (year, month, left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn moments_are_told_as_dates() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00.000 UTC");
+        assert_eq!(moment(951_827_696_789), "2000-02-29 12:34:56.789 UTC");
+        assert_eq!(moment(1_798_761_599_999), "2026-12-31 23:59:59.999 UTC");
+    }
 }

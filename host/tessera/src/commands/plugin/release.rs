@@ -1,10 +1,11 @@
 //! `tessera plugin release`
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use tessera_manifest::PluginName;
 
-use crate::cli::Settings;
+use super::ask;
+use crate::{admin::ModuleQuestion, cli::Settings};
 
 #[derive(Debug, Args)]
 pub(crate) struct Release {
@@ -17,6 +18,10 @@ pub(crate) struct Release {
 
 /// Lets a plug-in out of quarantine.
 pub(crate) fn run(arguments: &Release) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin release` is not in this build");
+    let Release { name, settings } = arguments;
+    let tenant = settings.server_name.as_ref().map(ToString::to_string);
+    let question = ModuleQuestion::Release { tenant, name: name.to_string() };
+    let (): () = ask(settings, question)?;
+    println!("{name} takes calls again");
+    Ok(())
 }

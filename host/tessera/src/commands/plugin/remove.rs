@@ -4,15 +4,12 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tessera_manifest::PluginName;
 
-use crate::cli::Settings;
+use crate::{cli::Settings, modules::change::Change};
 
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// The plug-in.
     name: PluginName,
-    /// Forget its tables, too: the data is gone.
-    #[arg(long)]
-    data_too: bool,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -22,6 +19,19 @@ pub(crate) struct Remove {
 
 /// Removes a module that was installed.
 pub(crate) fn run(arguments: &Remove) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin remove` is not in this build");
+    let name = &arguments.name;
+    if !arguments.yes {
+        eprint!("Remove the plug-in `{name}`? Its tables stay. [y]es: ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim()) {
+            bail!("`{name}` is not removed (--yes removes without asking)");
+        }
+    }
+    let notes = Change::Remove { name: name.clone() }.carry_out(&arguments.settings)?;
+    println!("removed {name}");
+    for note in notes {
+        println!("note: {note}");
+    }
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! `tessera plugin revoke`
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use tessera_manifest::PluginName;
 
-use crate::cli::Settings;
+use super::grant::show;
+use crate::{cli::Settings, modules::change::Change};
 
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
@@ -19,6 +20,12 @@ pub(crate) struct Revoke {
 
 /// Takes away what a plug-in is allowed.
 pub(crate) fn run(arguments: &Revoke) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin revoke` is not in this build");
+    let Revoke { name, grants, settings } = arguments;
+    let change = Change::Revoke { name: name.clone(), words: grants.clone() };
+    let notes = change.carry_out(settings)?;
+    show(name, settings)?;
+    for note in notes {
+        println!("note: {note}");
+    }
+    Ok(())
 }

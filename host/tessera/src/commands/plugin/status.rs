@@ -1,14 +1,11 @@
 //! `tessera plugin status`
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
-use crate::{
-    admin::{self, Question},
-    cli::Settings,
-    folder::live_socket,
-};
+use super::{ask_server, size};
+use crate::{admin::Question, cli::Settings};
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -23,35 +20,81 @@ pub(crate) struct Status {
 /// Shows how the plug-ins of a running server are.
 pub(crate) fn run(arguments: &Status) -> Result<()> {
     let Status { settings, json } = arguments;
-    let descriptor = settings.descriptor()?;
-    let data = &descriptor.server.data;
-    let Some(socket) = live_socket(data) else {
-        bail!(
-            "no server runs on the data folder {}; start one, or name its folder with --data DIR",
-            data.display()
-        );
-    };
     let tenant = settings.server_name.as_ref().map(ToString::to_string);
-    let answer: Vec<Value> = admin::ask(&socket, &Question::Status { tenant })?;
+    let answer: Vec<Value> = ask_server(settings, &Question::Status { tenant })?;
     if *json {
         println!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(());
     }
     for plugin in answer {
-        let text = |pointer| match plugin.pointer(pointer) {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        println!(
-            "{} {}  {}  {} instances ({} idle)  {}",
-            text("/name"),
-            text("/version"),
-            text("/health/state"),
-            text("/instances"),
-            text("/idle"),
-            text("/health/reason"),
-        );
+        show(&plugin);
     }
     Ok(())
+}
+
+fn show(plugin: &Value) {
+    let text = |pointer| match plugin.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let number = |pointer| plugin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let (name, state) = (text("/name"), text("/health/state"));
+    println!(
+        "{name} {}  {state}  {} instances ({} idle)  {}",
+        text("/version"),
+        text("/instances"),
+        text("/idle"),
+        size(usize::try_from(number("/size")).unwrap_or(usize::MAX)),
+    );
+    if number("/figures/calls") > 0 {
+        println!(
+            "  {} calls, {} of them failed; p50 {}, p99 {}",
+            number("/figures/calls"),
+            number("/figures/faults"),
+            time(number("/figures/p50-us")),
+            time(number("/figures/p99-us")),
+        );
+    }
+    let reason = text("/health/reason");
+    match state.as_str() {
+        "paused" => println!(
+            "  it failed again and again: {reason}\n  it is tried again in {}; `tessera plugin release {name}` tries now, `tessera plugin log {name}` tells more",
+            time(number("/health/left_ms").saturating_mul(1000))
+        ),
+        "quarantined" => println!(
+            "  it takes no calls, because it failed again and again: {reason}\n  `tessera plugin log {name}` tells more; another version (`tessera plugin swap {name} FILE`) or `tessera plugin release {name}` ends it"
+        ),
+        _ => {}
+    }
+    let faults = number("/faults/count");
+    if faults > 0 {
+        println!(
+            "  {faults} faults since the tenant woke; the last in {}: {}",
+            text("/faults/last/function"),
+            text("/faults/last/reason")
+        );
+    }
+    if let Some(trial) = plugin.get("trial").filter(|trial| !trial.is_null()) {
+        let part = match trial.get("share").and_then(Value::as_u64) {
+            None => "as a shadow".to_owned(),
+            Some(share) => format!("with {}.{:02} % of the calls", share / 100, share % 100),
+        };
+        println!(
+            "  beside it {} {part}: {} calls, {} of them failed; p99 {}",
+            text("/trial/version"),
+            number("/trial/figures/calls"),
+            number("/trial/figures/faults"),
+            time(number("/trial/figures/p99-us")),
+        );
+    }
+}
+
+/// Microseconds for a person.
+fn time(us: u64) -> String {
+    match us {
+        0..1000 => format!("{us} µs"),
+        1000..1_000_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+        _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+    }
 }

@@ -1,23 +1,101 @@
 //! `tessera plugin test`
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
+use tessera_package::build::{Cmd, Language, Module, Script};
 
-use crate::cli::Settings;
+use crate::{
+    authoring::{self, Scratch},
+    cli::Settings,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// The module's folder.
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// Only the module's own tests, no server.
+    #[arg(long)]
+    own: bool,
     #[command(flatten)]
     settings: Settings,
 }
 
 /// Runs a module's own tests, and the module in a throw-away server.
 pub(crate) fn run(arguments: &Test) -> Result<()> {
-    let _ = arguments;
-    bail!("`tessera plugin test` is not in this build");
+    let folder = &arguments.folder;
+    let module = Module::open(folder)?;
+    own_tests(&module)?;
+    if arguments.own {
+        return Ok(());
+    }
+    let built = authoring::build(folder, None)?;
+    let name = built.package.name();
+    eprintln!("start {name} in a throw-away server");
+    let server = Scratch::start(&arguments.settings, name, &built.path, true)?;
+    let status = server.status()?;
+    let text = |plugin: &Value, pointer| {
+        plugin.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let Some(plugin) = status.iter().find(|plugin| text(plugin, "/name") == name) else {
+        bail!("the server runs, but without {name}");
+    };
+    let state = text(plugin, "/health/state");
+    if state != "running" {
+        bail!("{name} is {state} in the server: {}", text(plugin, "/health/reason"));
+    }
+    println!("good: {name} {} runs beside {} others", built.package.version(), status.len() - 1);
+    Ok(())
+}
+
+/// Runs what the module's language calls tests.
+fn own_tests(module: &Module) -> Result<()> {
+    let folder = &module.folder;
+    let tests = || folder.join("tests").is_dir();
+    let mut command = match module.language {
+        Language::Rust => {
+            let mut cargo = Cmd::cargo().args(["test", "--quiet"]).dir(folder).command();
+            cargo.stdin(Stdio::null());
+            cargo
+        }
+        Language::Script(_) if !tests() && !folder.join("test").is_dir() => {
+            eprintln!("{} has no folder tests", folder.display());
+            return Ok(());
+        }
+        Language::Script(Script::JavaScript) => {
+            let mut node = Command::new(node());
+            node.arg("--test").current_dir(folder);
+            node
+        }
+        Language::Script(Script::Python) => {
+            let mut python = Command::new("python3");
+            python
+                .args(["-m", "unittest", "discover", "-s", "tests"])
+                .current_dir(folder)
+                .env("PYTHONPATH", "src")
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            python
+        }
+    };
+    let shown = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start `{shown}` for the module's own tests"))?;
+    if !status.success() {
+        bail!("the module's own tests failed ({shown}: {status})");
+    }
+    Ok(())
+}
+
+/// The Node that came with the tools, else the one on PATH.
+fn node() -> PathBuf {
+    let ours = authoring::tools().node();
+    if ours.exists() { ours } else { Path::new("node").to_owned() }
 }
