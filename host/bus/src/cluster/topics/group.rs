@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull::MessagesErrorKind;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
 use futures::{FutureExt, StreamExt};
@@ -163,6 +164,7 @@ impl Taker {
             }
             let mut epoch = self.shared.topics.epoch.subscribe();
             epoch.borrow_and_update();
+            let losses = self.shared.state.borrow().losses;
             let mut hints = match self.ask().await {
                 Ok(hints) => hints,
                 Err(reason) => {
@@ -187,6 +189,9 @@ impl Taker {
                             self.topic,
                             "no hints from JetStream"
                         );
+                        if error.kind() == MessagesErrorKind::MissingHeartbeat {
+                            self.dismiss(losses).await;
+                        }
                         self.shared.topics.doubt.notify_one();
                         sleep(PAUSE).await;
                         break;
@@ -197,10 +202,35 @@ impl Taker {
         }
     }
 
+    /// The name of what the server keeps for the partition.
+    fn name(&self) -> String {
+        let (consumer, topic) = (readable(&self.consumer), readable(&self.topic));
+        format!("{consumer}_{topic}_{}", self.partition)
+    }
+
+    /// Has the server forget what it keeps for the partition: it neither hands out hints nor says that there are none,
+    /// though the connection stands. Seen where two nodes made it at the same moment, on a server that had just lost its
+    /// streams; it stays so for ever. Nothing is lost: the hints are there, and the relay sends what is missing.
+    async fn dismiss(&self, losses: u64) {
+        let state = *self.shared.state.borrow();
+        if !state.connected || state.losses != losses {
+            return;
+        }
+        tracing::warn!(
+            self.topic,
+            self.consumer,
+            self.partition,
+            "JetStream neither sends nor says that there is nothing: its consumer is made anew"
+        );
+        let (context, stream) = (&self.shared.topics.context, stream::name(&self.shared.config));
+        if let Err(error) = context.delete_consumer_from_stream(self.name(), stream).await {
+            tracing::debug!(reason = chain(&error), "a consumer was not removed");
+        }
+    }
+
     async fn ask(&self) -> Result<pull::Stream, String> {
         let config = &self.shared.config;
-        let (consumer, topic) = (readable(&self.consumer), readable(&self.topic));
-        let name = format!("{consumer}_{topic}_{}", self.partition);
+        let name = self.name();
         let since = i128::from(now_ms().saturating_sub(BEFORE_MS)) * 1_000_000;
         let start_time = async_nats::datetime::from_nanos(since).map_err(|e| e.to_string())?;
         let mut settings = pull::Config {
@@ -217,13 +247,23 @@ impl Taker {
         };
         let (context, stream) = (&self.shared.topics.context, stream::name(config));
         let known = context.get_consumer_from_stream::<pull::Config, _, _>(&name, &stream).await;
-        let known = known.ok().map(|known| known.cached_info().config.clone());
-        if let Some(known) = known {
+        let known = known.ok().filter(|known| {
+            let have = &known.cached_info().config;
             // Cannot be changed; the other settings are brought up to date.
-            settings.deliver_policy = known.deliver_policy;
-        }
-        let consumer = context.create_consumer_on_stream(settings, stream).await;
-        let consumer = consumer.map_err(|error| chain(&error))?;
+            settings.deliver_policy = have.deliver_policy;
+            have.filter_subject == settings.filter_subject
+                && have.ack_policy == settings.ack_policy
+                && have.ack_wait == settings.ack_wait
+                && have.max_ack_pending == settings.max_ack_pending
+                && have.inactive_threshold == settings.inactive_threshold
+        });
+        let consumer = match known {
+            Some(known) => known,
+            None => {
+                let made = context.create_consumer_on_stream(settings, stream).await;
+                made.map_err(|error| chain(&error))?
+            }
+        };
         let hints = consumer
             .stream()
             .max_messages_per_batch(2)
