@@ -210,6 +210,8 @@ struct Emit<'a> {
     out: String,
     params: Vec<ParamUse>,
     ctes: HashSet<String>,
+    /// Those of them that may be named here: elsewhere the name could be one that the engine knows.
+    scope: Vec<String>,
     truths: Vec<usize>,
     depth: usize,
     /// Whether parameters may occur: not in migrations.
@@ -228,6 +230,7 @@ impl<'a> Emit<'a> {
             out: String::new(),
             params: Vec::new(),
             ctes: HashSet::new(),
+            scope: Vec::new(),
             truths: Vec::new(),
             depth: 0,
             allow_params: true,

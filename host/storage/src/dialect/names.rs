@@ -60,7 +60,7 @@ impl Rules {
             || self.trusted.contains(name)
             || self.known.contains(name)
             || name == "json_each"
-            || ["sqlite_", "tessera_", "pg_"].iter().any(|p| name.starts_with(p));
+            || ["sqlite_", "tessera_", "pg_", "pragma_"].iter().any(|p| name.starts_with(p));
         if taken {
             return Err(format!("name {name} is or could be that of a table or view"));
         }
@@ -90,7 +90,8 @@ pub(super) fn plain(ident: &Ident) -> Result<String, Refusal> {
     if !fine {
         return Err(format!("identifier {name}: only a-z, 0-9 and _, at most 63"));
     }
-    if ["rowid", "oid", "_rowid_", "ctid", "xmin", "xmax", "tableoid"].contains(&name.as_str()) {
+    let hidden = ["rowid", "oid", "_rowid_", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+    if hidden.contains(&name.as_str()) {
         return Err(format!("identifier {name} is a hidden column of an engine"));
     }
     Ok(name)

@@ -44,7 +44,10 @@ pub(super) fn truths(items: &[SelectItem]) -> Result<Vec<usize>, Refusal> {
 
 impl Emit<'_> {
     pub(super) fn query(&mut self, query: &Query) -> Result<(), Refusal> {
-        self.deeper(|this| this.query_inner(query))
+        let outer = self.scope.len();
+        let result = self.deeper(|this| this.query_inner(query));
+        self.scope.truncate(outer);
+        result
     }
 
     fn query_inner(&mut self, query: &Query) -> Result<(), Refusal> {
@@ -94,7 +97,8 @@ impl Emit<'_> {
         for cte in &with.cte_tables {
             let name = names::plain(&cte.alias.name)?;
             self.rules.free(&name)?;
-            self.ctes.insert(name);
+            self.ctes.insert(name.clone());
+            self.scope.push(name);
         }
         self.push(if with.recursive { "WITH RECURSIVE " } else { "WITH " });
         self.list(&with.cte_tables, |this, cte| {
@@ -320,13 +324,11 @@ impl Emit<'_> {
             } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
                 let ident = names::single(name)?;
                 let table = names::plain(ident)?;
-                let known = self.ctes.contains(&table)
-                    || self.rules.owns(&table)
-                    || self.rules.reads(&table);
-                if !known {
+                let cte = self.scope.contains(&table);
+                if !cte && !self.rules.owns(&table) && !self.rules.reads(&table) {
                     return Err(format!("table or view {table}: not of this plug-in, not granted"));
                 }
-                if self.ctes.contains(&table) {
+                if cte {
                     self.ident(ident)?;
                 } else {
                     self.relation(ident)?;
