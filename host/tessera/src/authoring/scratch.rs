@@ -42,7 +42,7 @@ impl Scratch {
         let text = descriptor(settings, name, path)?;
         let config = folder.path().join("tessera.toml");
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
-        let plugins = plugins_folder(&settings.descriptor_alone()?)?;
+        let plugins = plugins_folder(&settings.descriptor()?)?;
         let mut command = Command::new(env::current_exe().context("which program is this?")?);
         command
             .arg("run")
@@ -163,7 +163,7 @@ fn descriptor(settings: &Settings, name: &str, path: &Path) -> Result<String> {
             text.parse().with_context(|| path.display().to_string())?
         }
     };
-    let described = settings.descriptor_alone()?;
+    let described = settings.descriptor()?;
     let here = plugins_folder(&described)?;
     let missing: Vec<String> = described
         .plugins
