@@ -22,7 +22,9 @@ pub use self::{
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
     limits::{Buckets, LimitClass},
 };
-pub(crate) use self::{line::Full as LineFull, log::refused, metrics::Own as OwnMetrics};
+pub(crate) use self::{
+    limits::OwnRates, line::Full as LineFull, log::refused, metrics::Own as OwnMetrics,
+};
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -31,6 +33,7 @@ use tessera_bus::Bus;
 use tessera_storage::{Database, Session};
 
 use crate::{
+    golden::Recorder,
     journal::{Journal, Journals},
     limits::PluginLimits,
     metrics::Labels,
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) account: Arc<Account>,
     /// What went wrong with its plug-ins.
     pub(crate) journals: Journals,
+    pub(crate) recorder: Recorder,
     /// Keeps the label values of its metrics; they go with it.
     pub(crate) labels: Labels,
     /// What its plug-ins register themselves.

@@ -14,7 +14,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    capabilities::Capabilities,
+    capabilities::{Capabilities, OwnRates},
     limits::{Breach, Memory},
     tenant::PluginSet,
 };
@@ -38,6 +38,8 @@ pub(crate) struct Call {
     host_calls: u32,
     /// What it waits for that is not its own doing.
     pub(crate) inside: Option<&'static str>,
+    /// Rates of the user whose request it answers, if they have any of their own.
+    pub(crate) own: Option<OwnRates>,
     /// Moment of the bus at the start; what the cache is given counts as read then.
     pub(crate) since: Mark,
 }
@@ -107,6 +109,7 @@ impl Call {
             lock: None,
             host_calls: 0,
             inside: None,
+            own: None,
             since,
         }
     }

@@ -11,6 +11,7 @@ use crate::{
         Principal, Request, Response, ResponseBody, WakeReason,
     },
     bindings::exports::tessera::plugin::http::{Outcome, Part},
+    capabilities::OwnRates,
     limits::Breach,
 };
 
@@ -46,6 +47,7 @@ impl Work for Handle {
     {
         Box::pin(async move {
             let http = warm.exports.http.as_ref().ok_or(NotOffered("tessera:plugin/http"))?;
+            warm.store.data_mut().call.own = OwnRates::of(self.0.principal.as_ref());
             let outcome = http.call_handle(&mut warm.store, &self.0).await?;
             answer(warm, outcome)
         })
@@ -77,6 +79,7 @@ impl Work for Resume<'_> {
         Box::pin(async move {
             let http = warm.exports.http.as_ref().ok_or(NotOffered("tessera:plugin/http"))?;
             let principal = self.principal.as_ref();
+            warm.store.data_mut().call.own = OwnRates::of(principal);
             let outcome = http
                 .call_resume(&mut warm.store, self.route, &self.state, self.reason, principal)
                 .await?;
