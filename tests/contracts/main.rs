@@ -34,6 +34,7 @@ macro_rules! held {
 }
 
 mod accounts;
+mod compat;
 mod presence;
 mod push;
 mod rooms;

@@ -293,3 +293,20 @@ async fn presence_that_makes_no_sense_is_refused(world: World) {
     let since = bob.sync_token().await.unwrap();
     bob.sync(Some(&since), Duration::from_millis(1), "").await.unwrap();
 }
+
+async fn other_services_read_and_set_presence(world: World) {
+    let Pair { alice, bob, .. } = world.pair().await;
+    let (user, other) = (alice.user_id.as_ref(), bob.user_id.as_ref());
+    assert_eq!(world.ok("presence.get", &json!([[user]])).await, json!([]), "none was ever told");
+    let since = bob.sync_token().await.unwrap();
+    world.ok("presence.set", &json!([user, "unavailable", "in a meeting"])).await;
+    let expected = json!([{"user": user, "presence": "unavailable", "status_msg": "in a meeting"}]);
+    assert_eq!(world.ok("presence.get", &json!([[user, other, "@nobody:hs1"]])).await, expected);
+    let told = |sync: &Value| {
+        let events = sync["presence"]["events"].as_array()?;
+        events.iter().find(|it| it["sender"] == user).map(|it| it["content"]["presence"].clone())
+    };
+    assert_eq!(syncs(&bob, &since, told).await.0, "unavailable");
+    let error = world.error("presence.set", &json!([user, "asleep", null])).await;
+    assert!(error.contains("Refused") && error.contains("M_INVALID_PARAM"), "{error}");
+}

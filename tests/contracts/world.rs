@@ -43,15 +43,20 @@ impl World {
         };
         assert!(file.is_file(), "{} is not there", file.display());
         let probe = binary::fixtures().unwrap().join("contract-probe.wasm");
+        Self::with(&format!(
+            "[plugins.{service}]\nsource = {file:?}\ngrants = \"asked\"\n\
+             [plugins.contract-probe]\nsource = {probe:?}\ngrants = \"asked\"\n"
+        ))
+        .await
+    }
+
+    /// A server whose testing descriptor has these lines at its end.
+    pub(crate) async fn with(more: &str) -> Self {
         let testing = binary::testing_config()
             .map(|path| fs::read_to_string(path).unwrap())
             .unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("tessera.toml");
-        let more = format!(
-            "[plugins.{service}]\nsource = {file:?}\ngrants = \"asked\"\n\
-             [plugins.contract-probe]\nsource = {probe:?}\ngrants = \"asked\"\n"
-        );
         fs::write(&config, format!("{testing}\n{more}")).unwrap();
         let options = Options { config: Some(config), ..Options::testing().unwrap() };
         let server = Server::start_with(options).await.unwrap();

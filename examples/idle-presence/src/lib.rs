@@ -3,7 +3,9 @@
 
 mod receipts;
 mod rooms;
+mod routes;
 mod seen;
+mod service;
 mod status;
 mod typing;
 
@@ -55,3 +57,5 @@ impl timer::Guest for Plugin {
 
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_timer!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_presence!(Plugin);

@@ -74,7 +74,7 @@ pub(crate) fn sweep() -> Result<(), Error> {
     .all()?;
     for (user, falls_ms, presence) in due {
         let next = if presence == "online" { "unavailable" } else { "offline" };
-        let told: Vec<(String,)> = storage::snapshot(&[rooms::neighbours(&user, MAX_WOKEN)])?
+        let told: Vec<(String,)> = storage::snapshot(&[rooms::viewers(&user, MAX_WOKEN)])?
             .answers()
             .next()
             .ok_or_else(|| Error::internal("an answer is missing"))?
@@ -93,8 +93,8 @@ pub(crate) fn sweep() -> Result<(), Error> {
                 params![&user, next, position(first)],
             )
             .wake(format!("user:{user}"));
-        for (neighbour,) in told {
-            batch = batch.wake(format!("user:{neighbour}"));
+        for (viewer,) in told {
+            batch = batch.wake(format!("user:{viewer}"));
         }
         match batch.commit() {
             Ok(_) | Err(storage::Error::Conflict(_)) => {}

@@ -10,7 +10,7 @@ use tessera_sdk::{
     storage::{self, Batch, position, select},
 };
 
-use crate::{configured, rooms, seen};
+use crate::{configured, rooms, routes, seen};
 
 /// Longest status message in bytes.
 const MAX_STATUS: usize = 4096;
@@ -38,17 +38,30 @@ fn put(request: &Request) -> Result {
         return Err(Error::forbidden("you can only set your own presence"));
     }
     let body: Body = request.json()?;
-    if !["online", "offline", "unavailable"].contains(&body.presence.as_str()) {
+    set(user, &body.presence, body.status_msg)?;
+    Answer::empty()
+}
+
+/// Sets a user's presence and tells who sees it. Where presence is off, nothing happens.
+///
+/// # Errors
+/// `M_INVALID_PARAM` for an unknown state or a long message; storage.
+pub(crate) fn set(
+    user: &str,
+    presence: &str,
+    status_msg: Option<String>,
+) -> std::result::Result<(), Error> {
+    if !["online", "offline", "unavailable"].contains(&presence) {
         return Err(Error::invalid_param("presence must be online, offline or unavailable"));
     }
-    if body.status_msg.as_ref().is_some_and(|text| text.len() > MAX_STATUS) {
+    if status_msg.as_ref().is_some_and(|text| text.len() > MAX_STATUS) {
         return Err(Error::invalid_param(format!("status_msg is over {MAX_STATUS} bytes")));
     }
     if !configured()?.enabled {
-        return Answer::empty();
+        return Ok(());
     }
     let read = storage::snapshot(&[
-        rooms::neighbours(user, MAX_WOKEN),
+        rooms::viewers(user, MAX_WOKEN),
         select(
             "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
             params![user],
@@ -58,15 +71,16 @@ fn put(request: &Request) -> Result {
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let told: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
-    let news = before.as_ref() != Some(&(body.presence.clone(), body.status_msg.clone()));
-    let (now, active) = (clock::now_ms(), body.presence == "online");
-    let falls = seen::falls(&body.presence, now)?;
+    let news = before != Some((presence.to_owned(), status_msg.clone()));
+    let now = clock::now_ms();
+    let falls = seen::falls(presence, now)?;
     let mut batch = Batch::new().relaxed().run(
         "INSERT INTO presence_seen (user_id, active_ms, falls_ms) VALUES ($1, $2, $3) \
          ON CONFLICT (user_id) DO UPDATE SET active_ms = excluded.active_ms, falls_ms = excluded.falls_ms",
         params![user, now, falls],
     );
     if news {
+        batch = routes::change(batch, user, presence, status_msg.as_deref());
         let first = batch.take_positions(1);
         batch = batch
             .run(
@@ -74,11 +88,11 @@ fn put(request: &Request) -> Result {
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id) DO UPDATE SET presence = excluded.presence, \
                  status_msg = excluded.status_msg, last_active_ms = excluded.last_active_ms, \
                  currently_active = excluded.currently_active, position = excluded.position",
-                params![user, &body.presence, body.status_msg, now, active, position(first)],
+                params![user, presence, status_msg, now, presence == "online", position(first)],
             )
             .wake(format!("user:{user}"));
-        for (neighbour,) in told {
-            batch = batch.wake(format!("user:{neighbour}"));
+        for (viewer,) in told {
+            batch = batch.wake(format!("user:{viewer}"));
         }
     } else {
         batch = batch.run(
@@ -87,20 +101,16 @@ fn put(request: &Request) -> Result {
         );
     }
     batch.commit_blind()?;
-    if falls > 0 {
-        seen::set_timer()?;
+    match falls {
+        0 => Ok(()),
+        _ => seen::set_timer(),
     }
-    Answer::empty()
 }
 
 fn get(request: &Request) -> Result {
     let (user, whose) = (request.user()?, request.param("userId"));
     let read = storage::snapshot(&[
-        select(
-            "SELECT a.room_id FROM rooms_v1_memberships a JOIN rooms_v1_memberships b ON b.room_id = a.room_id \
-             WHERE a.user_id = $1 AND a.membership = 'join' AND b.user_id = $2 AND b.membership = 'join' LIMIT 1",
-            params![user, whose],
-        ),
+        rooms::sees(user, whose),
         select(
             "SELECT p.presence, p.status_msg, p.currently_active, coalesce(s.active_ms, p.last_active_ms) \
              FROM presence_status p LEFT JOIN presence_seen s ON s.user_id = p.user_id WHERE p.user_id = $1",

@@ -8,6 +8,7 @@ mod compile;
 pub mod contract;
 mod engine;
 mod fair;
+mod golden;
 mod grants;
 mod journal;
 mod limits;
@@ -28,6 +29,7 @@ pub use self::{
     },
     compile::{ChildCompiler, Compiler, compile_as_child},
     engine::{Engine, EngineConfig, EngineError},
+    golden::Round,
     grants::Grants,
     journal::{Entry, Event, Faults},
     limits::PluginLimits,

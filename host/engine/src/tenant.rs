@@ -35,6 +35,7 @@ pub(crate) use self::{
 use crate::{
     capabilities::{Buckets, Crypto, Fetch, LimitClass, OwnMetrics, Shared, timers},
     engine::Engine,
+    golden::Recorder,
     journal::{Entry, Faults, Journals},
     link::LinkError,
     pool::Reading,
@@ -108,6 +109,7 @@ impl Tenant {
             buckets: Buckets::new(parts.limits),
             account: Arc::new(Account::new(parts.quotas)),
             journals: Journals::default(),
+            recorder: Recorder::default(),
         });
         let tenant = Arc::new(Self {
             engine: engine.clone(),
@@ -122,6 +124,11 @@ impl Tenant {
         let closed = tenant.closed.subscribe();
         tokio::spawn(trim(Arc::downgrade(&tenant), engine.config.idle, closed));
         tenant
+    }
+
+    /// What its plug-ins share.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// What went wrong with a plug-in on this node, oldest first: the newest of it, since the tenant woke.

@@ -33,7 +33,8 @@ fn host() -> TestHost {
             manifest: include_str!("../../plugin.toml"),
             migrations: &[
                 ("0001_init", include_str!("../../migrations/0001_init.sql")),
-                ("0002_idle", include_str!("../../migrations/0002_idle.sql")),
+                ("0002_routes", include_str!("../../migrations/0002_routes.sql")),
+                ("0003_idle", include_str!("../../migrations/0003_idle.sql")),
             ],
         })
         .plugin(ROOMS)

@@ -151,6 +151,7 @@ async fn one(
     };
     match result {
         Ok(()) => {
+            caller.shared.recorder.keep(module, hook, params, answer.first());
             if let Some(Val::Result(Err(reason))) = answer.first() {
                 count("refused");
                 let reason = refusal::text(reason.as_deref());

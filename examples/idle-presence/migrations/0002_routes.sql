@@ -1,0 +1,1 @@
+../../../plugins/presence/migrations/0002_routes.sql
