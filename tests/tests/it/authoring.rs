@@ -74,7 +74,7 @@ async fn tutorial(language: &str) {
     author.good(&["build", "tried"]);
     let report: Value = serde_json::from_str(&author.good(&["check", "tried", "--json"])).unwrap();
     assert_eq!(report["problems"], json!([]), "{report}");
-    assert_eq!(report["asks"], json!(["may answer: hooks/event-policy"]), "{report}");
+    assert_eq!(report["asks"], json!(["may answer: event-policy"]), "{report}");
     refuses(&author.path("tried/target/tried.wasm")).await;
 }
 

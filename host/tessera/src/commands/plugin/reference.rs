@@ -1,6 +1,10 @@
 //! `tessera plugin reference`
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -27,14 +31,20 @@ pub(crate) fn run(arguments: &Reference) -> Result<()> {
         return Ok(());
     }
     let Some(name) = &arguments.interface else {
-        for page in pages() {
-            println!("{:<36} {}", page.name, page.summary());
-        }
-        return Ok(());
+        let lines =
+            pages().into_iter().map(|page| format!("{:<36} {}\n", page.name, page.summary()));
+        return print(&lines.collect::<String>());
     };
     let Some(page) = page(name) else {
         bail!("there is no interface `{name}`; `tessera plugin reference` lists them");
     };
-    print!("{}", page.markdown());
-    Ok(())
+    print(&page.markdown())
+}
+
+/// That a pager has seen enough is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
