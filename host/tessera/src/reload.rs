@@ -228,6 +228,7 @@ fn one(plugins: &Plugins, entry: Arc<Entry>, running: Arc<Running>) -> Result<Re
 fn switch(plugins: &Plugins, one: Ready) -> (Arc<Entry>, Arc<Running>, Vec<Plugin>) {
     let Ready { entry, running, prepared, plugins: own, routes, quotas, .. } = one;
     running.tenant.switch(prepared);
+    running.tenant.set_quotas((&quotas).into());
     running.serve(routes, quotas);
     entry.has(plugins.generation());
     (entry, running, own)

@@ -57,7 +57,8 @@ impl Overlay {
         file(&self.data)
     }
 
-    /// All of it, to be changed.
+    /// All of it.
+    #[cfg(test)]
     pub(crate) fn table(&mut self) -> &mut Table {
         &mut self.table
     }
@@ -175,7 +176,7 @@ mod tests {
         let source = resolved["plugins"]["a"]["source"].as_str().unwrap();
         assert_eq!(source, data.path().join("modules/a-1.wasm").to_str().unwrap());
         assert!(read.remove("a") && !read.remove("a"));
-        assert_eq!(read.table()["hooks"]["order"]["x:hooks/y"].as_array().unwrap().len(), 1);
+        assert_eq!(read.table["hooks"]["order"]["x:hooks/y"].as_array().unwrap().len(), 1);
     }
 
     #[test]
