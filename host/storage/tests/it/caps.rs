@@ -29,6 +29,74 @@ async fn an_endless_query_is_stopped_and_its_reader_lives_on() {
     assert_eq!(rooms.snapshot(vec![]).await.unwrap().horizon, 0);
 }
 
+/// Rows of a statement that multiply.
+fn crossed(columns: &str, times: usize) -> String {
+    let crossed: Vec<_> = (0..times).map(|i| format!("n AS n{i}")).collect();
+    format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+         SELECT {columns} FROM {}",
+        crossed.join(" CROSS JOIN ")
+    )
+}
+
+#[tokio::test]
+async fn bombs_of_time_rows_and_bytes_are_stopped() {
+    let f = Fixture::new().await;
+    let rooms = limited(&f, Limits { time: Duration::from_millis(100), ..Limits::default() });
+    for sql in [
+        crossed("count(*)", 6),
+        crossed("sum(n0.i * n1.i)", 6),
+        crossed("max(n0.i)", 4) + " WHERE n0.i + n1.i < n2.i - n3.i",
+        crossed("count(*)", 6) + " WHERE n0.i < 0 OR n5.i < 0",
+        format!("SELECT count(*) FROM ({}) AS x", crossed("DISTINCT n0.i * n1.i * n2.i AS i", 3)),
+        crossed("row_number() OVER (ORDER BY n0.i * n1.i * n2.i)", 3) + " LIMIT 1",
+        // The work of an ORDER BY comes before its first row.
+        crossed("n0.i", 4) + " ORDER BY n0.i + n1.i + n2.i + n3.i LIMIT 1",
+    ] {
+        let got = rooms.query(query(&sql, vec![])).await;
+        assert_eq!(got, Err(Error::Timeout), "{sql}");
+    }
+    // PostgreSQL computes all rows of a prepared statement before it sends the first: there, time may end it.
+    let time = Duration::from_secs(1);
+    let rooms = limited(&f, Limits { rows: 1_000, time, ..Limits::default() });
+    let got = rooms.query(query(&crossed("n0.i", 3), vec![])).await;
+    assert!(matches!(got, Err(Error::TooLarge(_) | Error::Timeout)), "{got:?}");
+    // Time is not what ends these, however slow the machine.
+    let time = Duration::from_secs(60);
+    let rooms = limited(&f, Limits { rows: 1_000, time, ..Limits::default() });
+    let sql = crossed("n0.i", 2) + " LIMIT 2000";
+    let got = rooms.query(query(&sql, vec![])).await;
+    assert!(matches!(got, Err(Error::TooLarge(_))), "{got:?}");
+    let rooms = limited(&f, Limits { bytes: 1 << 20, time, ..Limits::default() });
+    let ten = "x".repeat(1_000);
+    for sql in [
+        // 1,000 rows of a thousand letters each, and as much in one value.
+        crossed("$1", 1),
+        format!("SELECT {}", vec!["$1"; 1_000].join(" || ")),
+    ] {
+        let sql = sql.replace("$1", "CAST($1 AS text)");
+        let got = rooms.query(query(&sql, vec![text(&ten)])).await;
+        assert!(matches!(got, Err(Error::TooLarge(_) | Error::Refused(_))), "{sql}: {got:?}");
+    }
+    assert_eq!(count(&rooms, "rooms_events").await, 0);
+}
+
+#[tokio::test]
+async fn more_parameters_than_may_be_are_refused() {
+    let f = Fixture::new().await;
+    let rooms = limited(&f, Limits::default());
+    let many = query("SELECT $1", vec![Value::Integer(1); 1_000_000]);
+    let got = rooms.query(many).await;
+    assert!(matches!(got, Err(Error::Invalid(_) | Error::TooLarge(_))), "{got:?}");
+    let rooms = limited(&f, Limits { bytes: 1 << 20, ..Limits::default() });
+    let list = vec![Value::IntegerList(vec![1; 1_000_000])];
+    let got = rooms.query(query("SELECT 1 WHERE 1 IN ($1)", list)).await;
+    assert!(matches!(got, Err(Error::TooLarge(_))), "{got:?}");
+    let names = (0..2_000).map(|i| format!("SELECT {i}")).collect::<Vec<_>>().join(" UNION ALL ");
+    let got = rooms.query(query(&names, vec![])).await;
+    assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
+}
+
 #[tokio::test]
 async fn an_endless_write_is_stopped_and_others_of_its_group_stand() {
     let f = Fixture::new().await;
