@@ -14,13 +14,15 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) http: reqwest::Client,
     pub(crate) base: Arc<str>,
+    /// The folder of its descriptor, which a restart reads again.
+    _config: Option<tempfile::TempDir>,
 }
 
 impl World {
     pub(crate) async fn start() -> Self {
         let server = Server::start().await.unwrap();
         let base = server.url().into();
-        Self { server, http: http::client().unwrap(), base }
+        Self { server, http: http::client().unwrap(), base, _config: None }
     }
 
     /// A server whose testing descriptor has these lines at its end.
@@ -36,7 +38,7 @@ impl World {
                 .await
                 .unwrap();
         let base = server.url().into();
-        Self { server, http: http::client().unwrap(), base }
+        Self { server, http: http::client().unwrap(), base, _config: Some(folder) }
     }
 
     pub(crate) async fn user(&self, name: &str) -> Session {

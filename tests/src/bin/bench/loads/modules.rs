@@ -13,7 +13,7 @@ use tessera_tests::{
 use crate::{
     Options,
     figure::{Figure, figure},
-    loads::engine,
+    loads::{engine, swap},
     measure::{Window, millis, percentile},
     target::Target,
 };
@@ -64,6 +64,8 @@ pub(crate) async fn run(target: &Target, _options: &Options) -> Result<Vec<Figur
             figures.push(figure(format!("send, {name} checker: CPU added"), cpu - without.0, "µs"));
         }
     }
+    drop(sides);
+    figures.extend(swap::run().await?);
     Ok(figures)
 }
 
@@ -111,7 +113,7 @@ impl Side {
 
     /// The middle of the rounds' CPU and of their p50.
     fn middle(&mut self) -> (f64, f64) {
-        let mut of = |part: fn(&(f64, f64)) -> f64| {
+        let of = |part: fn(&(f64, f64)) -> f64| {
             let mut values: Vec<f64> = self.rounds.iter().map(part).collect();
             values.sort_unstable_by(f64::total_cmp);
             values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
