@@ -20,7 +20,8 @@ use std::process::ExitCode;
 const FRONT_DOOR: &str = "tessera-tests";
 
 /// Its modules that are about the process, not about HTTP.
-const NOT_HTTP: [&str; 7] = ["e2e", "crash", "operator", "stopping", "nodes", "tenants", "modules"];
+const NOT_HTTP: [&str; 8] =
+    ["e2e", "crash", "operator", "stopping", "nodes", "tenants", "modules", "sandbox"];
 
 /// What to run.
 struct Selection {
@@ -57,7 +58,7 @@ impl Selection {
                 services: true,
                 doc_tests: true,
             },
-            Some(name @ ("e2e" | "crash" | "nodes" | "tenants")) => Self {
+            Some(name @ ("e2e" | "crash" | "nodes" | "tenants" | "sandbox")) => Self {
                 services: matches!(name, "nodes" | "tenants"),
                 ..Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
             },
@@ -118,6 +119,9 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     if selection.doc_tests {
         good &= run_doc_tests(&workspace, &mut sum)?;
     }
+    if filter == Some("sandbox") {
+        tell_sandbox(&workspace);
+    }
     let failed = !good || sum.failed > 0;
     if failed {
         ui::say("error: tests failed; to run one again: cargo xtask test 'test(NAME)'");
@@ -126,6 +130,15 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     }
     println!("{sum}");
     Ok(if failed || sum.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What stopped each attack, as the tests left it.
+fn tell_sandbox(workspace: &Workspace) {
+    let path = workspace.root.join("target/tmp/sandbox.txt");
+    match std::fs::read_to_string(&path) {
+        Ok(table) => println!("{table}"),
+        Err(error) => ui::note(&format!("no table: {}: {error}", path.display())),
+    }
 }
 
 fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
@@ -280,7 +293,7 @@ mod tests {
         let http = Selection::of(Some("http")).filter.unwrap();
         assert_eq!(
             http,
-            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants|modules)/)"
+            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants|modules|sandbox)/)"
         );
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
         assert!(!crash.services && Selection::of(Some("nodes")).services);

@@ -26,6 +26,7 @@ mod nodes;
 mod operator;
 mod parked;
 mod policy;
+mod sandbox;
 mod secrets;
 mod stopping;
 mod tenants;

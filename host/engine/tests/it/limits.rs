@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tessera_engine::{Event, Health, api::CallError};
+use tessera_engine::{Event, Health, HookSettings, api::CallError};
 
 use crate::support::{House, packed};
 
@@ -297,4 +297,26 @@ async fn one_that_is_late_again_and_again_pauses_and_the_journal_says_so() {
     assert!(house.tenant.release("late"));
     let events: Vec<Event> = house.tenant.journal("late").iter().map(|entry| entry.event).collect();
     assert_eq!(events[9..], [Event::Paused, Event::Fault, Event::Released]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brings_much_with_it_has_a_pool_of_its_own_and_is_not_worn_by_that() {
+    let change = |config: &mut tessera_engine::EngineConfig| {
+        (config.instances, config.large_instances) = (1, 1);
+    };
+    let house = House::configured(HookSettings::default(), None, change).await;
+    // Most of what it may have, from the start: as an interpreter's heap.
+    let large = format!("(table 90000 funcref)\n{COUNTER}");
+    house.install(&[
+        packed("small", "", "timer", COUNTER),
+        packed("large", "[limits]\nmemory = \"1MiB\"", "timer", &large),
+    ]);
+    for round in 1..4 {
+        for plugin in ["small", "large"] {
+            // Neither has to make room for the other.
+            assert_eq!(count(house.fire(plugin, "go").await), round, "{plugin}");
+        }
+    }
+    assert_eq!(house.metric("tessera_instances", ""), 2.0);
+    assert_eq!(house.metric("tessera_instances_retired_total", "large"), 0.0);
 }

@@ -118,3 +118,19 @@ fn inspect_shows_the_contract() {
     assert_eq!(inspection.exports[0].functions, ["fire"]);
     assert!(inspection.size > 100);
 }
+
+#[test]
+fn what_the_tools_of_a_language_export_for_themselves_is_no_contract() {
+    let text = r#"(component
+        (core module $m (func (export "init")))
+        (core instance $i (instantiate $m))
+        (func $init (canon lift (core func $i "init")))
+        (instance $exports (export "init" (func $init)))
+        (export "exports" (instance $exports)))"#;
+    let bytes = with_section(
+        wat::parse_str(text).unwrap(),
+        "tessera:manifest",
+        manifest("x", "").as_bytes(),
+    );
+    load(&bytes).unwrap();
+}

@@ -75,7 +75,7 @@ impl Setup {
             .no_proxy()
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE)
-            .dns_resolver(GuardedDns(Arc::clone(&self.guard)))
+            .dns_resolver(GuardedDns::system(Arc::clone(&self.guard)))
             .tls_certs_merge(self.authorities.iter().cloned())
             .tls_danger_accept_invalid_certs(self.insecure);
         if let Some(place) = place {

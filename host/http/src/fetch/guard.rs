@@ -1,9 +1,11 @@
 //! The address guard: what a name resolves to is checked, and the connection goes to exactly what was checked.
 
 use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -77,13 +79,39 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// The system's resolver behind the guard. What it gives is what is connected to: a name is not asked for twice, so an
 /// answer that changes between the check and the connection changes nothing.
 #[derive(Clone)]
-pub(crate) struct GuardedDns(pub(crate) Arc<Guard>);
+pub(crate) struct GuardedDns {
+    guard: Arc<Guard>,
+    lookup: Lookup,
+}
+
+/// Finds the addresses of a name.
+type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+impl GuardedDns {
+    /// The system's resolver.
+    pub(crate) fn system(guard: Arc<Guard>) -> Self {
+        Self::new(guard, |name| {
+            Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+        })
+    }
+
+    fn new(
+        guard: Arc<Guard>,
+        lookup: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self { guard, lookup: Arc::new(lookup) }
+    }
+}
 
 impl Resolve for GuardedDns {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
+        let guard = Arc::clone(&self.guard);
+        let found = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = found.await?;
             let kept = guard.filter(name.as_str(), found)?;
             Ok(Box::new(kept.into_iter()) as Addrs)
         })
@@ -104,7 +132,39 @@ pub(crate) fn refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refuse
 
 #[cfg(test)]
 mod tests {
-    use super::Guard;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use reqwest::dns::{Name, Resolve};
+
+    use super::{Guard, GuardedDns, refusal};
+
+    #[tokio::test]
+    async fn an_answer_that_changes_is_checked_each_time_and_asked_for_once() {
+        let settings = tessera_manifest::Fetch::default();
+        let guard = Arc::new(Guard::new(settings.deny, settings.allow));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        // Outside at first, inside from then on, and once both.
+        let dns = GuardedDns::new(guard, move |_| {
+            let answer = match counted.fetch_add(1, Ordering::SeqCst) {
+                0 => vec!["93.184.216.34:0"],
+                1 => vec!["169.254.169.254:0", "127.0.0.1:0"],
+                _ => vec!["127.0.0.1:0", "93.184.216.34:0", "[::ffff:10.0.0.1]:0"],
+            };
+            let answer: Vec<std::net::SocketAddr> =
+                answer.iter().map(|text| text.parse().unwrap()).collect();
+            Box::pin(async move { Ok(answer) })
+        });
+        let name = || "rebinding.example".parse::<Name>().unwrap();
+        let outside = || vec!["93.184.216.34:0".parse().unwrap()];
+        // What is checked is what is connected to: there is no second question in between.
+        assert_eq!(dns.resolve(name()).await.unwrap().collect::<Vec<_>>(), outside());
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        let error = dns.resolve(name()).await.err().unwrap();
+        assert!(refusal(error.as_ref()).is_some(), "{error}");
+        assert_eq!(dns.resolve(name()).await.unwrap().collect::<Vec<_>>(), outside());
+    }
 
     #[test]
     fn private_addresses_are_refused_in_every_disguise() {

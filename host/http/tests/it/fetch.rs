@@ -237,6 +237,11 @@ async fn what_is_malformed_is_told() {
         change(|request| request.headers.push(("a b".to_owned(), String::new()))),
         change(|request| request.headers.push(("a".to_owned(), "b\r\nc: d".to_owned()))),
         change(|request| request.headers.push(("Host".to_owned(), "other".to_owned()))),
+        change(|request| request.headers.push(("a".to_owned(), "b\0".to_owned()))),
+        change(|request| request.headers.push(("Keep-Alive".to_owned(), "timeout=9".to_owned()))),
+        change(|request| request.headers = vec![("a".to_owned(), "b".to_owned()); 30_000]),
+        change(|request| request.method = "CONNECT".to_owned()),
+        change(|request| request.method = "TRACE".to_owned()),
         change(|request| request.body = FetchBody::Blob("none such".to_owned())),
         change(|request| request.connect_to = Some("127.0.0.1:port".to_owned())),
     ] {
