@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tessera_engine::Round;
 use tessera_manifest::{TenantEntry, TenantName};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
@@ -79,6 +80,10 @@ pub(crate) enum ModuleQuestion {
     Release { tenant: Option<String>, name: String },
     /// What was refused and what went wrong; of all tenants that are awake, and all plug-ins, where none is named.
     Log { tenant: Option<String>, name: Option<String> },
+    /// What a module is asked from now on, and what it answers: so many rounds, or those of so many seconds.
+    Record { tenant: Option<String>, name: String, rounds: u32, seconds: u64 },
+    /// Asks a module again what a round asked; what it answers now.
+    Replay { tenant: Option<String>, name: String, round: Box<Round> },
 }
 
 /// `tessera tenant …`

@@ -12,10 +12,11 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use tempfile::TempDir;
+use tessera_engine::Round;
 
 use super::cache;
 use crate::{
-    admin::{self, Question},
+    admin::{self, ModuleQuestion, Question},
     cli::Settings,
     folder::live_socket,
     settings::plugins_folder,
@@ -89,6 +90,14 @@ impl Scratch {
     pub(crate) fn status(&self) -> Result<Vec<Value>> {
         let socket = live_socket(&self.data()).context("the throw-away server is gone")?;
         admin::ask(&socket, &Question::Status { tenant: None })
+    }
+
+    /// What the module answers now to a recorded round.
+    pub(crate) fn replay(&self, name: &str, round: &Round) -> Result<Value> {
+        let socket = live_socket(&self.data()).context("the throw-away server is gone")?;
+        let round = Box::new(round.clone());
+        let question = ModuleQuestion::Replay { tenant: None, name: name.to_owned(), round };
+        admin::ask(&socket, &Question::Module(question))
     }
 
     /// Whether it has ended by itself.

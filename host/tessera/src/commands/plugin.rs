@@ -13,6 +13,7 @@ mod order;
 mod pack;
 mod pull;
 mod push;
+mod record;
 mod reference;
 mod release;
 mod remove;
@@ -73,6 +74,8 @@ pub(crate) enum PluginCommand {
     Check(check::Check),
     /// Watch a module, build it at each change and swap it into a running server.
     Dev(dev::Dev),
+    /// Record what a module is asked in a running server and what it answers, to play it back in its tests.
+    Record(record::Record),
     /// Print the contract: a list of its interfaces, or one of them.
     Reference(reference::Reference),
     /// Make a package of a module.
@@ -106,6 +109,7 @@ pub(crate) fn run(command: &PluginCommand) -> Result<()> {
         PluginCommand::Test(arguments) => test::run(arguments),
         PluginCommand::Check(arguments) => check::run(arguments),
         PluginCommand::Dev(arguments) => dev::run(arguments),
+        PluginCommand::Record(arguments) => record::run(arguments),
         PluginCommand::Reference(arguments) => reference::run(arguments),
         PluginCommand::Pack(arguments) => pack::run(arguments),
         PluginCommand::Sign(arguments) => sign::run(arguments),

@@ -1,6 +1,10 @@
 //! What a running server answers on its admin socket.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,7 +16,7 @@ use crate::{
     cluster::{self, Member},
     commands::plugin::log::Logged,
     reload::Reloader,
-    tenants::{Entry, Tenants, archive::Progress, report::Done},
+    tenants::{Entry, Running, Tenants, archive::Progress, report::Done},
     topics,
 };
 
@@ -33,10 +37,7 @@ impl Answering for Admin {
         Box::pin(async move {
             Ok(match question {
                 Question::Status { tenant } => {
-                    let entry = self.entry(tenant.as_deref())?;
-                    let Some(running) = entry.awake() else {
-                        bail!("`{}` is asleep: no plug-in of it runs", entry.name);
-                    };
+                    let running = self.awake(tenant.as_deref())?;
                     status(&running.tenant)?
                 }
                 Question::Topics { tenant } => {
@@ -75,7 +76,20 @@ impl Answering for Admin {
     }
 }
 
+/// How often it is looked whether a recording has all its rounds.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn unknown(plugin: &str) -> String {
+    format!("no plug-in `{plugin}` runs here; `tessera plugin status` shows those that do")
+}
+
 impl Admin {
+    /// The tenant of this name, or the only one; it must be awake.
+    fn awake(&self, name: Option<&str>) -> Result<Arc<Running>> {
+        let entry = self.entry(name)?;
+        entry.awake().with_context(|| format!("`{}` is asleep: no plug-in of it runs", entry.name))
+    }
+
     fn member(&self) -> Result<&Member> {
         self.tenants.host.member.as_ref().context(
             "this server is one process by itself: `[bus] engine` is \"embedded\", so there are no nodes",
@@ -88,16 +102,27 @@ impl Admin {
                 serde_json::to_value(self.reloader.change(&change).await?)?
             }
             ModuleQuestion::Release { tenant, name } => {
-                let entry = self.entry(tenant.as_deref())?;
-                let Some(running) = entry.awake() else {
-                    bail!("`{}` is asleep: no plug-in of it runs", entry.name);
-                };
-                if !running.tenant.release(&name) {
-                    bail!(
-                        "no plug-in `{name}` runs here; `tessera plugin status` shows those that do"
-                    );
+                if !self.awake(tenant.as_deref())?.tenant.release(&name) {
+                    bail!(unknown(&name));
                 }
                 Value::Null
+            }
+            ModuleQuestion::Record { tenant, name, rounds, seconds } => {
+                let running = self.awake(tenant.as_deref())?;
+                let tenant = &running.tenant;
+                if !tenant.status().iter().any(|plugin| plugin.name == name) {
+                    bail!(unknown(&name));
+                }
+                tenant.record(&name, rounds as usize);
+                let until = Instant::now() + Duration::from_secs(seconds);
+                while !tenant.has_recorded(&name) && Instant::now() < until {
+                    tokio::time::sleep(LOOK).await;
+                }
+                serde_json::to_value(tenant.recorded(&name))?
+            }
+            ModuleQuestion::Replay { tenant, name, round } => {
+                let running = self.awake(tenant.as_deref())?;
+                running.tenant.replay(&name, &round).await.map_err(anyhow::Error::msg)?
             }
             ModuleQuestion::Log { tenant, name } => {
                 let entries = match &tenant {

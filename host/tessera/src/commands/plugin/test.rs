@@ -1,6 +1,7 @@
 //! `tessera plugin test`
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -8,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
+use tessera_engine::Round;
 use tessera_package::build::{Cmd, Language, Module, Script};
 
 use crate::{
@@ -50,8 +52,50 @@ pub(crate) fn run(arguments: &Test) -> Result<()> {
     if state != "running" {
         bail!("{name} is {state} in the server: {}", text(plugin, "/health/reason"));
     }
+    let played = golden(folder, name, &server)?;
+    if played > 0 {
+        eprintln!("{played} recorded rounds, answered as they were");
+    }
     println!("good: {name} {} runs beside {} others", built.package.version(), status.len() - 1);
     Ok(())
+}
+
+/// Plays back the rounds that lie in the module's folder `golden`; how many there are.
+fn golden(folder: &Path, name: &str, server: &Scratch) -> Result<usize> {
+    let folder = folder.join("golden");
+    if !folder.is_dir() {
+        return Ok(0);
+    }
+    let mut files = Vec::new();
+    for entry in
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        files.push(entry?.path());
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let (mut played, mut wrong) = (0, Vec::new());
+    for file in files {
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        for (line, text) in (1..).zip(text.lines()) {
+            let place = format!("{}:{line}", file.display());
+            let round: Round = serde_json::from_str(text)
+                .with_context(|| format!("{place}: not a recorded round"))?;
+            let answer = server.replay(name, &round).with_context(|| place.clone())?;
+            if answer != round.answer {
+                wrong.push(format!(
+                    "{place}: {}\n    recorded {}\n    now      {answer}",
+                    round.hook, round.answer
+                ));
+            }
+            played += 1;
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{} of {played} rounds are answered otherwise:\n{}", wrong.len(), wrong.join("\n"));
+    }
+    Ok(played)
 }
 
 /// Runs what the module's language calls tests.
