@@ -1,7 +1,5 @@
 //! Several modules on one hook: the order of the descriptor, and what a failing one means.
 
-use serde_json::json;
-
 use super::{
     invite,
     outside::{Outside, Reply},
