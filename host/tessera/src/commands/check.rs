@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tessera_http::{PluginRoutes, RouteTable};
 use tessera_manifest::Descriptor;
 
@@ -26,6 +26,12 @@ pub(crate) fn all(descriptor: &Descriptor) -> Result<usize> {
         let allowed = described.allowed(descriptor);
         if let Some(line) = manifests::not_allowed(file.name.as_str(), &described.asked, &allowed) {
             eprintln!("warning: {line}");
+        }
+        let section = &described.manifest.config;
+        let own = descriptor.plugins.get(&file.name).map(|plugin| &plugin.config);
+        let config = own.map_or_else(|| section.default.clone(), |own| section.with(own));
+        if let Err(problem) = section.check(&config) {
+            bail!("`[plugins.{}.config]`: {problem}", file.name);
         }
         manifests.push(allowed.cut(&described.manifest));
     }

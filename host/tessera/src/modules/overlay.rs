@@ -42,7 +42,13 @@ impl Overlay {
                 bail!("{shown} has {} bytes; no more than {MAX} are read", found.len());
             }
             Ok(_) => fs::read_to_string(&file).with_context(|| format!("cannot read {shown}"))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // A data folder that cannot be one is named by whoever needs it.
+            Err(error)
+                if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory]
+                    .contains(&error.kind()) =>
+            {
+                String::new()
+            }
             Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
         };
         let table: Table = text.parse().with_context(|| format!("{shown} is damaged"))?;

@@ -11,6 +11,7 @@
 mod check;
 mod copy;
 mod folder;
+mod modules;
 mod nodes;
 mod plugin;
 mod run;

@@ -12,14 +12,14 @@ pub(crate) struct Order {
     hook: InterfaceName,
     /// Who is asked first, in this order; others follow by name.
     #[arg(required = true)]
-    plugins: Vec<PluginName>,
+    names: Vec<PluginName>,
     #[command(flatten)]
     settings: Settings,
 }
 
 /// Says in which order plug-ins are asked about a hook.
 pub(crate) fn run(arguments: &Order) -> Result<()> {
-    let Order { hook, plugins, settings } = arguments;
+    let Order { hook, names: plugins, settings } = arguments;
     let change = Change::Order { hook: hook.clone(), plugins: plugins.clone() };
     for note in change.carry_out(settings)? {
         println!("note: {note}");
