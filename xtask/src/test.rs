@@ -65,6 +65,8 @@ impl Selection {
             Some("modules") => {
                 Self { scripts: true, ..Self::front_door("& test(/(^|::)modules/)", &["modules"]) }
             }
+            Some("contracts") => Self::front_door("& binary(contracts)", &["--test", "contracts"]),
+            Some("compat") => Self::front_door("& test(/^compat::/)", &["compat"]),
             Some("http") => {
                 let others: Vec<&str> = NOT_HTTP.iter().flat_map(|name| ["--skip", name]).collect();
                 let names = NOT_HTTP.join("|");

@@ -2,8 +2,23 @@
 //! Each answer is one that a test recognises.
 
 mod bindings {
-    #![allow(unsafe_code, missing_docs, clippy::all, reason = "generated")]
+    #![allow(
+        unsafe_code,
+        missing_docs,
+        unreachable_pub,
+        dead_code,
+        clippy::all,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "generated"
+    )]
     wit_bindgen::generate!({ path: "wit", world: "module", generate_all });
+    #[cfg(target_arch = "wasm32")]
+    use super::Module;
+    #[cfg(target_arch = "wasm32")]
+    export!(Module);
 }
 
 mod everything;
@@ -16,9 +31,8 @@ use bindings::{
 };
 
 /// The module.
-struct Module;
-
-bindings::export!(Module with_types_in bindings);
+#[derive(Debug)]
+pub struct Module;
 
 /// Woken when a message was handled.
 const HANDLED: &str = "compat-v0-1:handled";
