@@ -189,7 +189,10 @@ fn status(tenant: &Tenant) -> Result<Value> {
     let mut all = Vec::new();
     for plugin in tenant.status() {
         let mut value = serde_json::to_value(&plugin)?;
-        value["faults"] = serde_json::to_value(tenant.faults(&plugin.name))?;
+        if let Value::Object(fields) = &mut value {
+            let faults = serde_json::to_value(tenant.faults(&plugin.name))?;
+            fields.insert("faults".to_owned(), faults);
+        }
         all.push(value);
     }
     Ok(Value::Array(all))
