@@ -14,3 +14,4 @@ pub mod random;
 pub mod raw;
 pub mod script;
 pub mod server;
+pub mod version;

@@ -29,6 +29,7 @@ mod policy;
 mod sandbox;
 mod secrets;
 mod stopping;
+mod swap;
 mod tenants;
 mod tokens;
 mod traces;

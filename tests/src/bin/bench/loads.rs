@@ -9,6 +9,7 @@ mod nodes;
 mod send;
 mod start;
 mod state;
+mod swap;
 mod tenants;
 mod wake;
 
