@@ -24,6 +24,7 @@ suite!(
         an_acknowledged_receipt_survives_a_kill,
         presence_is_told_to_those_who_share_a_room,
         presence_that_makes_no_sense_is_refused,
+        other_services_read_and_set_presence,
     ],
     idle_presence = "idle-presence.wasm"
 );
