@@ -63,12 +63,6 @@ impl Overlay {
         file(&self.data)
     }
 
-    /// All of it.
-    #[cfg(test)]
-    pub(crate) fn table(&mut self) -> &mut Table {
-        &mut self.table
-    }
-
     /// `[plugins.NAME]`, to be changed; made where it is not there.
     pub(crate) fn plugin(&mut self, name: &str) -> &mut Table {
         sub(sub(&mut self.table, "plugins"), name)
