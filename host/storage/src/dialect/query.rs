@@ -243,6 +243,9 @@ impl Emit<'_> {
 
     /// A select list or RETURNING.
     pub(super) fn items(&mut self, items: &[SelectItem]) -> Result<(), Refusal> {
+        if items.is_empty() {
+            return Err("nothing is selected: SQLite has no empty select list".to_owned());
+        }
         self.list(items, |this, item| match item {
             SelectItem::UnnamedExpr(e) => this.expr(e),
             SelectItem::ExprWithAlias { expr, alias } => {

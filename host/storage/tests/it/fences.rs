@@ -41,6 +41,8 @@ const HOSTILE_READS: &[&str] = &[
     "/*! SELECT 1; */ DELETE FROM sync_seen",
     "SELECT * FROM public.rooms_secrets",
     "SELECT * FROM temp.sync_seen",
+    // PostgreSQL's parser takes these, SQLite's does not.
+    "SELECT FROM sync_seen",
     // A name given by WITH says nothing of the same name elsewhere.
     "SELECT (WITH dbstat AS (SELECT 1 AS x) SELECT x FROM dbstat), (SELECT count(*) FROM dbstat)",
     "SELECT x.y FROM (WITH z AS (SELECT 1 AS y) SELECT y FROM z) AS x CROSS JOIN z",
