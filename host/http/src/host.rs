@@ -79,7 +79,8 @@ pub(crate) fn parse(text: &str) -> Result<Option<Box<str>>, BadHost> {
             let (host, port) = text.split_once(':').unwrap_or((text, ""));
             let host = host.strip_suffix('.').unwrap_or(host);
             let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if !host.bytes().all(of_a_name) || host.starts_with('.') || host.contains("..") {
+            let empty_label = host.starts_with('.') || host.ends_with('.') || host.contains("..");
+            if !host.bytes().all(of_a_name) || empty_label {
                 return Err(BadHost);
             }
             (host, port)
@@ -134,6 +135,9 @@ mod tests {
             "[::1]x",
             "[example.org]",
             "a..b",
+            // One last dot is the root's; a second one is an empty label.
+            "a..",
+            "a..:80",
             ".a",
             "..",
             ".",
