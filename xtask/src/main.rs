@@ -10,6 +10,7 @@ mod clients;
 mod cmd;
 mod docs;
 mod doctor;
+mod fuzz;
 mod guests;
 mod host;
 mod nodes;
@@ -80,6 +81,14 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Feed the fuzz targets of `tests/fuzz`, guided by coverage, each for some seconds.
+    Fuzz {
+        /// `manifest`, `sql`, `values` or `edge`; all of them where none is named.
+        target: Option<String>,
+        /// How long each runs.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u32,
+    },
     /// Write the reference of the contract, a page for each interface, into `target/docs/reference`.
     Docs,
     /// Say of each tool whether it is there, and the command that installs it if not.
@@ -98,6 +107,7 @@ fn main() -> ExitCode {
         Task::Test { filter } => test::test(filter.as_deref()),
         Task::Ci => ci::ci(),
         Task::Bench { args } => bench::bench(args).map(success),
+        Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds).map(success),
         Task::Docs => docs::docs().map(success),
         Task::Doctor => doctor::doctor().map(success),
     };

@@ -8,6 +8,8 @@ mod compile;
 pub mod contract;
 mod engine;
 mod fair;
+#[doc(hidden)]
+pub mod fuzzing;
 mod golden;
 mod grants;
 mod journal;

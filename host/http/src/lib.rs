@@ -11,6 +11,8 @@ mod cors;
 mod edge;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod incoming;
 mod metrics;

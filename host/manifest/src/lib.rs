@@ -10,6 +10,8 @@ mod check;
 mod config_schema;
 mod descriptor;
 mod duration;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host_pattern;
 mod interface;
 mod limits;

@@ -17,6 +17,8 @@ mod dialect;
 mod error;
 mod fence;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod install;
 mod lock;
 mod params;

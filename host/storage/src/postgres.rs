@@ -3,7 +3,7 @@
 mod access;
 mod code;
 mod commit;
-mod flavor;
+pub(crate) mod flavor;
 mod fulltext;
 mod horizon;
 mod install;

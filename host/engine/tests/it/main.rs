@@ -13,6 +13,7 @@
 mod cache;
 mod calls;
 mod capabilities;
+mod fuzz;
 mod hooks;
 mod http;
 mod limits;

@@ -13,6 +13,7 @@ mod bodies;
 mod edges;
 mod fake;
 mod fetch;
+mod fuzz;
 mod hosts;
 mod house;
 mod many;

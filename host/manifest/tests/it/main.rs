@@ -8,5 +8,6 @@
 )]
 
 mod default;
+mod fuzz;
 mod golden;
 mod limits;

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::dialect::{Call, Flavor, Kind};
 
 /// PostgreSQL, for one tenant's schema.
-pub(super) struct Postgres {
+pub(crate) struct Postgres {
     /// The schema's name, quoted.
-    pub(super) schema: String,
+    pub(crate) schema: String,
 }
 
 /// What PostgreSQL counts in `integer` and the dialect in `bigint`. Two casts: the outer one alone

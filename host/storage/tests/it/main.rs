@@ -53,4 +53,5 @@ mod postgres {
     mod tenants;
 }
 
+mod fuzz;
 mod support;

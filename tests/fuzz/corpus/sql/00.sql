@@ -1,0 +1,1 @@
+SELECT name, count(*) FROM sync_seen WHERE id = $1 AND name IN ($2) GROUP BY name HAVING count(*) > 1 ORDER BY 2 DESC NULLS LAST LIMIT 10 OFFSET $3

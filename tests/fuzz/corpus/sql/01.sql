@@ -1,0 +1,1 @@
+WITH RECURSIVE up(id, depth) AS (SELECT id, 0 FROM sync_seen UNION ALL SELECT s.id, up.depth + 1 FROM sync_seen AS s JOIN up ON s.parent = up.id) SELECT * FROM up

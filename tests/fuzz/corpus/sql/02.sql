@@ -1,0 +1,1 @@
+SELECT e.room_id, s.* FROM rooms_v1_events AS e LEFT JOIN sync_seen AS s USING (room_id) CROSS JOIN (SELECT 1 AS x) AS one WHERE NOT EXISTS (SELECT 1 FROM sync_seen AS t WHERE t.id = e.id)

@@ -1,0 +1,1 @@
+INSERT INTO sync_seen (id, name, data) VALUES ($1, 'a', $2), (-9223372036854775808, NULL, 1.5e3) ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE sync_seen.id > 3 RETURNING id, name = 'x' AS same

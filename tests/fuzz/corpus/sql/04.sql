@@ -1,0 +1,1 @@
+INSERT INTO sync_seen (id) SELECT id FROM rooms_v1_events WHERE TRUE ON CONFLICT DO NOTHING

@@ -1,0 +1,1 @@
+UPDATE sync_seen AS s SET name = CASE WHEN s.id % 2 = 0 THEN lower(s.name) ELSE coalesce(s.name, 'none') || '!' END FROM rooms_v1_events AS e WHERE e.id = s.id RETURNING s.id

@@ -1,0 +1,1 @@
+DELETE FROM sync_seen WHERE id IN (SELECT id FROM rooms_v1_events) OR name IS NOT DISTINCT FROM $1

@@ -1,0 +1,1 @@
+SELECT (a, b) = ($1, $2), CAST(c AS text), substr(d, 2, 3), - -1, NOT (e AND f), g IS NOT TRUE, h BETWEEN 1 AND 2, avg(DISTINCT i), round(j) FROM sync_seen

@@ -1,0 +1,1 @@
+(SELECT id FROM sync_seen EXCEPT SELECT id FROM rooms_v1_events) INTERSECT SELECT id FROM sync_seen UNION VALUES (1), (2)

@@ -1,0 +1,1 @@
+SELECT (WITH dbstat AS (SELECT 1 AS x) SELECT x FROM dbstat), (SELECT count(*) FROM dbstat)

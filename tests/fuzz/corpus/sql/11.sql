@@ -1,0 +1,1 @@
+SELECT name FROM sync_seen UNION ALL SELECT value FROM rooms_secrets -- ; DROP TABLE x

@@ -1,0 +1,1 @@
+CREATE TABLE sync_seen (id bigint PRIMARY KEY, name text NOT NULL DEFAULT 'x', at bigint REFERENCES sync_other (id), UNIQUE (name, at)); CREATE INDEX sync_seen_at ON sync_seen (at DESC) WHERE at IS NOT NULL; CREATE VIEW sync_v1_seen AS SELECT id FROM sync_seen

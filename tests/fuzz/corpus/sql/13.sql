@@ -1,0 +1,1 @@
+ALTER TABLE sync_seen ADD COLUMN flag boolean; UPDATE sync_seen SET flag = TRUE; DROP INDEX sync_seen_at
