@@ -47,7 +47,10 @@ fn stored(note: &mut impl FnMut(&str, String)) {
         }],
         durability: storage::Durability::Durable,
     });
-    note("storage.commit", format!("{:?}", committed.map(|it| (it.first_position > 0, it.duplicate))));
+    note(
+        "storage.commit",
+        format!("{:?}", committed.map(|it| (it.first_position > 0, it.duplicate))),
+    );
     storage::unlock();
     note("storage.unlock", "called".to_owned());
     let hits = storage::search("words", "few", None, 10, 0);
@@ -63,7 +66,10 @@ fn held(note: &mut impl FnMut(&str, String)) {
     let id = blobs::put(b"some bytes");
     let id = id.unwrap_or_default();
     note("blobs.put", format!("{}", !id.is_empty()));
-    note("blobs.read", format!("{:?}", blobs::read(&id, 5, 5).map(|it| String::from_utf8_lossy(&it).into_owned())));
+    note(
+        "blobs.read",
+        format!("{:?}", blobs::read(&id, 5, 5).map(|it| String::from_utf8_lossy(&it).into_owned())),
+    );
     note("blobs.stat", format!("{:?}", blobs::stat(&id).map(|info| info.size)));
     note("blobs.delete", format!("{:?}", blobs::delete(&id)));
     note("crypto.tenant-name", crypto::tenant_name());
@@ -82,7 +88,10 @@ fn held(note: &mut impl FnMut(&str, String)) {
     note("crypto.verify-password", format!("{}", crypto::verify_password("a password", &hash)));
     cache::put("k", b"v", 60_000, &["compat-v0-1:cache".to_owned()]);
     note("cache.put", "called".to_owned());
-    note("cache.get", format!("{:?}", cache::get("k").map(|it| String::from_utf8_lossy(&it).into_owned())));
+    note(
+        "cache.get",
+        format!("{:?}", cache::get("k").map(|it| String::from_utf8_lossy(&it).into_owned())),
+    );
     cache::remove("k");
     note("cache.remove", format!("{:?}", cache::get("k").is_none()));
     note("timers.set", format!("{:?}", timers::set("t", 4_000_000_000_000, "payload")));
@@ -109,7 +118,10 @@ fn held(note: &mut impl FnMut(&str, String)) {
         server_name: None,
         into_blob: false,
     };
-    note("fetch.send", format!("{}", matches!(fetch::send(&request), Err(fetch::Error::Refused(_)))));
+    note(
+        "fetch.send",
+        format!("{}", matches!(fetch::send(&request), Err(fetch::Error::Refused(_)))),
+    );
     note("peers.answered", format!("{}", peers::answered("tessera:hooks/event-policy")));
 }
 
@@ -118,22 +130,40 @@ fn asked(note: &mut impl FnMut(&str, String)) {
     let profiles = accounts::profiles(&[nobody.to_owned()]);
     note("accounts.profiles", format!("{:?}", profiles.map(|it| it.len())));
     note("accounts.filter", format!("{:?}", accounts::filter(nobody, "none").is_err()));
-    note("accounts.account-data", format!("{:?}", accounts::account_data(nobody, None, "a").ok().flatten()));
-    note("accounts.put-account-data", format!("{}", accounts::put_account_data(nobody, None, "a", "{}").is_err()));
+    note(
+        "accounts.account-data",
+        format!("{:?}", accounts::account_data(nobody, None, "a").ok().flatten()),
+    );
+    note(
+        "accounts.put-account-data",
+        format!("{}", accounts::put_account_data(nobody, None, "a", "{}").is_err()),
+    );
     note("rooms.state-at", format!("{}", rooms::state_at("$none", false, &[]).is_err()));
     note("rooms.send-as", format!("{}", rooms::send_as(nobody, "!none", "a", None, "{}").is_err()));
-    note("rooms.profile-changed", format!("{:?}", rooms::profile_changed(nobody, None, None).is_ok()));
+    note(
+        "rooms.profile-changed",
+        format!("{:?}", rooms::profile_changed(nobody, None, None).is_ok()),
+    );
     note("push.rules", format!("{}", push::rules(nobody).is_ok()));
-    note("push.set-actions", format!("{}", push::set_actions(nobody, "override", "none", "[]").is_err()));
+    note(
+        "push.set-actions",
+        format!("{}", push::set_actions(nobody, "override", "none", "[]").is_err()),
+    );
     note("presence.get", format!("{:?}", presence::get(&[nobody.to_owned()]).map(|it| it.len())));
     note("presence.set", format!("{}", presence::set(nobody, "asleep", None).is_err()));
     note("rooms.state", format!("{}", rooms::state("!none", &[]).is_err()));
     note("rooms.create-room", format!("{}", rooms::create_room(nobody, "{}").is_err()));
-    note("rooms.set-membership", format!("{}", rooms::set_membership(nobody, "!none", nobody, "join", None).is_err()));
+    note(
+        "rooms.set-membership",
+        format!("{}", rooms::set_membership(nobody, "!none", nobody, "join", None).is_err()),
+    );
     note("rooms.delete-room", format!("{}", rooms::delete_room(nobody, "!none", false).is_err()));
     note("rooms.room-of-alias", format!("{:?}", rooms::room_of_alias("#none:hs1").ok().flatten()));
     note("rooms.set-listed", format!("{}", rooms::set_listed("!none", true).is_err()));
-    note("accounts.users", format!("{:?}", accounts::users(&[nobody.to_owned()]).map(|it| it.len())));
+    note(
+        "accounts.users",
+        format!("{:?}", accounts::users(&[nobody.to_owned()]).map(|it| it.len())),
+    );
     note("accounts.active-users", format!("{:?}", accounts::active_users(4_000_000_000_000)));
     let new = accounts::NewUser {
         localpart: "made-by-compat".to_owned(),

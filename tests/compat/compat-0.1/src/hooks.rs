@@ -40,7 +40,9 @@ impl event_rules::Guest for Module {
         _context: event_rules::Context,
     ) -> Result<Option<String>, Refusal> {
         unless(content.contains("compat: forbidden"))?;
-        Ok(content.contains("compat: change").then(|| content.replace("compat: change", "compat: changed")))
+        Ok(content
+            .contains("compat: change")
+            .then(|| content.replace("compat: change", "compat: changed")))
     }
 }
 
@@ -51,7 +53,12 @@ impl presentation::Guest for Module {
             name: "com.example.compat".to_owned(),
             value: "true".to_owned(),
         };
-        events.iter().enumerate().filter(|(_, event)| event.contains("compat: field")).map(field).collect()
+        events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| event.contains("compat: field"))
+            .map(field)
+            .collect()
     }
 }
 
@@ -68,7 +75,11 @@ impl room_policy::Guest for Module {
         unless(invitee.starts_with("@compat-no:"))
     }
 
-    fn may_invite_threepid(_who: Requester, invitee: Threepid, _room_id: String) -> Result<(), Refusal> {
+    fn may_invite_threepid(
+        _who: Requester,
+        invitee: Threepid,
+        _room_id: String,
+    ) -> Result<(), Refusal> {
         unless(invitee.address.contains("compat-no"))
     }
 
@@ -101,7 +112,11 @@ impl room_rules::Guest for Module {
         unless(invitee.address.contains("compat-no"))
     }
 
-    fn visibility_can_be_modified(_who: Requester, _room_id: String, _visibility: String) -> Result<(), Refusal> {
+    fn visibility_can_be_modified(
+        _who: Requester,
+        _room_id: String,
+        _visibility: String,
+    ) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -181,7 +196,11 @@ impl rate_limits::Guest for Module {
 
 impl directory_policy::Guest for Module {
     fn hide(profiles: Vec<Profile>, _viewer: String) -> Vec<String> {
-        profiles.into_iter().map(|profile| profile.user).filter(|user| user.contains("compat-no")).collect()
+        profiles
+            .into_iter()
+            .map(|profile| profile.user)
+            .filter(|user| user.contains("compat-no"))
+            .collect()
     }
 }
 

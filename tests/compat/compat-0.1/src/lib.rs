@@ -122,9 +122,12 @@ impl consumer::Guest for Module {
             storage::commit(&storage::Batch {
                 id: None,
                 statements: vec![storage::Statement {
-                    sql: "INSERT INTO compatv01_notes (id, note, position) VALUES ($1, $2, $3)".to_owned(),
+                    sql: "INSERT INTO compatv01_notes (id, note, position) VALUES ($1, $2, $3)"
+                        .to_owned(),
                     params: vec![vec![
-                        storage::Value::Integer(i64::try_from(message.id).map_err(|error| error.to_string())?),
+                        storage::Value::Integer(
+                            i64::try_from(message.id).map_err(|error| error.to_string())?,
+                        ),
                         storage::Value::Text(message.payload.clone()),
                         storage::Value::Position(0),
                     ]],
