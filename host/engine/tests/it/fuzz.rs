@@ -5,5 +5,5 @@ mod mutate;
 
 #[test]
 fn values_come_back_as_they_went_and_no_bytes_break_the_codec() {
-    mutate::run("values", 20000, tessera_engine::fuzzing::values);
+    mutate::run("values", 40000, tessera_engine::fuzzing::values);
 }

@@ -5,5 +5,5 @@ mod mutate;
 
 #[test]
 fn paths_queries_ranges_and_hosts_are_read_as_they_are_written() {
-    mutate::run("edge", 20000, tessera_http::fuzzing::edge);
+    mutate::run("edge", 8000, tessera_http::fuzzing::edge);
 }
