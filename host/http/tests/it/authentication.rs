@@ -154,7 +154,7 @@ async fn a_rate_of_a_users_own_is_in_place_of_the_classes() {
         |class: &str, burst| RateOverride { class: class.to_owned(), per_second: 0.001, burst };
     {
         let mut sessions = house.fake.sessions.lock().unwrap();
-        sessions.get_mut("token").unwrap().rates = vec![own("another", 1), own("by-user", 5)];
+        sessions.get_mut("token").unwrap().rates = vec![own("another", 1), own("user", 5)];
     }
     let mut allowed = 0;
     while allowed < 20 && house.ask("GET /by-user\nauthorization: Bearer token").await.status == 200

@@ -47,7 +47,7 @@ async fn bombs_of_time_rows_and_bytes_are_stopped() {
         crossed("count(*)", 6),
         crossed("sum(n0.i * n1.i)", 6),
         crossed("max(n0.i)", 4) + " WHERE n0.i + n1.i < n2.i - n3.i",
-        crossed("count(*)", 6) + " WHERE n0.i < 0 OR n5.i < 0",
+        crossed("count(*)", 6) + " WHERE n0.i + n1.i + n2.i < n3.i - n4.i - n5.i - 1000",
         format!("SELECT count(*) FROM ({}) AS x", crossed("DISTINCT n0.i * n1.i * n2.i AS i", 3)),
         crossed("row_number() OVER (ORDER BY n0.i * n1.i * n2.i)", 3) + " LIMIT 1",
         // The work of an ORDER BY comes before its first row.

@@ -136,7 +136,7 @@ fn asked(note: &mut impl FnMut(&str, String)) {
     );
     note(
         "accounts.put-account-data",
-        format!("{}", accounts::put_account_data(nobody, None, "a", "{}").is_err()),
+        format!("{}", accounts::put_account_data(nobody, None, "a", "no JSON").is_err()),
     );
     note("rooms.state-at", format!("{}", rooms::state_at("$none", false, &[]).is_err()));
     note("rooms.send-as", format!("{}", rooms::send_as(nobody, "!none", "a", None, "{}").is_err()));

@@ -205,6 +205,9 @@ fn inside(store: &TestDatabase) -> String {
     format!("{}advisory locks:\n{locks}seen:\n{seen}", tables.concat())
 }
 
+/// How many messages may wait while more are emitted.
+const BEHIND: usize = 10 * KEYS as usize;
+
 /// Emits from these nodes in turns, at least so many messages to each of [`KEYS`] keys and on until something holds: who
 /// joins may find that others have done it all. Gives the next message's number.
 async fn emit_until(
@@ -223,6 +226,13 @@ async fn emit_until(
         assert!(tokio::time::Instant::now() < end, "{what}: not within {PATIENCE:?}");
         node.emit(KEYS, number).await;
         number += 1;
+        // No faster than they are handled: behind a long queue one node stays with what it began.
+        while node.effects().await.values().map(Vec::len).sum::<usize>() + BEHIND
+            < (number * KEYS) as usize
+        {
+            assert!(tokio::time::Instant::now() < end, "{what}: not within {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     number
 }
