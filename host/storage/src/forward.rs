@@ -35,6 +35,8 @@ struct New {
 impl New {
     fn check(&mut self, statement: &Statement) -> Result<(), String> {
         match statement {
+            // It may have been there already.
+            Statement::CreateTable(table) if table.if_not_exists => Ok(()),
             Statement::CreateTable(table) => self.made(&table.name),
             Statement::CreateView(view) => self.made(&view.name),
             Statement::CreateIndex(index) if index.unique => {
@@ -105,6 +107,10 @@ impl New {
             {
                 return Err(format!("adds the column {table}.{column}, which must be unique"));
             }
+            if has(|option| matches!(option, ColumnOption::Check(_) | ColumnOption::ForeignKey(_)))
+            {
+                return Err(format!("adds the column {table}.{column}, which is checked"));
+            }
             let default = has(|option| matches!(option, ColumnOption::Default(_)));
             if has(|option| matches!(option, ColumnOption::NotNull)) && !default {
                 return Err(format!(
@@ -161,6 +167,11 @@ mod tests {
             ("UPDATE notes_a SET x = 1", "changes rows of notes_a"),
             ("DELETE FROM notes_a WHERE x = 1", "removes rows of notes_a"),
             ("INSERT INTO notes_a (x) VALUES (1)", "adds rows to notes_a"),
+            (
+                "CREATE TABLE IF NOT EXISTS notes_a (x bigint); DROP TABLE notes_a",
+                "drops the table notes_a",
+            ),
+            ("ALTER TABLE notes_a ADD COLUMN z text CHECK (z IS NOT NULL)", "is checked"),
             ("not sql", "syntax"),
         ] {
             let got = compatible(sql).expect_err(sql);

@@ -13,10 +13,12 @@ use crate::store::state_at;
 use crate::{Plugin, directory, ids, profiles, shut_down};
 
 fn refused(error: matrix::Error) -> Error {
-    if error.http_status() == 404 {
-        return Error::NotFound;
+    match error.http_status() {
+        404 => Error::NotFound,
+        400..500 => Error::Refused((error.errcode().to_owned(), error.message().to_owned())),
+        // Busy, or storage is away: it may go well the next time.
+        _ => Error::Unavailable(error.to_string()),
     }
-    Error::Refused((error.errcode().to_owned(), error.message().to_owned()))
 }
 
 fn state_group(event_id: &str, after: bool) -> Result<Option<i64>, matrix::Error> {

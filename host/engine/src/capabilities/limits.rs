@@ -71,7 +71,8 @@ impl Buckets {
             .values()
             .filter(|class| class.per_second > 0.0)
             .map(|class| f64::from(class.burst) / class.per_second)
-            .fold(60.0, f64::max)
+            // Users may have slower rates of their own.
+            .fold(86_400.0, f64::max)
             .min(30.0 * 86_400.0);
         let buckets = Cache::builder()
             .max_capacity(BUCKETS_MAX)

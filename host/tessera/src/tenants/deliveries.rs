@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use tessera_bus::{
     Attached, BoxFuture, Bus, ConsumeError, Consumer, Deliverer, DeliveryConfig, DeliveryStats,
 };
@@ -93,11 +93,17 @@ impl Deliveries {
         stop_all(ended).await;
         let starts = wanted.into_iter().map(|(config, here)| start(&places, tenant, config, here));
         // Together, so that registering them shares a transaction.
-        let started = try_join_all(starts).await?.into_iter().flatten();
-        self.running().extend(started);
-        warn_of_absent(places.database, &known).await?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        Ok(())
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
+        let mut failed = Ok(());
+        for started in join_all(starts).await {
+            match started {
+                Ok(started) => self.running().extend(started),
+                // The others go on.
+                Err(error) => failed = Err(error),
+            }
+        }
+        failed?;
+        warn_of_absent(places.database, &known).await
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Deliverer>> {

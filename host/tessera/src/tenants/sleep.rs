@@ -210,6 +210,8 @@ impl Tenants {
             }
         }
         drop(running);
+        // Whoever changes the plug-ins must see all that are awake.
+        let Ok(_unchanged) = self.host.changing.try_read() else { return };
         let Some(running) = entry.running.swap(None) else { return };
         if !running.is_alone() {
             running.touch();

@@ -151,6 +151,7 @@ impl Taker {
     async fn run(self) {
         let mut leaving = self.shared.topics.leaving.subscribe();
         let mut state = self.shared.state.subscribe();
+        let mut missed = 0_u32;
         loop {
             tokio::select! {
                 biased;
@@ -182,15 +183,23 @@ impl Taker {
                     hint = hints.next() => hint,
                 };
                 match hint {
-                    Some(Ok(message)) => self.handle(&message).await,
+                    Some(Ok(message)) => {
+                        missed = 0;
+                        self.handle(&message).await;
+                    }
                     Some(Err(error)) => {
                         tracing::debug!(
                             reason = chain(&error),
                             self.topic,
                             "no hints from JetStream"
                         );
+                        // Once may be a pause of this node, which has not read what is there.
                         if error.kind() == MessagesErrorKind::MissingHeartbeat {
-                            self.dismiss(losses).await;
+                            missed += 1;
+                            if missed > 1 {
+                                missed = 0;
+                                self.dismiss(losses).await;
+                            }
                         }
                         self.shared.topics.doubt.notify_one();
                         sleep(PAUSE).await;

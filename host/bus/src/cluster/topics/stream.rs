@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
@@ -86,11 +87,18 @@ impl Shared {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            // A server that has just started may not have its streams yet.
-            let later = matches!(
-                kind,
-                Some(CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable)
-            );
+            // A server that has just started may not have its streams yet, and of nodes that make the stream at the
+            // same time one is told that it exists, or that its subjects are taken: the next look finds it.
+            let later = match kind {
+                Some(
+                    CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable,
+                ) => true,
+                Some(CreateStreamErrorKind::JetStream(error)) => matches!(
+                    error.error_code(),
+                    ErrorCode::STREAM_SUBJECT_OVERLAP | ErrorCode::STREAM_NAME_EXIST
+                ),
+                _ => false,
+            };
             if !later || Instant::now() + PAUSE >= until {
                 return Err(ClusterError::Stream {
                     servers: shown(&self.config),
