@@ -5,16 +5,48 @@ use std::collections::BTreeSet;
 use tessera_sdk::{
     hooks::{self, presence_routes::State},
     params,
-    storage::{Batch, Value},
+    storage::{Batch, Select, Value, select},
 };
 
 /// Routes that are kept for one user, in each direction.
 const MAX_ROUTES: usize = 1000;
 
+/// Whether anything is kept of what modules said of the user: one row if so.
+pub(crate) fn kept(user: &str) -> Select {
+    select(
+        "SELECT user_id FROM presence_routes WHERE user_id = $1 AND wanted = FALSE \
+         UNION ALL SELECT user_id FROM presence_routes WHERE viewer = $1 AND wanted = TRUE LIMIT 1",
+        params![user],
+    )
+}
+
+fn answered() -> bool {
+    hooks::answered("tessera:hooks/presence-routes")
+}
+
+fn forget(batch: Batch, user: &str) -> Batch {
+    batch.run(
+        "DELETE FROM presence_routes WHERE user_id = $1 AND wanted = FALSE OR viewer = $1 AND wanted = TRUE",
+        params![user],
+    )
+}
+
+/// Adds to the batch that what is `kept` is forgotten if the module that said it is gone.
+pub(crate) fn tidy(batch: Batch, user: &str, kept: bool) -> Batch {
+    if kept && !answered() { forget(batch, user) } else { batch }
+}
+
 /// Adds to the batch of a change what modules say of it, in place of what they said before, and wakes those whom they name.
-pub(crate) fn change(batch: Batch, user: &str, presence: &str, status: Option<&str>) -> Batch {
-    if !hooks::answered("tessera:hooks/presence-routes") {
-        return batch;
+/// `kept`: something of before is there.
+pub(crate) fn change(
+    batch: Batch,
+    user: &str,
+    presence: &str,
+    status: Option<&str>,
+    kept: bool,
+) -> Batch {
+    if !answered() {
+        return tidy(batch, user, kept);
     }
     let state = State {
         user: user.to_owned(),
@@ -29,10 +61,7 @@ pub(crate) fn change(batch: Batch, user: &str, presence: &str, status: Option<&s
     let rows: Vec<Vec<Value>> = shown
         .chain(wanted.iter().take(MAX_ROUTES).map(|whose| params![whose, user, true]))
         .collect();
-    let mut batch = batch.run(
-        "DELETE FROM presence_routes WHERE user_id = $1 AND wanted = FALSE OR viewer = $1 AND wanted = TRUE",
-        params![user],
-    );
+    let mut batch = forget(batch, user);
     if !rows.is_empty() {
         batch = batch.run_many(
             "INSERT INTO presence_routes (user_id, viewer, wanted) VALUES ($1, $2, $3) \

@@ -66,11 +66,13 @@ pub(crate) fn set(
             "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
             params![user],
         ),
+        routes::kept(user),
     ])?;
     let mut answers = read.answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let told: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
+    let kept = !next()?.rows.is_empty();
     let news = before != Some((presence.to_owned(), status_msg.clone()));
     let now = clock::now_ms();
     let falls = seen::falls(presence, now)?;
@@ -80,7 +82,7 @@ pub(crate) fn set(
         params![user, now, falls],
     );
     if news {
-        batch = routes::change(batch, user, presence, status_msg.as_deref());
+        batch = routes::change(batch, user, presence, status_msg.as_deref(), kept);
         let first = batch.take_positions(1);
         batch = batch
             .run(
@@ -95,7 +97,7 @@ pub(crate) fn set(
             batch = batch.wake(format!("user:{viewer}"));
         }
     } else {
-        batch = batch.run(
+        batch = routes::tidy(batch, user, kept).run(
             "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
             params![user, now],
         );

@@ -1,7 +1,7 @@
 //! Who sees whose presence beside those who share a room, as modules say.
 
 use tessera_sdk::hooks::presence_routes::State;
-use tessera_sdk::storage::Batch;
+use tessera_sdk::storage::{Batch, Select, select};
 use tessera_sdk::{hooks, params};
 
 /// Routes that modules may give for one user, in each direction.
@@ -17,10 +17,37 @@ pub(crate) struct Routes {
     interests: Vec<String>,
 }
 
-/// Asks the modules. None: nobody answers.
-pub(crate) fn ask(user: &str, presence: &str, status_msg: Option<&str>) -> Option<Routes> {
-    if !hooks::answered("tessera:hooks/presence-routes") {
-        return None;
+/// Whether routes of the user are stored: one row if so.
+pub(crate) fn stored(user: &str) -> Select {
+    select(
+        "SELECT user_id FROM presence_routes WHERE user_id = $1 AND wanted = FALSE \
+         UNION ALL SELECT user_id FROM presence_routes WHERE viewer = $1 AND wanted = TRUE LIMIT 1",
+        params![user],
+    )
+}
+
+fn answered() -> bool {
+    hooks::answered("tessera:hooks/presence-routes")
+}
+
+/// No routes in place of those whose module is gone. None: somebody answers, or nothing is `stored`.
+pub(crate) fn abandoned(user: &str, stored: bool) -> Option<Routes> {
+    (stored && !answered()).then(|| Routes {
+        user: user.to_owned(),
+        viewers: Vec::new(),
+        interests: Vec::new(),
+    })
+}
+
+/// Asks the modules. None: nobody answers, and nothing is `stored` of who once did.
+pub(crate) fn ask(
+    user: &str,
+    presence: &str,
+    status_msg: Option<&str>,
+    stored: bool,
+) -> Option<Routes> {
+    if !answered() {
+        return abandoned(user, stored);
     }
     let state = State {
         user: user.to_owned(),

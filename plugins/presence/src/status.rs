@@ -87,24 +87,27 @@ pub(crate) fn set(
             "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
             params![user],
         ),
+        routes::stored(user),
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let watchers: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
+    let stored = !next()?.rows.is_empty();
     let now = (presence.to_owned(), status_msg);
     if before.is_some_and(|before| before == now) {
         // Still there is no news: nobody is woken.
-        Batch::new()
-            .relaxed()
-            .run(
-                "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
-                params![user, clock::now_ms()],
-            )
-            .commit_blind()?;
+        let mut batch = Batch::new().relaxed().run(
+            "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
+            params![user, clock::now_ms()],
+        );
+        if let Some(none) = routes::abandoned(user, stored) {
+            batch = none.write(batch);
+        }
+        batch.commit_blind()?;
         return Ok(());
     }
-    let routes = routes::ask(user, &now.0, now.1.as_deref());
+    let routes = routes::ask(user, &now.0, now.1.as_deref(), stored);
     let mut batch = Batch::new().relaxed();
     let first = batch.take_positions(1);
     batch = batch

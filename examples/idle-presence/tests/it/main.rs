@@ -2,9 +2,15 @@
 //! by the contract suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
 
+use std::sync::Arc;
+
 use idle_presence::Plugin;
 use serde_json::{Value, json};
-use tessera_sdk::{params, storage::Batch};
+use tessera_sdk::{
+    hooks::presence_routes::Route,
+    params,
+    storage::{self, Batch},
+};
 use tessera_test_host::{PluginUnderTest, TestHost};
 
 const ALICE: &str = "@alice:hs1";
@@ -123,4 +129,27 @@ fn who_says_that_they_are_offline_does_not_fall() {
     host.fire_timers::<Plugin>("presence");
     assert_eq!(sees(&host), "offline");
     assert_eq!(host.next_timer(), None);
+}
+
+#[test]
+fn what_a_module_that_is_gone_said_is_forgotten() {
+    for next in ["offline", "online"] {
+        let host = host();
+        host.services(|services| {
+            services.hooks.presence_routes = Some(Arc::new(|_, states| {
+                vec![Route { user: states[0].user.clone(), to: vec!["@carol:hs1".to_owned()] }]
+            }));
+            services.hooks.presence_interests =
+                Some(Arc::new(|_, _| vec!["@carol:hs1".to_owned()]));
+        });
+        say(&host, "online");
+        let rows = || storage::query("SELECT user_id FROM presence_routes", vec![]).unwrap().rows;
+        assert_eq!(rows().len(), 2);
+        host.services(|services| {
+            services.hooks.presence_routes = None;
+            services.hooks.presence_interests = None;
+        });
+        say(&host, next);
+        assert!(rows().is_empty(), "{next}");
+    }
 }

@@ -49,6 +49,38 @@ fn user_sees_those_whom_a_module_makes_interesting() {
 }
 
 #[test]
+fn routes_of_a_module_that_is_gone_are_forgotten() {
+    // By a change, and by the same status again.
+    for next in ["offline", "online"] {
+        let server = server();
+        server.host.services(|services| {
+            services.hooks.presence_routes = Some(Arc::new(|_, states| {
+                vec![Route { user: states[0].user.clone(), to: vec![CAROL.to_owned()] }]
+            }));
+            services.hooks.presence_interests = Some(Arc::new(|_, user| match user {
+                ALICE => vec![CAROL.to_owned()],
+                CAROL => vec![BOB.to_owned()],
+                _ => vec![],
+            }));
+        });
+        tell(&server, ALICE, "online");
+        tell(&server, CAROL, "online");
+        assert!(sees(&server, CAROL, ALICE) && sees(&server, ALICE, CAROL));
+        server.host.services(|services| {
+            services.hooks.presence_routes = None;
+            services.hooks.presence_interests = None;
+        });
+        tell(&server, ALICE, next);
+        assert!(!sees(&server, ALICE, CAROL), "{next}: her interest is over");
+        assert!(sees(&server, CAROL, BOB), "{next}: carol's are carol's");
+        tell(&server, CAROL, next);
+        let rows: Vec<(String,)> = server.rows("SELECT user_id FROM presence_routes");
+        assert!(rows.is_empty(), "{next}: {rows:?}");
+        assert!(!sees(&server, CAROL, ALICE), "{next}");
+    }
+}
+
+#[test]
 fn service_gets_and_sets_presence() {
     let server = server();
     let away = Some("away".to_owned());
