@@ -79,10 +79,13 @@ pub(crate) fn create(
     if invites > 0 {
         limits::take("invites", creator, invites).map_err(Error::limit_exceeded)?;
     }
-    if asker.is_shadow_banned() {
+    let hidden = asker.is_shadow_banned();
+    if hidden {
         wish.invite.clear();
     }
     let profiles = look(creator, &wish, alias.as_deref())?;
+    // A room that nobody is to find: that the alias is taken is said all the same.
+    let alias = alias.filter(|_| !hidden);
     let plan = defaults::plan(&wish, creator, &version, alias.as_deref(), &profiles)?;
     found(Founding {
         creator,
@@ -90,7 +93,7 @@ pub(crate) fn create(
         create_content: plan.create,
         drafts: plan.drafts,
         alias,
-        published: wish.is_published()?,
+        published: wish.is_published()? && !hidden,
         asked: Some((asker, plan.chosen)),
     })
 }

@@ -379,6 +379,32 @@ fn shadow_banned_users_are_seen_by_nobody() {
     assert_eq!(server.membership(own["room_id"].as_str().unwrap(), CAROL), "");
 }
 
+#[test]
+fn room_of_a_shadow_banned_user_is_not_to_be_found() {
+    let server = server();
+    let body = json!({"visibility": "public", "room_alias_name": "spam", "name": "Spam"});
+    let create = |user: &str, mark: Option<&str>| {
+        let request = server.host.request("POST", "create-room").user(user).device("DEV");
+        let request = mark.into_iter().fold(request, |request, mark| request.mark(mark));
+        request.json(&body).send::<Plugin>()
+    };
+    let listed = || {
+        let rooms = server.get(ALICE, "public-rooms", &[]).ok();
+        rooms["chunk"].as_array().unwrap().len()
+    };
+    let room = create(BOB, Some("shadow-banned")).ok()["room_id"].as_str().unwrap().to_owned();
+    assert_eq!(server.membership(&room, BOB), "join");
+    assert!(!server.events(&room).iter().any(|event| event["type"] == "m.room.canonical_alias"));
+    assert_eq!(listed(), 0);
+    assert_eq!(Plugin::room_of_alias("#spam:hs1".to_owned()).unwrap(), None);
+    let room = create(ALICE, None).ok()["room_id"].clone();
+    assert_eq!(listed(), 1);
+    let found = Plugin::room_of_alias("#spam:hs1".to_owned()).unwrap();
+    assert_eq!(found.map(Value::from), Some(room));
+    // As anybody would be, they are told that it is taken.
+    assert_eq!(create(BOB, Some("shadow-banned")).error().1, "M_ROOM_IN_USE");
+}
+
 /// A module that is asked about an event reads the room, and sends an event into it, before it answers.
 #[test]
 fn module_may_act_in_the_room_while_it_is_asked() {
