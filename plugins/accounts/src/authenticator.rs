@@ -18,6 +18,8 @@ use crate::{Plugin, modules, topics};
 const CACHE_MS: u64 = 300_000;
 /// How often it is noted that a user was seen.
 const SEEN_MS: u64 = 3_600_000;
+/// The mark of a principal who is to be seen by nobody else; `rooms` knows it by this name.
+pub(crate) const SHADOW_BANNED: &str = "shadow-banned";
 /// What requests of an expired account are told. Clients know this code from other servers.
 const EXPIRED: &str = "ORG_MATRIX_EXPIRED_ACCOUNT";
 
@@ -106,7 +108,7 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
 }
 
 fn marks((guest, admin, shadow): Marks) -> Vec<String> {
-    let marks = [(guest, "guest"), (admin, "admin"), (shadow, "shadow-banned")];
+    let marks = [(guest, "guest"), (admin, "admin"), (shadow, SHADOW_BANNED)];
     marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned()).collect()
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tessera_sdk::hooks::Threepid;
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::query;
-use tessera_sdk::{crypto, limits, params, random};
+use tessera_sdk::{crypto, digest, limits, params, random};
 
 use crate::ids;
 
@@ -83,6 +83,16 @@ thread_local! {
 /// 429 if there were too many.
 pub fn count_try(user: &str) -> Result<(), Error> {
     limits::take("failed-logins", user, 1).map_err(Error::limit_exceeded)
+}
+
+/// The same where somebody is meant by a third-party identifier: whoever tries, and from wherever.
+///
+/// # Errors
+/// As [`count_try`].
+pub fn count_try_by(threepid: &Threepid) -> Result<(), Error> {
+    // A digest, so that the key is short and no user's or address's, whatever is given.
+    let key = format!("{}:{}", threepid.medium, threepid.address);
+    count_try(&format!("threepid:{}", digest::sha256(key.as_bytes())))
 }
 
 /// Whether the password is the user's. Unknown users, users without password and wrong passwords give `None` and

@@ -32,6 +32,17 @@ struct Body {
     refresh_token: bool,
 }
 
+/// Members of the answer that the specification has: a module gives none of them, not even those that are left out here.
+const SPECIFIED: [&str; 7] = [
+    "user_id",
+    "home_server",
+    "access_token",
+    "device_id",
+    "refresh_token",
+    "expires_in_ms",
+    "well_known",
+];
+
 /// The answer of login and registration.
 #[derive(Debug, Serialize)]
 pub struct LoggedIn {
@@ -111,7 +122,6 @@ pub fn handle(request: &Request) -> Result {
         return Answer::json(&answer);
     }
     let mut merged = proven.extra;
-    // What the specification says is not a module's to change.
     if let Value::Object(own) = serde_json::to_value(&answer).map_err(Error::internal)? {
         merged.extend(own);
     }
@@ -149,11 +159,16 @@ fn prove(request: &Request, kind: &str, body: &Body) -> std::result::Result<Prov
     let user = password::named(body.identifier.as_ref(), body.user.as_deref());
     let asked = hooks::answered("tessera:hooks/login");
     if asked {
-        password::count_try(user.as_deref().unwrap_or_else(|| request.remote()))?;
+        let threepid = body.identifier.as_ref().and_then(Identifier::threepid);
+        match (&user, &threepid) {
+            (Some(user), _) => password::count_try(user)?,
+            (None, Some(threepid)) => password::count_try_by(threepid)?,
+            (None, None) => password::count_try(request.remote())?,
+        }
         let attempt = Attempt {
             kind: kind.to_owned(),
             user: user.clone(),
-            threepid: body.identifier.as_ref().and_then(Identifier::threepid),
+            threepid,
             fields: String::from_utf8_lossy(request.body()).into_owned(),
             request: request.info(),
         };
@@ -232,7 +247,7 @@ fn accept(accepted: Accepted) -> std::result::Result<Proven, Error> {
     if !is_user_id(&user) || server_name(&user) != crypto::tenant_name() {
         return Err(Error::internal(format!("a login module accepted {user}, who is not of here")));
     }
-    let extra = match extra.as_deref().map(serde_json::from_str) {
+    let mut extra: Map<String, Value> = match extra.as_deref().map(serde_json::from_str) {
         None => Map::new(),
         Some(Ok(extra)) => extra,
         Some(Err(error)) => {
@@ -241,5 +256,8 @@ fn accept(accepted: Accepted) -> std::result::Result<Proven, Error> {
             Map::new()
         }
     };
+    for name in SPECIFIED {
+        extra.remove(name);
+    }
     Ok(Proven { revision: revision(&user)?, user, displayname, extra, token: None })
 }

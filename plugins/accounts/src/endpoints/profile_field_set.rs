@@ -10,6 +10,7 @@ use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{log, params, services};
 
 use super::profile;
+use crate::authenticator::SHADOW_BANNED;
 use crate::{ids, topics};
 
 /// Bytes of a whole profile. Spec: Profiles, size limits.
@@ -28,13 +29,13 @@ pub fn set(request: &Request) -> Result {
     let mut body: Map<String, Value> = request.json()?;
     let value = body.remove(name);
     let value = value.ok_or_else(|| Error::missing_param(format!("{name} is missing")))?;
-    change(user, name, Some(value))
+    change(request, user, name, Some(value))
 }
 
 /// Removes a field of the user's own profile. No error if it is not set.
 pub fn delete(request: &Request) -> Result {
     let (user, name) = target(request)?;
-    change(user, name, None)
+    change(request, user, name, None)
 }
 
 fn target(request: &Request) -> std::result::Result<(&str, &str), Error> {
@@ -53,7 +54,7 @@ fn target(request: &Request) -> std::result::Result<(&str, &str), Error> {
     Ok((user, name))
 }
 
-fn change(user: &str, name: &str, value: Option<Value>) -> Result {
+fn change(request: &Request, user: &str, name: &str, value: Option<Value>) -> Result {
     let mut profile = profile::read(user)?;
     let before = profile.remove(name);
     let shown = matches!(name, "displayname" | "avatar_url");
@@ -74,7 +75,11 @@ fn change(user: &str, name: &str, value: Option<Value>) -> Result {
         let message = format!("a profile has at most {MAX_PROFILE} bytes");
         return Err(Error::new(ErrorCode::ProfileTooLarge, message));
     }
-    if shown { show(user, &profile, name) } else { keep(user, name, value.as_ref()) }
+    if !shown {
+        return keep(user, name, value.as_ref());
+    }
+    let hidden = request.principal()?.marks.iter().any(|mark| mark == SHADOW_BANNED);
+    show(user, &profile, name, hidden)
 }
 
 /// Stores a field that only the profile shows.
@@ -93,23 +98,26 @@ fn keep(user: &str, name: &str, value: Option<&Value>) -> Result {
     Answer::empty()
 }
 
-/// Stores display name or avatar, which every room of the user shows as well.
-fn show(user: &str, profile: &Map<String, Value>, name: &str) -> Result {
+/// Stores display name or avatar, which every room of the user shows as well, unless they are `hidden` from others.
+fn show(user: &str, profile: &Map<String, Value>, name: &str, hidden: bool) -> Result {
     let text = |name: &str| profile.get(name).and_then(Value::as_str);
     let (displayname, avatar_url) = (text("displayname"), text("avatar_url"));
-    let message = json!({ "user_id": user, "displayname": displayname, "avatar_url": avatar_url });
     let sql =
         format!("UPDATE accounts_users SET {name} = $1 WHERE user_id = $2 AND deactivated = FALSE");
-    let committed = Batch::new()
-        .run(&sql, params![text(name), user])
-        .expect(1)
-        .emit(topics::PROFILES, user, message.to_string())
-        .wake(topics::user(user))
-        .commit();
-    match committed {
+    let mut batch =
+        Batch::new().run(&sql, params![text(name), user]).expect(1).wake(topics::user(user));
+    if !hidden {
+        let message =
+            json!({ "user_id": user, "displayname": displayname, "avatar_url": avatar_url });
+        batch = batch.emit(topics::PROFILES, user, message.to_string());
+    }
+    match batch.commit() {
         Ok(_) => {}
         Err(storage::Error::Conflict(_)) => return Err(Error::not_found("no such user")),
         Err(error) => return Err(error.into()),
+    }
+    if hidden {
+        return Answer::empty();
     }
     // So that the rooms show it when this answers; if it does not work now, the topic brings it there.
     if let Err(error) = services::profile_changed(user, displayname, avatar_url) {

@@ -129,6 +129,48 @@ fn tries_count_before_a_module_is_asked() {
 }
 
 #[test]
+fn tries_with_a_third_party_identifier_count_against_it_from_wherever_they_come() {
+    let host = with(|_| Some(Verdict::Reject));
+    host.limit("failed-logins", 2);
+    let try_from = |remote: &str, address: &str| {
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.thirdparty", "medium": "email", "address": address },
+            "password": "x",
+        });
+        host.request("POST", "login").remote(remote).json(&body).send::<Plugin>().status()
+    };
+    assert_eq!(try_from("192.0.2.1", "ann@example.org"), 403);
+    assert_eq!(try_from("192.0.2.2", "Ann@Example.org"), 403);
+    assert_eq!(try_from("192.0.2.3", "ann@example.org"), 429);
+    assert_eq!(try_from("192.0.2.3", "bob@example.org"), 403);
+}
+
+#[test]
+fn fields_of_the_specification_are_not_a_modules_even_if_the_answer_lacks_them() {
+    let names = ["home_server", "device_id", "access_token", "refresh_token", "expires_in_ms"];
+    let mut extra =
+        json!({ "user_id": "@evil:hs1", "well_known": { "m.homeserver": {} }, "org.example.x": 1 });
+    for name in names {
+        extra[name] = json!("evil");
+    }
+    let extra = extra.to_string();
+    let host = with(move |_| {
+        Some(Verdict::Accept(Accepted {
+            user: ANN.to_owned(),
+            displayname: None,
+            extra: Some(extra.clone()),
+        }))
+    });
+    let done = card(&host).ok();
+    assert_eq!((&done["user_id"], &done["org.example.x"]), (&json!(ANN), &json!(1)));
+    for name in ["well_known", "refresh_token", "expires_in_ms"] {
+        assert!(done.get(name).is_none(), "{name}: {done}");
+    }
+    assert!(!done.to_string().contains("evil"), "{done}");
+}
+
+#[test]
 fn password_stage_asks_modules_first() {
     let host =
         with(|attempt| attempt.fields.contains("from the module").then(|| accept(ANN)).flatten());

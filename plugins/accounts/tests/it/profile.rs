@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tessera_plugin_accounts::Plugin;
 
 use crate::words::{ANN, ask, ask_as, register, start};
 
@@ -35,6 +36,32 @@ fn display_name_reaches_profile_rooms_and_topic() {
     ask(&host, "DELETE", &format!("{DELETE}displayname"), Value::Null).ok();
     let profile = ask(&host, "GET", "profile userId=@ann:hs1", Value::Null).ok();
     assert_eq!(profile, json!({}));
+}
+
+#[test]
+fn new_name_of_a_shadow_banned_user_is_told_to_no_room() {
+    let host = start();
+    register(&host, "ann");
+    let told = Arc::new(Mutex::new(0));
+    let seen = told.clone();
+    host.services(|services| {
+        services.profile_changed = Arc::new(move |_, _, _, _| {
+            *seen.lock().unwrap() += 1;
+            Ok(())
+        });
+    });
+    let set = |name: &str, mark: Option<&str>| {
+        let request = host.request("PUT", "profile-field-set").user(ANN).device("DEV");
+        let request = request.param("userId", ANN).param("keyName", "displayname");
+        let request = mark.into_iter().fold(request, |request, mark| request.mark(mark));
+        request.json(&json!({ "displayname": name })).send::<Plugin>().ok();
+    };
+    set("Spam", Some("shadow-banned"));
+    let profile = ask(&host, "GET", "profile userId=@ann:hs1", Value::Null).ok();
+    assert_eq!(profile, json!({ "displayname": "Spam" }), "they see it themselves");
+    assert_eq!((host.messages("accounts.profiles").len(), *told.lock().unwrap()), (0, 0));
+    set("Ann", None);
+    assert_eq!((host.messages("accounts.profiles").len(), *told.lock().unwrap()), (1, 1));
 }
 
 #[test]
