@@ -63,6 +63,12 @@ struct State {
     reason: String,
 }
 
+impl State {
+    fn is_paused(&self) -> bool {
+        self.until.is_some_and(|until| until > Instant::now())
+    }
+}
+
 impl Supervisor {
     pub(super) fn new(tenant: &str, plugin: &str, version: &str, journal: Arc<Journal>) -> Self {
         Self {
@@ -95,22 +101,33 @@ impl Supervisor {
         }
     }
 
+    /// A call went well. One that began before a pause or quarantine does not end it.
     pub(super) fn succeeded(&self) {
         if self.traps.load(Ordering::Relaxed) != 0 {
             self.traps.store(0, Ordering::Relaxed);
         }
         if self.troubled.load(Ordering::Acquire) {
-            *self.state() = State::default();
-            self.troubled.store(false, Ordering::Release);
+            let mut state = self.state();
+            if !state.quarantined && !state.is_paused() {
+                self.reset(&mut state);
+            }
         }
     }
 
     /// An operator wants it to go on.
     pub(super) fn released(&self) {
+        let mut state = self.state();
         if self.troubled.load(Ordering::Acquire) {
             self.journal.note(Event::Released, &self.version, Note::default());
         }
-        self.succeeded();
+        self.traps.store(0, Ordering::Relaxed);
+        self.reset(&mut state);
+    }
+
+    /// Under the lock, so that no pause that begins meanwhile gets lost.
+    fn reset(&self, state: &mut State) {
+        *state = State::default();
+        self.troubled.store(false, Ordering::Release);
     }
 
     /// A call trapped, or ran into a limit of its own.
@@ -131,7 +148,7 @@ impl Supervisor {
         if traps < TRAPS && state.pauses == 0 {
             return;
         }
-        if state.quarantined || state.until.is_some_and(|until| until > Instant::now()) {
+        if state.quarantined || state.is_paused() {
             return;
         }
         self.traps.store(0, Ordering::Relaxed);
@@ -221,9 +238,44 @@ mod tests {
             assert_eq!(supervisor.health(), Health::Running);
             supervisor.trapped("boom");
         }
-        assert_eq!(supervisor.health(), Health::Quarantined { reason: "boom".to_owned() });
+        let quarantined = Health::Quarantined { reason: "boom".to_owned() };
+        assert_eq!(supervisor.health(), quarantined);
+        // Of a call that began before.
         supervisor.succeeded();
+        assert_eq!(supervisor.health(), quarantined);
+        assert!(supervisor.admit().is_err());
+        supervisor.released();
         assert_eq!(supervisor.admit(), Ok(()));
+    }
+
+    #[test]
+    fn a_call_that_began_before_a_pause_does_not_end_it() {
+        let supervisor = supervisor();
+        for _ in 0..TRAPS {
+            supervisor.trapped("boom");
+        }
+        // Far enough away for the slowest machine.
+        supervisor.state().until = Instant::now().checked_add(Duration::from_secs(3_600));
+        supervisor.succeeded();
+        assert!(matches!(supervisor.health(), Health::Paused { .. }));
+        assert!(supervisor.admit().is_err());
+        assert_eq!(supervisor.state().pauses, 1);
+
+        // It is over, and a success makes it as good as new: one more trap is no pause.
+        supervisor.state().until = Some(Instant::now());
+        supervisor.succeeded();
+        assert_eq!(supervisor.state().pauses, 0);
+        supervisor.trapped("boom");
+        assert_eq!(supervisor.health(), Health::Running);
+    }
+
+    #[test]
+    fn only_what_was_in_trouble_is_noted_as_released() {
+        let supervisor = supervisor();
+        supervisor.trapped("boom");
+        supervisor.released();
+        assert!(supervisor.journal.entries().is_empty());
+        assert_eq!(supervisor.traps.load(Ordering::Relaxed), 0);
     }
 
     #[test]
