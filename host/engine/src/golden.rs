@@ -76,11 +76,16 @@ impl Recorder {
             return;
         }
         let params: Vec<Json> = params.iter().map(to_json).collect();
-        recording.left -= 1;
+        let answer = answer.map_or(Json::Null, to_json);
         recording.bytes = params
             .iter()
-            .fold(recording.bytes, |sum, param| sum.saturating_add(param.to_string().len()));
-        let answer = answer.map_or(Json::Null, to_json);
+            .chain([&answer])
+            .fold(recording.bytes, |sum, json| sum.saturating_add(json.to_string().len()));
+        // It is full: `bytes` stays above.
+        if recording.bytes > BYTES {
+            return;
+        }
+        recording.left -= 1;
         recording.rounds.push(Round { hook: hook.to_owned(), params, answer });
     }
 
@@ -178,5 +183,23 @@ mod tests {
         assert_eq!((rounds[0].hook.as_str(), &rounds[0].answer), (HOOK, &Json::from(true)));
         recorder.keep("m", HOOK, &[], None);
         assert!(recorder.end("m").is_empty());
+    }
+
+    #[test]
+    fn answers_count_against_the_bytes_of_a_recording() {
+        let recorder = Recorder::default();
+        recorder.begin("m", 100);
+        let long = Val::String("x".repeat(BYTES / 4));
+        for _ in 0..3 {
+            recorder.keep("m", HOOK, &[], Some(&long));
+        }
+        assert!(!recorder.full("m"));
+        // Its quotation marks make the fourth too much.
+        for _ in 0..2 {
+            recorder.keep("m", HOOK, &[], Some(&long));
+        }
+        recorder.keep("m", HOOK, &[], None);
+        assert!(recorder.full("m"));
+        assert_eq!(recorder.end("m").len(), 3);
     }
 }
