@@ -225,7 +225,7 @@ impl Grants {
     }
 
     /// Cuts a manifest down to what is allowed. Routes that ask an authenticator of its own that is not allowed are cut,
-    /// too.
+    /// too, and so are secret query parameters where neither route nor authenticator is left.
     #[must_use]
     pub fn cut(&self, manifest: &PluginManifest) -> PluginManifest {
         let mut cut = manifest.clone();
@@ -241,6 +241,10 @@ impl Grants {
         });
         cut.topics.consumes.retain(|consume| self.hear.contains(&consume.topic));
         cut.authenticators.retain(|name, _| self.authenticate.contains(name));
+        if cut.http.routes.is_empty() && cut.authenticators.is_empty() {
+            // What it may not read is not its to hide from logs.
+            cut.http.secret_query.clear();
+        }
         cut.hooks.provides.clone_from(&self.answer);
         cut.storage.reads.clone_from(&self.reads);
         cut.grants.call.clone_from(&self.call);
@@ -275,6 +279,7 @@ mod tests {
     const MANIFEST: &str = r#"
         name = "spam-filter"
         version = "1.2.3"
+        http.secret-query = ["token"]
         http.routes = [
             { id = "list", methods = ["GET"], paths = ["/list"], auth = "own" },
             { id = "show", methods = ["GET"], paths = ["/show"] },
@@ -354,6 +359,18 @@ mod tests {
         assert!(words.contains(&"call=tessera:services/rooms,other:calls/all.one"), "{words:?}");
         assert_eq!(granted(&words), missing);
         assert_eq!(asked().within(&some.table()), some);
+    }
+
+    #[test]
+    fn what_serves_nothing_hides_nothing_from_logs() {
+        let manifest = PluginManifest::parse("plugin.toml", MANIFEST).unwrap();
+        let secrets = |words: &[&str]| granted(words).cut(&manifest).http.secret_query;
+        assert!(secrets(&["hear=*"]).is_empty());
+        // `list` asks an authenticator that is not allowed.
+        assert!(secrets(&["serve=list"]).is_empty());
+        assert_eq!(secrets(&["serve=show"]), ["token"]);
+        // It may read them.
+        assert_eq!(secrets(&["authenticate=*"]), ["token"]);
     }
 
     #[test]
