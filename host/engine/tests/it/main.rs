@@ -21,6 +21,7 @@ mod links;
 mod load;
 mod peers;
 mod quotas;
+mod refusals;
 mod remote;
 mod support;
 mod swap;

@@ -16,7 +16,7 @@ use tessera_engine::{
 };
 use tessera_storage::{Database, DatabaseConfig};
 use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// The services of the fixtures.
 pub const WIT: &str = r#"
@@ -90,12 +90,17 @@ pub fn component(wit: &str, world: &str, code: &str) -> Vec<u8> {
     resolve.push_dir(contract("plugin")).unwrap();
     let package = resolve.push_str("fixture.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
+    encoded(&resolve, world, code)
+}
+
+/// The same for a world that is resolved already.
+pub fn encoded(resolve: &Resolve, world: WorldId, code: &str) -> Vec<u8> {
     // Imports come before the memory.
     let (imports, rest): (Vec<&str>, Vec<&str>) =
         code.lines().partition(|line| line.trim_start().starts_with("(import"));
     let text = format!("(module {} {PRELUDE} {})", imports.join("\n"), rest.join("\n"));
     let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+    wit_component::embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)
         .unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
