@@ -207,6 +207,12 @@ fn host_error(error: &CallError) -> Val {
 }
 
 impl Provider {
+    /// Whether a call that found no room may find some in a moment. Of other nodes that is not known here.
+    pub(super) fn may_get_room(&self, context: &Context) -> bool {
+        let takes_calls = matches!(&self.target, Target::Here(here) if here.pool.takes_calls());
+        takes_calls && context.depth < MAX_DEPTH
+    }
+
     /// Calls, one level deeper, until the caller's deadline or `budget`, whatever is earlier.
     pub(super) async fn call(
         &self,

@@ -1,6 +1,9 @@
 //! Asking all modules of a hook, and making one answer of theirs.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tessera_manifest::OnError;
 use tracing::Instrument as _;
@@ -8,6 +11,7 @@ use wasmtime::component::Val;
 
 use super::{call::Provider, refusal};
 use crate::{
+    api::CallError,
     capabilities::Capabilities,
     contract::{Combine, Function, Interface, Shape},
     journal::{Event, Note},
@@ -15,6 +19,9 @@ use crate::{
     state::Context,
     trace,
 };
+
+/// How long a module that had no room is left alone.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// How one function of a hook is asked.
 pub(crate) struct Round {
@@ -128,6 +135,36 @@ pub(super) async fn ask(
     Ok(())
 }
 
+/// Calls until the hook's budget is used up. A module that has no room for a moment is asked again: nothing was started.
+async fn within_budget(
+    provider: &Provider,
+    caller: &str,
+    context: &Context,
+    params: &[Val],
+    answer: &mut [Val],
+) -> Result<(), CallError> {
+    let start = Instant::now();
+    let end =
+        start.checked_add(provider.hook).map_or(context.deadline, |end| end.min(context.deadline));
+    // What is left after the last try must do for an answer: a time-out would count against the module.
+    let reserve = end.saturating_duration_since(start) / 4;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let ended = provider.call(caller, context, left, params, answer).await;
+        let full = matches!(
+            ended,
+            Err(CallError::Unavailable(_) | CallError::Overloaded | CallError::Quota { .. })
+        );
+        if !full || !provider.may_get_room(context) {
+            return ended;
+        }
+        if end.saturating_duration_since(Instant::now()) <= reserve.saturating_add(AGAIN) {
+            return ended;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
 /// Asks one module within its budget. Gives whether it answered; what it did is in log and metrics.
 async fn one(
     round: &Round,
@@ -141,7 +178,7 @@ async fn one(
     let span = tracing::info_span!(
         target: trace::TARGET, "hook", hook = round.name, module = &*provider.plugin
     );
-    let call = provider.call(&caller.plugin, context, provider.hook, params, answer);
+    let call = within_budget(provider, &caller.plugin, context, params, answer);
     let result = call.instrument(span).await;
     let labels = [&*caller.shared.tenant, &*provider.plugin, round.name.as_str()];
     round.metrics.hooks.with_label_values(&labels).observe(start.elapsed().as_secs_f64());

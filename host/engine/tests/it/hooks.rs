@@ -1,7 +1,13 @@
 //! How the answers of modules combine.
 
-use tessera_engine::{HookSettings, PluginSpec};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tessera_engine::{HookSettings, PluginSpec, api::Dispatch as _};
 use tessera_manifest::OnError;
+use tokio::task::JoinSet;
 
 use crate::support::{House, packed_of};
 
@@ -69,11 +75,22 @@ pub struct Module {
     pub adds: u32,
     pub traps: bool,
     pub loops: bool,
+    /// It has one instance, much time, and works for some milliseconds before it answers.
+    pub works: bool,
 }
 
 impl Module {
     pub fn new(name: &'static str) -> Self {
-        Self { name, refuses: None, first: None, all: 1, adds: 0, traps: false, loops: false }
+        Self {
+            name,
+            refuses: None,
+            first: None,
+            all: 1,
+            adds: 0,
+            traps: false,
+            loops: false,
+            works: false,
+        }
     }
 
     pub fn packed(&self) -> Vec<u8> {
@@ -81,6 +98,11 @@ impl Module {
             "unreachable"
         } else if self.loops {
             "(loop $again (br $again))"
+        } else if self.works {
+            "(global.set $left (i32.const 5000000))
+            (loop $again
+                (global.set $left (i32.sub (global.get $left) (i32.const 1)))
+                (br_if $again (global.get $left)))"
         } else {
             ""
         };
@@ -93,6 +115,7 @@ impl Module {
             r#"
             (data (i32.const 2048) "{text}")
             (global $told (mut i32) (i32.const 0))
+            (global $left (mut i32) (i32.const 0))
             (func $refusal
                 (i32.store8 (i32.const 256) (i32.const {refused}))
                 (i32.store (i32.const 260) (i32.const 2048))
@@ -126,8 +149,9 @@ impl Module {
                 (call $fail (global.get $told)))
         "#
         );
-        let rest = "[hooks]\nprovides = [\"demo:hooks/rules\"]\n[limits]\nhook = \"100ms\"";
-        packed_of(HOOKS, self.name, rest, "module", &code)
+        let limits = if self.works { "hook = \"20s\"\ninstances = 1" } else { "hook = \"100ms\"" };
+        let rest = format!("[hooks]\nprovides = [\"demo:hooks/rules\"]\n[limits]\n{limits}");
+        packed_of(HOOKS, self.name, &rest, "module", &code)
     }
 }
 
@@ -245,4 +269,34 @@ async fn a_module_over_its_budget_is_cut_off() {
     assert_eq!(house.fire("asker", REFUSE).await, Ok(Err("closed".to_owned())));
     assert!(start.elapsed() < std::time::Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(house.metric("tessera_hook_answers_total", "failed"), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_without_room_for_a_moment_is_asked_again() {
+    let busy = Module { works: true, ..Module::new("busy") };
+    let house = house(&[busy], &[], OnError::Deny).await;
+    let until = Instant::now() + Duration::from_secs(60);
+    // Until one of them did find the only place taken.
+    while house.metric("tessera_limits_hit_total", "slots") == 0.0 {
+        assert!(Instant::now() < until, "they never met");
+        let mut asked = JoinSet::new();
+        for _ in 0..6 {
+            let tenant = Arc::clone(&house.tenant);
+            asked.spawn(async move { tenant.fire("asker", REFUSE, "").await });
+        }
+        assert_eq!(asked.join_all().await, vec![Ok(Ok(())); 6]);
+    }
+    assert_eq!(house.metric("tessera_hook_answers_total", "failed"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_is_paused_is_not_asked_again() {
+    let bad = Module { traps: true, works: true, ..Module::new("bad") };
+    let house = house(&[bad], &[], OnError::Deny).await;
+    let calls = || house.metric("tessera_calls_total", "bad");
+    // Ten traps pause it; what comes then is refused at once, each with one try.
+    for n in 1..=12 {
+        assert_eq!(house.fire("asker", REFUSE).await, Ok(Err("closed".to_owned())));
+        assert_eq!(calls(), f64::from(n));
+    }
 }
