@@ -47,6 +47,9 @@ fn present(user: &str) -> Result<i64, Error> {
     revision(user).map_err(refused)?.ok_or(Error::NotFound)
 }
 
+/// As [`Account`].
+type AccountRow = (String, u64, bool, bool, bool, bool, Option<u64>);
+
 impl Guest for Plugin {
     fn profiles(users: Vec<String>) -> Result<Vec<Profile>, Error> {
         let rows = query(
@@ -95,8 +98,7 @@ impl Guest for Plugin {
              FROM accounts_users WHERE user_id IN ($1)",
             params![users],
         );
-        let rows: Vec<(String, u64, bool, bool, bool, bool, Option<u64>)> =
-            rows.map_err(unavailable)?.all().map_err(unavailable)?;
+        let rows: Vec<AccountRow> = rows.map_err(unavailable)?.all().map_err(unavailable)?;
         let account =
             |(user, created_ms, admin, guest, deactivated, shadow_banned, last_seen_ms)| Account {
                 user,

@@ -1,6 +1,13 @@
 //! What it adds to the contract of `presence`: users fall idle by themselves. What it shares with every presence service is held
 //! by the contract suite.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests"
+)]
 
 use std::sync::Arc;
 
