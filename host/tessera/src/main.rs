@@ -12,6 +12,7 @@ mod logging;
 mod manifests;
 mod metrics;
 mod modules;
+mod plain;
 mod postgres;
 mod readiness;
 mod reload;

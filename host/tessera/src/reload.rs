@@ -3,22 +3,19 @@
 mod fixed;
 pub(crate) mod watch;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use anyhow::{Context, Result, bail};
 use tessera_engine::{Plugin, PluginSpec, Prepared, Reading, api::BoxFuture};
 use tessera_http::RouteTable;
-use tessera_manifest::{Descriptor, Quotas};
+use tessera_manifest::{Descriptor, PluginName, Quotas};
 use tessera_storage::compatible;
-use tokio::task::AbortHandle;
 
+use self::watch::Watches;
 use crate::{
     cli::Settings,
     cluster::Node,
-    modules::{Overlay, change::Change},
+    modules::{Overlay, change::Change, version::VersionChange},
     server::load,
     tenants::{self, Entry, Plugins, Running, Tenants},
 };
@@ -31,8 +28,8 @@ pub(crate) struct Reloader {
     tenants: Arc<Tenants>,
     /// The descriptor that holds, with its tenants.
     current: tokio::sync::Mutex<Descriptor>,
-    /// Who watches a plug-in that was just changed, by its name.
-    watches: Mutex<BTreeMap<String, AbortHandle>>,
+    /// Who watches the plug-ins that were just changed.
+    watches: Watches,
 }
 
 /// A tenant that is awake, made ready.
@@ -60,7 +57,7 @@ impl Reloader {
             node,
             tenants,
             current: tokio::sync::Mutex::new(descriptor.clone()),
-            watches: Mutex::default(),
+            watches: Watches::default(),
         })
     }
 
@@ -84,25 +81,44 @@ impl Reloader {
         })
     }
 
+    /// Takes a version back, for the task that watches it. None where the watch is over: something else was done about the
+    /// plug-in while the task waited for its turn.
+    fn take_back<'a>(
+        &'a self,
+        name: &'a PluginName,
+        watch: tokio::task::Id,
+    ) -> BoxFuture<'a, Result<Option<Vec<String>>>> {
+        Box::pin(async move {
+            let mut current = self.current.lock().await;
+            // It is its own no more from here on, so that the change does not end the task that makes it.
+            if !self.watches.leave(name.as_str(), watch) {
+                return Ok(None);
+            }
+            let change = Change::Version(VersionChange::Rollback { name: name.clone() });
+            self.change_held(&mut current, &change).await.map(Some)
+        })
+    }
+
     async fn change_held(&self, current: &mut Descriptor, change: &Change) -> Result<Vec<String>> {
         let mut overlay = self.settings.overlay()?;
         let with = self.read(&overlay)?.0;
         let mut notes = change.make(&mut overlay, &self.settings.descriptor_alone()?, &with)?;
         let (descriptor, node) = self.read(&overlay)?;
         let watched = change.watched().map(ToString::to_string);
-        if let Some(name) = change.name() {
-            self.unwatch(name.as_str());
-        }
         let before = watched.as_ref().map(|name| self.main_of(name)).unwrap_or_default();
         let keep = || overlay.write();
         notes.extend(self.take_up(current, &descriptor, node, change.stops(), keep).await?);
+        // Not before: what fails leaves the version that is watched where it is.
+        if let Some(name) = change.name() {
+            self.watches.end(name.as_str());
+        }
         let bounds = watched.as_ref().and_then(|name| {
             let mut plugins = descriptor.plugins.iter();
             plugins.find(|(known, _)| known.as_str() == name).map(|(_, plugin)| plugin.swap.clone())
         });
         if let (Some(name), Some(bounds), Some(me)) = (watched, bounds, self.me.upgrade()) {
             let task = tokio::spawn(watch::watch(me, name.clone(), bounds, before));
-            self.watches().insert(name, task.abort_handle());
+            self.watches.begin(name, task.abort_handle());
         }
         *current = descriptor;
         Ok(notes)
@@ -110,16 +126,6 @@ impl Reloader {
 
     fn read(&self, overlay: &Overlay) -> Result<(Descriptor, Option<Node>)> {
         self.settings.descriptor_of_with(self.node.as_deref(), overlay)
-    }
-
-    fn watches(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AbortHandle>> {
-        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unwatch(&self, plugin: &str) {
-        if let Some(task) = self.watches().remove(plugin) {
-            task.abort();
-        }
     }
 
     /// What the version that counts and one that is tried have done so far, over all tenants that are awake here.

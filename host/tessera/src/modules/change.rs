@@ -45,9 +45,10 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// The plug-in whose version changes.
+    /// The plug-in whose version changes, or that goes.
     pub(crate) fn name(&self) -> Option<&PluginName> {
         match self {
+            Self::Remove { name } => Some(name),
             Self::Version(change) => Some(change.name()),
             _ => None,
         }

@@ -1,13 +1,19 @@
 //! Looks at a version that was just put in, and takes it back where it does worse than the one before.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tessera_engine::Reading;
 use tessera_manifest::Swap;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::{AbortHandle, Id},
+    time::{Instant, sleep},
+};
 
 use super::Reloader;
-use crate::modules::{change::Change, version::VersionChange};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -18,9 +24,44 @@ const CALLS: u64 = 100;
 /// No time up to this, in microseconds, is too long.
 const QUICK_US: u64 = 5_000;
 
+/// Who watches a plug-in that was just changed, by its name. At most one for each.
+#[derive(Debug, Default)]
+pub(super) struct Watches(Mutex<BTreeMap<String, AbortHandle>>);
+
+impl Watches {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This task watches the plug-in from now on, and whoever did so does no more.
+    pub(super) fn begin(&self, plugin: String, task: AbortHandle) {
+        if let Some(before) = self.all().insert(plugin, task) {
+            before.abort();
+        }
+    }
+
+    /// Nobody watches the plug-in any more.
+    pub(super) fn end(&self, plugin: &str) {
+        if let Some(task) = self.all().remove(plugin) {
+            task.abort();
+        }
+    }
+
+    /// A task watches no more, and goes on. False where it is not the one that watches the plug-in: that one stays.
+    pub(super) fn leave(&self, plugin: &str, task: Id) -> bool {
+        let mut all = self.all();
+        let own = all.get(plugin).is_some_and(|watch| watch.id() == task);
+        if own {
+            all.remove(plugin);
+        }
+        own
+    }
+}
+
 /// Watches until the time is over, and takes the version back if it must. `old` is what the version that counted before
 /// the change had done.
 pub(super) async fn watch(reloader: Arc<Reloader>, plugin: String, bounds: Swap, old: Reading) {
+    let Some(own) = tokio::task::try_id() else { return };
     let until = Instant::now() + bounds.watch.get();
     let (main_then, tried_then) = reloader.readings(&plugin);
     let has_trial = |reloader: &Reloader| {
@@ -40,17 +81,16 @@ pub(super) async fn watch(reloader: Arc<Reloader>, plugin: String, bounds: Swap,
         let Some(why) = judge(&new, &old, &bounds) else { continue };
         tracing::error!(plugin, why, "the new version is taken back");
         let Ok(name) = plugin.parse() else { return };
-        // This task must not end itself.
-        reloader.watches().remove(&plugin);
-        let change = Change::Version(VersionChange::Rollback { name });
-        match reloader.change(&change).await {
-            Ok(_) => tracing::warn!(plugin, why, "the version before is back"),
+        match reloader.take_back(&name, own).await {
+            Ok(Some(_)) => tracing::warn!(plugin, why, "the version before is back"),
+            Ok(None) => tracing::info!(plugin, "it is not taken back: it was changed meanwhile"),
             Err(error) => tracing::error!(plugin, "it cannot be taken back: {error:#}"),
         }
         return;
     }
-    tracing::info!(plugin, "the new version did well while it was watched");
-    reloader.watches().remove(&plugin);
+    if reloader.watches.leave(&plugin, own) {
+        tracing::info!(plugin, "the new version did well while it was watched");
+    }
 }
 
 /// What is wrong with the new version.
@@ -83,10 +123,28 @@ mod tests {
     use tessera_engine::Reading;
     use tessera_manifest::Swap;
 
-    use super::judge;
+    use super::{Watches, judge};
 
     fn reading(calls: u64, faults: u64, micros: u64) -> Reading {
         Reading::of(calls, faults, std::time::Duration::from_micros(micros))
+    }
+
+    #[tokio::test]
+    async fn only_the_task_that_watches_now_leaves_or_is_ended() {
+        let watches = Watches::default();
+        let [first, second, third] = [(); 3].map(|()| tokio::spawn(std::future::pending::<()>()));
+        watches.begin("a".to_owned(), first.abort_handle());
+        watches.begin("a".to_owned(), second.abort_handle());
+        assert!(!watches.leave("a", first.id()), "another is in its place");
+        assert!(first.await.unwrap_err().is_cancelled());
+        assert!(!watches.leave("b", second.id()), "of another plug-in");
+        assert!(watches.leave("a", second.id()));
+        assert!(!watches.leave("a", second.id()), "just once");
+        watches.begin("a".to_owned(), third.abort_handle());
+        watches.end("a");
+        assert!(third.await.unwrap_err().is_cancelled());
+        assert!(!second.is_finished(), "who left goes on");
+        second.abort();
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Modules that are installed, allowed and removed by command: offline, and on a running server.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -11,6 +14,7 @@ use crate::{
 
 const MODULE: &str = "name = \"greeter\"\nversion = \"0.2.0\"\ndescription = \"Says hello\"\n\
     [grants]\nfetch = [\"https://*\"]\nsign = true\n\
+    [limits]\nmemory = \"1GiB\"\n\
     [config.schema]\ntype = \"object\"\nadditionalProperties = false\n\
     [config.schema.properties]\nwords = { type = \"array\", items = { type = \"string\" } }";
 
@@ -66,6 +70,7 @@ fn life(tool: &Tool, running: bool) {
     let installed = plugin(tool, &install);
     for said in [
         "greeter 0.2.0",
+        "It sets limits of its own ([plugins.greeter.limits] cuts them):\n  memory: 1GiB instead of ",
         "about       Says hello",
         "signature   not signed",
         "It asks for this, and gets nothing that you do not allow:\n  may fetch: https://*\n  may sign in the name of the server\n",
@@ -144,4 +149,52 @@ fn a_file_of_changes_that_is_damaged_is_named() {
     let tool = tool();
     tool.file("data/modules.toml", "[server]\n");
     plugin(&tool, &["list"]).refused(&["modules.toml", "`[server]`", "plugins and hooks"]);
+}
+
+#[test]
+fn limits_are_shown_of_a_module_that_asks_for_nothing_else() {
+    let tool = tool();
+    let manifest = "name = \"quiet\"\nversion = \"1.0.0\"\ndescription = \"\"\"one\n  signature   signed by us\"\"\"\n\
+        limits = { hook = \"9s\", memory = \"2GiB\" }";
+    tool.file("quiet.wasm", component(manifest));
+    let installed = plugin(&tool, &["install", "quiet.wasm", "--yes"]);
+    for said in [
+        "  about       one\u{fffd}  signature   signed by us\n  signature   not signed\n",
+        "cuts them):\n  memory: 2GiB instead of ",
+        "\n  hook: 9s instead of ",
+        "\nIt asks for nothing.\n",
+    ] {
+        assert!(installed.well().out.contains(said), "{said} is not in {installed:?}");
+    }
+    tool.file("wider.wasm", component(&manifest.replace("1.0.0", "1.0.1").replace("2GiB", "3GiB")));
+    plugin(&tool, &["swap", "quiet", "wider.wasm"]).refused(&["nobody can be asked"]);
+    let swapped = plugin(&tool, &["swap", "quiet", "wider.wasm", "--yes"]);
+    let said = "It sets other limits than the version before ([plugins.quiet.limits] cuts them):\n  memory: 3GiB instead of 2GiB\n";
+    assert!(swapped.well().out.contains(said), "{swapped:?}");
+}
+
+#[test]
+fn a_swap_that_fails_leaves_the_watch_over_the_one_before() {
+    let tool = tool();
+    let text = fs::read_to_string(tool.path().join("tessera.toml")).unwrap();
+    tool.file("tessera.toml", format!("{text}\nswap.watch = \"4s\"\n"));
+    let next = "name = \"nothing\"\nversion = \"1.2.4\"";
+    tool.file("next.wasm", component(next));
+    let picky = "[config.schema]\ntype = \"object\"\nrequired = [\"words\"]\n\
+        [config.schema.properties]\nwords = { type = \"string\" }";
+    tool.file("picky.wasm", component(&format!("{next}\n{picky}")));
+    let mut command = run::command(&tool, &FREE);
+    command.stderr(fs::File::create(tool.path().join("log")).unwrap());
+    let _server = run::start(command);
+    plugin(&tool, &["swap", "nothing", "next.wasm", "--yes"]).well();
+    plugin(&tool, &["swap", "nothing", "picky.wasm", "--yes"]).refused(&["words"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let log = fs::read_to_string(tool.path().join("log")).unwrap();
+        if log.contains("did well while it was watched") {
+            return;
+        }
+        assert!(Instant::now() < end, "nobody watches it any more:\n{log}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

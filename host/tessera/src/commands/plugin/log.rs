@@ -9,7 +9,7 @@ use serde_json::Value;
 use tessera_manifest::PluginName;
 
 use super::ask;
-use crate::{admin::ModuleQuestion, cli::Settings};
+use crate::{admin::ModuleQuestion, cli::Settings, plain::plain};
 
 #[derive(Debug, Args)]
 pub(crate) struct Log {
@@ -73,7 +73,9 @@ pub(crate) fn run(arguments: &Log) -> Result<()> {
 }
 
 fn show(logged: &Logged) -> String {
-    let text = |key: &str| logged.entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    // Names come from whoever calls, reasons from the plug-in.
+    let raw = |key: &str| logged.entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    let text = |key: &str| plain(raw(key));
     let at = logged.entry.get("at-ms").and_then(Value::as_u64).unwrap_or_default();
     let mut line = format!(
         "{}  {}  {} {}  {}",
@@ -88,8 +90,9 @@ fn show(logged: &Logged) -> String {
             line.push_str(&format!("  {name} {}", text(key)));
         }
     }
-    if !text("reason").is_empty() {
-        line.push_str(&format!("\n    {}", text("reason").replace('\n', "\n    ")));
+    // What a trap leaves has many lines: each is set in, so that none passes for an entry.
+    for reason in raw("reason").lines() {
+        line.push_str(&format!("\n    {}", plain(reason)));
     }
     line
 }
@@ -132,7 +135,22 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::moment;
+    use serde_json::json;
+
+    use super::{Logged, moment, show};
+
+    #[test]
+    fn a_plug_in_cannot_feign_entries() {
+        let entry = json!({
+            "at-ms": 0, "version": "1.0.0", "event": "fault", "function": "f",
+            "request-id": "r\n1970", "reason": "it\nfell\r\x1b[1A\u{202e}"
+        });
+        let logged = Logged { tenant: "t".to_owned(), plugin: "p".to_owned(), entry };
+        assert_eq!(
+            show(&logged),
+            "1970-01-01 00:00:00.000 UTC  t  p 1.0.0  fault  in f  request r\u{fffd}1970\n    it\n    fell\u{fffd}\u{fffd}[1A\u{fffd}"
+        );
+    }
 
     #[test]
     fn moments_are_told_as_dates() {

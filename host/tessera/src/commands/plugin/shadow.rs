@@ -10,6 +10,7 @@ use crate::{
     admin::Question,
     cli::Settings,
     modules::{change::Change, source, version::VersionChange},
+    plain::clean,
 };
 
 #[derive(Debug, Args)]
@@ -82,7 +83,7 @@ fn show(name: &PluginName, settings: &Settings) -> Result<()> {
         );
         let side = |index: usize| seen.pointer(&format!("/example/{index}"))?.as_str();
         if let (Some(was), Some(is)) = (side(0), side(1)) {
-            println!("  the last difference: {was}\n  the other version:   {is}");
+            println!("  the last difference: {}\n  the other version:   {}", clean(was), clean(is));
         }
     }
     Ok(())

@@ -1,11 +1,13 @@
 //! `tessera plugin status`
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
 
 use super::{ask_server, size};
-use crate::{admin::Question, cli::Settings};
+use crate::{admin::Question, cli::Settings, plain::plain};
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -27,20 +29,23 @@ pub(crate) fn run(arguments: &Status) -> Result<()> {
         return Ok(());
     }
     for plugin in answer {
-        show(&plugin);
+        print!("{}", show(&plugin));
     }
     Ok(())
 }
 
-fn show(plugin: &Value) {
+fn show(plugin: &Value) -> String {
+    let mut lines = String::new();
     let text = |pointer| match plugin.pointer(pointer) {
-        Some(Value::String(text)) => text.clone(),
+        // Reasons are the plug-in's own words.
+        Some(Value::String(text)) => plain(text),
         Some(other) => other.to_string(),
         None => String::new(),
     };
     let number = |pointer| plugin.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let (name, state) = (text("/name"), text("/health/state"));
-    println!(
+    let _ = writeln!(
+        lines,
         "{name} {}  {state}  {} instances ({} idle)  {}",
         text("/version"),
         text("/instances"),
@@ -48,7 +53,8 @@ fn show(plugin: &Value) {
         size(usize::try_from(number("/size")).unwrap_or(usize::MAX)),
     );
     if number("/figures/calls") > 0 {
-        println!(
+        let _ = writeln!(
+            lines,
             "  {} calls, {} of them failed; p50 {}, p99 {}",
             number("/figures/calls"),
             number("/figures/faults"),
@@ -58,18 +64,25 @@ fn show(plugin: &Value) {
     }
     let reason = text("/health/reason");
     match state.as_str() {
-        "paused" => println!(
-            "  it failed again and again: {reason}\n  it is tried again in {}; `tessera plugin release {name}` tries now, `tessera plugin log {name}` tells more",
-            time(number("/health/left_ms").saturating_mul(1000))
-        ),
-        "quarantined" => println!(
-            "  it takes no calls, because it failed again and again: {reason}\n  `tessera plugin log {name}` tells more; another version (`tessera plugin swap {name} FILE`) or `tessera plugin release {name}` ends it"
-        ),
+        "paused" => {
+            _ = writeln!(
+                lines,
+                "  it failed again and again: {reason}\n  it is tried again in {}; `tessera plugin release {name}` tries now, `tessera plugin log {name}` tells more",
+                time(number("/health/left_ms").saturating_mul(1000))
+            )
+        }
+        "quarantined" => {
+            _ = writeln!(
+                lines,
+                "  it takes no calls, because it failed again and again: {reason}\n  `tessera plugin log {name}` tells more; another version (`tessera plugin swap {name} FILE`) or `tessera plugin release {name}` ends it"
+            )
+        }
         _ => {}
     }
     let faults = number("/faults/count");
     if faults > 0 {
-        println!(
+        let _ = writeln!(
+            lines,
             "  {faults} faults since the tenant woke; the last in {}: {}",
             text("/faults/last/function"),
             text("/faults/last/reason")
@@ -80,7 +93,8 @@ fn show(plugin: &Value) {
             None => "as a shadow".to_owned(),
             Some(share) => format!("with {}.{:02} % of the calls", share / 100, share % 100),
         };
-        println!(
+        let _ = writeln!(
+            lines,
             "  beside it {} {part}: {} calls, {} of them failed; p99 {}",
             text("/trial/version"),
             number("/trial/figures/calls"),
@@ -88,6 +102,7 @@ fn show(plugin: &Value) {
             time(number("/trial/figures/p99-us")),
         );
     }
+    lines
 }
 
 /// Microseconds for a person.
@@ -96,5 +111,25 @@ fn time(us: u64) -> String {
         0..1000 => format!("{us} µs"),
         1000..1_000_000 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         _ => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::show;
+
+    #[test]
+    fn a_reason_stays_in_its_line() {
+        let reason = "bad\nrooms 1.0.0  healthy\u{1b}[2J";
+        let shown = show(&json!({
+            "name": "a", "version": "1.0.0",
+            "health": {"state": "quarantined", "reason": reason},
+            "faults": {"count": 1, "last": {"function": "f", "reason": reason}},
+        }));
+        assert_eq!(shown.lines().count(), 4, "{shown}");
+        let said = "bad\u{fffd}rooms 1.0.0  healthy\u{fffd}[2J\n";
+        assert_eq!(shown.matches(said).count(), 2, "{shown}");
     }
 }
