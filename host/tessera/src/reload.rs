@@ -242,8 +242,11 @@ fn switch(plugins: &Plugins, one: Ready) -> (Arc<Entry>, Arc<Running>, Vec<Plugi
 
 /// Checks that what runs now still runs when the new versions have brought their tables up to date.
 fn forward(old: &Plugins, new: &Plugins) -> Result<()> {
-    let versions = new.versions();
+    let (versions, ran) = (new.versions(), old.versions());
     for plugin in versions.mains.iter().chain(versions.trials.values()) {
+        if ran.mains.iter().chain(ran.trials.values()).any(|one| one == plugin) {
+            continue; // its migrations are there already
+        }
         let before = old.versions().mains.iter().find(|before| before.name() == plugin.name());
         let Some(before) = before.filter(|before| *before != plugin) else { continue };
         let added = plugin.migrations.iter().skip(before.migrations.len());
