@@ -1,6 +1,6 @@
 //! Where calls to the host go: the WIT bindings inside wasm, a test host outside.
 
-use crate::bindings::host::{blobs, bus, crypto, fetch, log, storage};
+use crate::bindings::host::{blobs, bus, crypto, fetch, log, mail, storage};
 use crate::hooks::HookBackend;
 use crate::services::ServiceBackend;
 
@@ -19,6 +19,14 @@ pub trait Backend: HookBackend + ServiceBackend {
         limit: u32,
         offset: u32,
     ) -> Result<Vec<storage::Hit>, storage::Error>;
+    fn search_newest(
+        &self,
+        index: &str,
+        words: &str,
+        groups: Option<&[String]>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<storage::Hit>, storage::Error>;
     fn lock(&self, keys: &[String], wait_ms: u32) -> bool;
     fn unlock(&self);
 
@@ -26,6 +34,8 @@ pub trait Backend: HookBackend + ServiceBackend {
     fn notify(&self, topics: &[String]);
 
     fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error>;
+
+    fn mail(&self, message: &mail::Message) -> Result<(), mail::Error>;
 
     fn blob_put(&self, bytes: &[u8]) -> Result<String, blobs::Error>;
     fn blob_read(&self, id: &str, offset: u64, length: u32) -> Result<Vec<u8>, blobs::Error>;

@@ -166,3 +166,29 @@ pub mod presence {
         generate_all,
     });
 }
+
+/// Provides `tessera:services/keys`.
+pub mod keys {
+    wit_bindgen::generate!({
+        path: "../wit/services",
+        world: "tessera:services/keys-provider",
+        pub_export_macro: true,
+        export_macro_name: "export_keys",
+        default_bindings_module: "tessera_sdk::bindings::keys",
+        additional_derives: [PartialEq, Clone],
+        generate_all,
+    });
+}
+
+/// Provides `tessera:services/thumbnails`.
+pub mod thumbnails {
+    wit_bindgen::generate!({
+        path: "../wit/services",
+        world: "tessera:services/thumbnails-provider",
+        pub_export_macro: true,
+        export_macro_name: "export_thumbnails",
+        default_bindings_module: "tessera_sdk::bindings::thumbnails",
+        additional_derives: [PartialEq, Clone],
+        generate_all,
+    });
+}

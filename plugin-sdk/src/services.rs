@@ -2,10 +2,12 @@
 
 use crate::backend;
 pub use crate::bindings::service_caller::accounts::Error as AccountsError;
+pub use crate::bindings::service_caller::keys::Error as KeysError;
 pub use crate::bindings::service_caller::presence::Error as PresenceError;
 pub use crate::bindings::service_caller::push::Error as PushError;
 pub use crate::bindings::service_caller::rooms::Error as RoomsError;
-pub use crate::bindings::service_caller::{accounts, presence, push, rooms};
+pub use crate::bindings::service_caller::thumbnails::Error as ThumbnailsError;
+pub use crate::bindings::service_caller::{accounts, keys, presence, push, rooms, thumbnails};
 
 /// Gives the table of all service functions to the macro `$then`: what this crate and the test host make their methods of.
 #[doc(hidden)]
@@ -33,6 +35,8 @@ macro_rules! every_service {
             login_token = accounts::login_token(user: &str, lifetime_ms: u64) -> Result<String, AccountsError>;
             /// Ends sessions.
             log_out = accounts::log_out(sessions: &accounts::Sessions) -> Result<(), AccountsError>;
+            /// User-interactive authentication for an endpoint of another service.
+            prove = accounts::prove(proof: &accounts::Proof) -> Result<accounts::Proven, AccountsError>;
 
             /// Makes and stores an event on a user's behalf; the event's id.
             send_as = rooms::send_as(user: &str, room_id: &str, kind: &str, state_key: Option<&str>, content: &str) -> Result<String, RoomsError>;
@@ -52,6 +56,8 @@ macro_rules! every_service {
             set_listed = rooms::set_listed(room_id: &str, listed: bool) -> Result<(), RoomsError>;
             /// Tells every room of a user of a changed profile.
             profile_changed = rooms::profile_changed(user: &str, displayname: Option<&str>, avatar_url: Option<&str>) -> Result<(), RoomsError>;
+            /// Looks for words in the messages of rooms.
+            search_rooms = rooms::search(words: &str, rooms: &[String], newest: bool, limit: u32, offset: u32) -> Result<Vec<rooms::Found>, RoomsError>;
 
             /// A local user's push rules as the content of `m.push_rules`.
             push_rules = push::rules(user: &str) -> Result<String, PushError>;
@@ -62,6 +68,18 @@ macro_rules! every_service {
             presence_of = presence::get(users: &[String]) -> Result<Vec<presence::Status>, PresenceError>;
             /// Sets a local user's presence.
             set_presence = presence::set(user: &str, presence: &str, status_msg: Option<&str>) -> Result<(), PresenceError>;
+
+            /// Messages to a device have reached it.
+            acknowledge_to_device = keys::acknowledge(user: &str, device: &str, position: u64) -> Result<(), KeysError>;
+            /// Sends messages to devices of this server; `messages` as in `PUT /sendToDevice`.
+            send_to_device = keys::send_to_device(sender: &str, kind: &str, id: &str, messages: &str) -> Result<(), KeysError>;
+            /// Keys of users of this server: the answer of `POST /keys/query`.
+            query_keys = keys::query(request: &str, viewer: Option<&str>) -> Result<String, KeysError>;
+            /// One-time keys of devices of this server: the answer of `POST /keys/claim`.
+            claim_keys = keys::claim(request: &str) -> Result<String, KeysError>;
+
+            /// Decodes the picture in a blob and makes thumbnails of it.
+            make_thumbnails = thumbnails::make(blob: &str, wishes: &[thumbnails::Wish]) -> Result<thumbnails::Picture, ThumbnailsError>;
         }
     };
 }

@@ -62,6 +62,20 @@ pub fn search(
     backend::with(|host| host.search(index, words, groups, limit, offset))
 }
 
+/// As [`search`], the entries made last first; their rank is 0.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_newest(
+    index: &str,
+    words: &str,
+    groups: Option<&[String]>,
+    limit: u32,
+    offset: u32,
+) -> Result<Vec<Hit>, Error> {
+    backend::with(|host| host.search_newest(index, words, groups, limit, offset))
+}
+
 /// Waits for the named keys and holds them until [`unlock`] or the end of the call. `false`: go on without.
 pub fn lock(keys: &[String], wait_ms: u32) -> bool {
     backend::with(|host| host.lock(keys, wait_ms))

@@ -11,6 +11,7 @@ mod fetch;
 mod limits;
 mod line;
 pub(crate) mod log;
+mod mail;
 mod metrics;
 mod peers;
 mod storage;
@@ -75,6 +76,8 @@ pub(crate) struct Capabilities {
     pub(crate) sign: bool,
     /// May hash and check passwords.
     pub(crate) passwords: bool,
+    /// May send mail.
+    pub(crate) mail: bool,
     pub(crate) cache: cache::PluginCache,
     pub(crate) log: log::Rate,
     pub(crate) journal: Arc<Journal>,
@@ -93,6 +96,7 @@ pub(crate) struct Granted {
     pub(crate) fetch: FetchGrants,
     pub(crate) sign: bool,
     pub(crate) passwords: bool,
+    pub(crate) mail: bool,
 }
 
 impl Capabilities {
@@ -105,8 +109,18 @@ impl Capabilities {
         let journal = shared.journals.of(&granted.plugin);
         let log = log::Rate::new(granted.limits.log_rate);
         let metrics = shared.own_metrics.of(registry, &shared.tenant, &granted.plugin);
-        let Granted { plugin, version, limits, session, emits, config, fetch, sign, passwords } =
-            granted;
+        let Granted {
+            plugin,
+            version,
+            limits,
+            session,
+            emits,
+            config,
+            fetch,
+            sign,
+            passwords,
+            mail,
+        } = granted;
         Self {
             shared,
             plugin,
@@ -118,6 +132,7 @@ impl Capabilities {
             fetch,
             sign,
             passwords,
+            mail,
             cache,
             log,
             journal,

@@ -30,6 +30,8 @@ pub struct Grants {
     pub sign: bool,
     /// Whether it hashes and checks passwords.
     pub passwords: bool,
+    /// Whether it sends mail through the operator's relay.
+    pub mail: bool,
 }
 
 impl Grants {
@@ -63,6 +65,7 @@ impl Grants {
             fetch: manifest.grants.fetch.clone(),
             sign: manifest.grants.sign,
             passwords: manifest.grants.passwords,
+            mail: manifest.grants.mail,
         }
     }
 
@@ -89,6 +92,7 @@ impl Grants {
             fetch: table.fetch.of(&self.fetch),
             sign: self.sign && table.sign,
             passwords: self.passwords && table.passwords,
+            mail: self.mail && table.mail,
         }
     }
 
@@ -110,6 +114,7 @@ impl Grants {
             fetch: rest(&self.fetch, &allowed.fetch),
             sign: self.sign && !allowed.sign,
             passwords: self.passwords && !allowed.passwords,
+            mail: self.mail && !allowed.mail,
         }
     }
 
@@ -175,6 +180,7 @@ impl Grants {
             fetch: Allowed::Only(self.fetch.clone()),
             sign: self.sign,
             passwords: self.passwords,
+            mail: self.mail,
         }
     }
 
@@ -198,6 +204,7 @@ impl Grants {
         let flags = [
             (self.sign, "may sign in the name of the server"),
             (self.passwords, "may hash and check passwords"),
+            (self.mail, "may send mail through the server's relay"),
         ];
         lines.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, text)| text.to_owned()));
         lines
@@ -219,7 +226,7 @@ impl Grants {
         let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
         let mut arguments: Vec<String> =
             lists.map(|(key, list)| format!("{key}={}", list.join(","))).collect();
-        let flags = [(self.sign, "sign"), (self.passwords, "passwords")];
+        let flags = [(self.sign, "sign"), (self.passwords, "passwords"), (self.mail, "mail")];
         arguments.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, key)| key.to_owned()));
         arguments
     }
@@ -251,6 +258,7 @@ impl Grants {
         cut.grants.fetch.clone_from(&self.fetch);
         cut.grants.sign = self.sign;
         cut.grants.passwords = self.passwords;
+        cut.grants.mail = self.mail;
         cut
     }
 }

@@ -119,6 +119,8 @@ pub struct RequestedGrants {
     pub sign: bool,
     /// Whether it hashes and checks passwords.
     pub passwords: bool,
+    /// Whether it sends mail through the operator's relay.
+    pub mail: bool,
 }
 
 /// `[hooks]` of a manifest.

@@ -1,5 +1,6 @@
 //! A plug-in's access to its tenant's database.
 
+use crate::types::Order;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,7 +91,19 @@ impl Session {
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
-        on!(self, engine => engine.search(index, query, groups, limit, offset).await)
+        on!(self, engine => engine.search(index, query, groups, Order::Best, limit, offset).await)
+    }
+
+    /// As [`Session::search`], those made last first; their rank is 0.
+    pub async fn search_newest(
+        &self,
+        index: &str,
+        query: &str,
+        groups: Option<Vec<String>>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<Hit>, Error> {
+        on!(self, engine => engine.search(index, query, groups, Order::Newest, limit, offset).await)
     }
 
     /// Locks keys of this plug-in within this process, on both engines: it spares retries, and what

@@ -69,6 +69,15 @@ pub struct FullTextEntry {
     pub text: Option<String>,
 }
 
+/// What a search gives first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// What fits best.
+    Best,
+    /// What was made last.
+    Newest,
+}
+
 /// What a crash may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Durability {

@@ -1,7 +1,7 @@
 //! The backend inside wasm: each method is one WIT call.
 
 use crate::bindings::host::{
-    blobs, bus, cache, config, crypto, fetch, limits, log, metrics, peers, storage, timers,
+    blobs, bus, cache, config, crypto, fetch, limits, log, mail, metrics, peers, storage, timers,
 };
 
 /// The bindings.
@@ -29,6 +29,16 @@ impl Wasm {
     ) -> Result<Vec<storage::Hit>, storage::Error> {
         storage::search(index, words, groups, limit, offset)
     }
+    pub fn search_newest(
+        &self,
+        index: &str,
+        words: &str,
+        groups: Option<&[String]>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<storage::Hit>, storage::Error> {
+        storage::search_newest(index, words, groups, limit, offset)
+    }
     pub fn lock(&self, keys: &[String], wait_ms: u32) -> bool {
         storage::lock(keys, wait_ms)
     }
@@ -43,6 +53,9 @@ impl Wasm {
     }
     pub fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error> {
         fetch::send(request)
+    }
+    pub fn mail(&self, message: &mail::Message) -> Result<(), mail::Error> {
+        mail::send(message)
     }
     pub fn blob_put(&self, bytes: &[u8]) -> Result<String, blobs::Error> {
         blobs::put(bytes)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tessera_sdk::backend::Backend;
-use tessera_sdk::bindings::host::{blobs, bus, crypto, fetch, log, storage};
+use tessera_sdk::bindings::host::{blobs, bus, crypto, fetch, log, mail, storage};
 use tessera_storage::LockGuard;
 
 use crate::host::Shared;
@@ -106,6 +106,22 @@ impl Backend for Native {
         hits.map(|hits| hits.into_iter().map(convert::hit).collect()).map_err(convert::error)
     }
 
+    fn search_newest(
+        &self,
+        index: &str,
+        words: &str,
+        groups: Option<&[String]>,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<storage::Hit>, storage::Error> {
+        self.counted();
+        let host = self.host();
+        let session = &host.installed().session;
+        let groups = groups.map(<[String]>::to_vec);
+        let hits = host.block_on(session.search_newest(index, words, groups, limit, offset));
+        hits.map(|hits| hits.into_iter().map(convert::hit).collect()).map_err(convert::error)
+    }
+
     fn lock(&self, keys: &[String], wait_ms: u32) -> bool {
         self.unlock();
         let host = self.host();
@@ -131,6 +147,10 @@ impl Backend for Native {
 
     fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error> {
         (self.services().fetch)(request)
+    }
+
+    fn mail(&self, message: &mail::Message) -> Result<(), mail::Error> {
+        (self.services().mail)(message)
     }
 
     fn blob_put(&self, bytes: &[u8]) -> Result<String, blobs::Error> {

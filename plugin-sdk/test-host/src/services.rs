@@ -15,6 +15,12 @@ type Fetch = dyn Fn(
     > + Send
     + Sync;
 
+type Mail = dyn Fn(
+        &tessera_sdk::bindings::host::mail::Message,
+    ) -> Result<(), tessera_sdk::bindings::host::mail::Error>
+    + Send
+    + Sync;
+
 /// The answer where nobody provides a service.
 trait Unprovided {
     fn unprovided(text: String) -> Self;
@@ -30,7 +36,7 @@ macro_rules! unprovided {
     };
 }
 
-unprovided!(AccountsError, RoomsError, PushError, PresenceError);
+unprovided!(AccountsError, RoomsError, PushError, PresenceError, KeysError, ThumbnailsError);
 
 macro_rules! answers {
     ($($(#[$doc:meta])* $name:ident = $interface:ident::$function:ident($($arg:ident: $ty:ty),*) -> $answer:ty;)*) => {
@@ -43,6 +49,8 @@ macro_rules! answers {
             pub hooks: Hooks,
             /// `tessera:host/fetch.send`
             pub fetch: Arc<Fetch>,
+            /// `tessera:host/mail.send`
+            pub mail: Arc<Mail>,
         }
 
         impl Default for Services {
@@ -56,6 +64,10 @@ macro_rules! answers {
                     }),)*
                     hooks: Hooks::default(),
                     fetch: Arc::new(|_| Err(Error::Unreachable("no network in tests".to_owned()))),
+                    mail: Arc::new(|_| {
+                        let none = "no mail relay in this test".to_owned();
+                        Err(tessera_sdk::bindings::host::mail::Error::Refused(none))
+                    }),
                 }
             }
         }

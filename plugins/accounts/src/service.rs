@@ -1,7 +1,7 @@
 //! `tessera:services/accounts`, for other plug-ins.
 
 use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{
-    Account, Error, Guest, NewUser, Profile, Session, Sessions,
+    Account, Error, Guest, NewUser, Profile, Proof, Proven, Session, Sessions,
 };
 use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{digest, matrix, params};
@@ -51,6 +51,10 @@ fn present(user: &str) -> Result<i64, Error> {
 type AccountRow = (String, u64, bool, bool, bool, bool, Option<u64>);
 
 impl Guest for Plugin {
+    fn prove(_proof: Proof) -> Result<Proven, Error> {
+        Err(Error::Unavailable("not there yet".to_owned()))
+    }
+
     fn profiles(users: Vec<String>) -> Result<Vec<Profile>, Error> {
         let rows = query(
             "SELECT user_id, displayname, avatar_url FROM accounts_users \

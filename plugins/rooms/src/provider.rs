@@ -1,6 +1,8 @@
 //! `tessera:services/rooms`: what other plug-ins ask of this one.
 
-use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{Error, Guest, StateEntry};
+use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{
+    Error, Found, Guest, StateEntry,
+};
 use tessera_sdk::matrix;
 use tessera_sdk::params;
 use tessera_sdk::storage;
@@ -11,6 +13,11 @@ use crate::asker::Asker;
 use crate::core::{StoredEvent, content};
 use crate::store::state_at;
 use crate::{Plugin, directory, ids, profiles, shut_down};
+
+/// Rooms that one search looks into.
+const MAX_SEARCHED: usize = 1_000;
+/// What one search gives.
+const MAX_FOUND: u32 = 500;
 
 fn refused(error: matrix::Error) -> Error {
     match error.http_status() {
@@ -123,6 +130,30 @@ impl Guest for Plugin {
 
     fn room_of_alias(alias: String) -> Result<Option<String>, Error> {
         directory::room_of(&alias).map_err(refused)
+    }
+
+    fn search(
+        words: String,
+        rooms: Vec<String>,
+        newest: bool,
+        limit: u32,
+        offset: u32,
+    ) -> Result<Vec<Found>, Error> {
+        if rooms.len() > MAX_SEARCHED {
+            let text = format!("at most {MAX_SEARCHED} rooms can be searched at once");
+            return Err(refused(matrix::Error::invalid_param(text)));
+        }
+        let limit = limit.min(MAX_FOUND);
+        let hits = if newest {
+            storage::search_newest("messages", &words, Some(&rooms), limit, offset)
+        } else {
+            storage::search("messages", &words, Some(&rooms), limit, offset)
+        };
+        let hits = hits.map_err(|error| refused(error.into()))?;
+        Ok(hits
+            .into_iter()
+            .map(|hit| Found { event_id: hit.key, room_id: hit.group, rank: hit.rank })
+            .collect())
     }
 
     fn set_listed(room_id: String, listed: bool) -> Result<(), Error> {

@@ -89,6 +89,27 @@ impl wit::Host for State {
             .map_err(|error| told(self, error)))
     }
 
+    async fn search_newest(
+        &mut self,
+        index: String,
+        words: String,
+        groups: Option<Vec<String>>,
+        limit: u32,
+        offset: u32,
+    ) -> wasmtime::Result<Result<Vec<wit::Hit>, wit::Error>> {
+        self.enter()?;
+        self.call.inside = Some("storage");
+        let hits = self.caps.session.search_newest(&index, &words, groups, limit, offset).await;
+        self.call.inside = None;
+        Ok(hits
+            .map(|hits| {
+                hits.into_iter()
+                    .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
+                    .collect()
+            })
+            .map_err(|error| told(self, error)))
+    }
+
     async fn lock(&mut self, keys: Vec<String>, wait_ms: u32) -> wasmtime::Result<bool> {
         self.enter()?;
         // Held and asked for at once, two calls could wait for each other.

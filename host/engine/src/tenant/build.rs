@@ -292,6 +292,7 @@ fn capabilities(engine: &Engine, shared: &Arc<Shared>, spec: &PluginSpec) -> Cap
         fetch: FetchGrants { origins: spec.fetch.clone() },
         sign: spec.grants.sign,
         passwords: spec.grants.passwords,
+        mail: spec.grants.mail,
     };
     Capabilities::new(Arc::clone(shared), granted, &engine.metrics.registry)
 }

@@ -47,6 +47,8 @@ pub struct GrantsTable {
     pub sign: bool,
     /// Whether it may hash and check passwords.
     pub passwords: bool,
+    /// Whether it may send mail through the relay.
+    pub mail: bool,
 }
 
 /// A list, or all that is asked: `"*"`.
@@ -209,8 +211,9 @@ impl GrantsTable {
             "fetch" => extend(&mut self.fetch, list?),
             "sign" => flag.map(|flag| self.sign = flag),
             "passwords" => flag.map(|flag| self.passwords = flag),
+            "mail" => flag.map(|flag| self.mail = flag),
             _ => Err(format!(
-                "`{key}` is no grant; there are: call, answer, hear, serve, authenticate, provide, reads, fetch, sign, passwords"
+                "`{key}` is no grant; there are: call, answer, hear, serve, authenticate, provide, reads, fetch, sign, passwords, mail"
             )),
         }
     }

@@ -1,6 +1,7 @@
 //! Full-text indexes as rows with a tsvector. Words are found here, not by the server's parser, so
 //! that they are the same words on both engines; accents go on the server, which has the tables.
 
+use crate::types::Order;
 use crate::{Error, FullTextEntry, Hit};
 
 use super::script::{Script, Step, quoted, text_array};
@@ -89,6 +90,7 @@ pub(super) struct Search<'a> {
     pub(super) index: &'a str,
     pub(super) query: &'a str,
     pub(super) groups: Option<&'a [String]>,
+    pub(super) order: Order,
     pub(super) limit: u32,
     pub(super) offset: u32,
 }
@@ -99,11 +101,15 @@ pub(super) fn search(schema: &str, search: &Search<'_>) -> Result<Option<String>
     let groups = search.groups.map_or_else(String::new, |groups| {
         format!("AND f.grp = ANY ({}::text[])", text_array(groups.iter().map(String::as_str)))
     });
+    let (rank, order) = match search.order {
+        Order::Best => ("ts_rank(f.words, q.q, 1)::double precision", "rank DESC, f.id DESC"),
+        Order::Newest => ("0::double precision", "f.id DESC"),
+    };
     Ok(Some(format!(
-        "SELECT f.key, f.grp, ts_rank(f.words, q.q, 1)::double precision AS rank \
+        "SELECT f.key, f.grp, {rank} AS rank \
          FROM {schema}.tessera_fulltext AS f, (SELECT {schema}.tessera_fold({})::tsquery AS q) AS q \
          WHERE f.plugin = {} AND f.name = {} AND f.words @@ q.q {groups} \
-         ORDER BY rank DESC, f.id DESC LIMIT {} OFFSET {}",
+         ORDER BY {order} LIMIT {} OFFSET {}",
         quoted(&expression),
         quoted(search.plugin),
         quoted(search.index),

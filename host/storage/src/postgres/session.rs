@@ -1,5 +1,6 @@
 //! A plug-in's reads: checked here, sent as one message each.
 
+use crate::types::Order;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -174,6 +175,7 @@ impl EngineSession {
         index: &str,
         query: &str,
         groups: Option<Vec<String>>,
+        order: Order,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
@@ -188,6 +190,7 @@ impl EngineSession {
             index,
             query,
             groups: groups.as_deref(),
+            order,
             limit: limit.min(MAX_HITS),
             offset,
         };

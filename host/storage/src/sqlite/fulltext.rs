@@ -1,5 +1,6 @@
 //! Full-text indexes on FTS5: one contentless table each, numbered by `tessera_fulltext`.
 
+use crate::types::Order;
 use crate::{Error, FullTextEntry, Hit};
 
 use super::authorizer::Mode;
@@ -107,6 +108,7 @@ pub(super) struct Search {
     pub(super) query: String,
     /// JSON list of groups.
     pub(super) groups: Option<String>,
+    pub(super) order: Order,
     pub(super) limit: u32,
     pub(super) offset: u32,
 }
@@ -115,11 +117,16 @@ pub(super) struct Search {
 pub(super) fn search(raw: &mut Raw<'_>, search: &Search) -> Result<Vec<Hit>, Error> {
     let Some(expression) = expression(&search.query)? else { return Ok(Vec::new()) };
     let table = table(&search.plugin, &search.index);
+    let (rank, order) = match search.order {
+        Order::Best => (format!("-bm25({table})"), "3 DESC, k.id DESC".to_owned()),
+        // The index itself runs backwards: what is not asked for is not looked at.
+        Order::Newest => ("0.0".to_owned(), format!("{table}.rowid DESC")),
+    };
     let sql = interned(format!(
-        "SELECT k.key, k.grp, -bm25({table}) FROM {table} JOIN tessera_fulltext AS k \
+        "SELECT k.key, k.grp, {rank} FROM {table} JOIN tessera_fulltext AS k \
          ON k.id = {table}.rowid WHERE {table} MATCH ?1 \
          AND (?2 IS NULL OR k.grp IN (SELECT value FROM json_each(?2))) \
-         ORDER BY 3 DESC, k.id DESC LIMIT ?3 OFFSET ?4"
+         ORDER BY {order} LIMIT ?3 OFFSET ?4"
     ));
     raw.set_mode(Mode::Host);
     let mut hits = Vec::new();

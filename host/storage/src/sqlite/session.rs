@@ -1,5 +1,6 @@
 //! A plug-in's reads and commits: checked here, run on the readers and the writer.
 
+use crate::types::Order;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -184,6 +185,7 @@ impl EngineSession {
         index: &str,
         query: &str,
         groups: Option<Vec<String>>,
+        order: Order,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
@@ -200,6 +202,7 @@ impl EngineSession {
             index: index.to_owned(),
             query: query.to_owned(),
             groups,
+            order,
             limit: limit.min(MAX_HITS),
             offset,
         };

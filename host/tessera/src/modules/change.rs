@@ -243,6 +243,7 @@ fn revoked(name: &PluginName, current: &Grants, words: &[String]) -> Result<Gran
             take(&mut left.fetch, &away.fetch)?;
             left.sign &= !away.sign;
             left.passwords &= !away.passwords;
+            left.mail &= !away.mail;
             if left == before {
                 let has = current.arguments();
                 let has = if has.is_empty() { "nothing".to_owned() } else { has.join(" ") };
