@@ -6,6 +6,8 @@ use anyhow::{Context, Result, bail};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
+use crate::calls;
+
 /// An answer: status, headers and the body as JSON (`Null` when it is none).
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -242,6 +244,7 @@ pub async fn request(
     token: Option<&str>,
     body: Option<Vec<u8>>,
 ) -> Result<Answer> {
+    let told = method.clone();
     let mut request = http.request(method, url);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -252,5 +255,8 @@ pub async fn request(
     let answer = request.send().await.with_context(|| format!("requesting {url}"))?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let bytes = answer.bytes().await.with_context(|| format!("reading the answer of {url}"))?;
-    Ok(Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    let answer =
+        Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
+    calls::note(&told, url, &answer);
+    Ok(answer)
 }

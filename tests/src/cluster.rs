@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
-use tessera_test_services::{Nats, Postgres, TestDatabase};
+use tessera_test_services::{Nats, Postgres, TestDatabase, first_party};
 
 use crate::{
     binary,
@@ -23,7 +23,14 @@ use crate::{
 };
 
 /// The plug-ins of the embedded descriptor.
-pub const PLUGINS: [&str; 5] = ["accounts", "rooms", "sync", "presence", "push"];
+///
+/// # Panics
+/// The repository is not where it was built.
+#[must_use]
+#[expect(clippy::expect_used, reason = "tests of a repository that is not there cannot go on")]
+pub fn plugins() -> Vec<String> {
+    first_party(&binary::workspace()).expect("config/default.toml")
+}
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -50,10 +57,10 @@ impl Layout {
     pub fn ring(count: usize) -> Self {
         let mut nodes: Vec<(String, Vec<String>)> =
             (1..=count).map(|number| (format!("n{number}"), Vec::new())).collect();
-        for (index, plugin) in PLUGINS.into_iter().enumerate() {
+        for (index, plugin) in plugins().into_iter().enumerate() {
             for step in 0..count.min(2) {
                 if let Some((_, run)) = nodes.get_mut((index + step) % count) {
-                    run.push(plugin.to_owned());
+                    run.push(plugin.clone());
                 }
             }
         }
@@ -76,7 +83,7 @@ impl Layout {
     /// `count` nodes that run every plug-in.
     #[must_use]
     pub fn replicas(count: usize) -> Self {
-        let all: Vec<String> = PLUGINS.map(str::to_owned).into();
+        let all = plugins();
         let nodes = (1..=count).map(|number| (format!("n{number}"), all.clone())).collect();
         Self::of(nodes)
     }
@@ -321,16 +328,16 @@ impl Drop for Cluster {
 
 #[cfg(test)]
 mod tests {
-    use super::{Layout, PLUGINS};
+    use super::{Layout, plugins};
 
     #[test]
     fn every_plugin_of_a_ring_runs_in_two_nodes() {
         let ring = Layout::ring(3);
-        for plugin in PLUGINS {
-            let nodes = ring.nodes.iter().filter(|(_, run)| run.iter().any(|name| name == plugin));
+        for plugin in plugins() {
+            let nodes = ring.nodes.iter().filter(|(_, run)| run.contains(&plugin));
             assert_eq!(nodes.count(), 2, "{ring:?}");
         }
-        assert!(ring.nodes.iter().all(|(_, run)| run.len() < PLUGINS.len()), "{ring:?}");
-        assert_eq!(Layout::ring(1).nodes[0].1, PLUGINS);
+        assert!(ring.nodes.iter().all(|(_, run)| run.len() < plugins().len()), "{ring:?}");
+        assert_eq!(Layout::ring(1).nodes[0].1, plugins());
     }
 }

@@ -6,7 +6,9 @@
 
 pub mod api;
 pub mod binary;
+pub mod calls;
 pub mod cluster;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod proc;

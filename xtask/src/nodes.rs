@@ -10,10 +10,8 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tessera_test_services::Program;
+use tessera_test_services::{Program, first_party};
 
-/// The plug-ins of the embedded descriptor.
-const PLUGINS: [&str; 5] = ["accounts", "rooms", "sync", "presence", "push"];
 /// Ports of the first node; the others count on.
 const ADDRESS: u16 = 8008;
 const METRICS: u16 = 9008;
@@ -25,13 +23,13 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 /// A node of the generated descriptor.
 struct Node {
     name: String,
-    run: Vec<&'static str>,
+    run: Vec<String>,
     address: String,
     metrics: String,
 }
 
 /// Nodes, each plug-in in two of them where there are two.
-fn layout(count: u16) -> Vec<Node> {
+fn layout(plugins: &[String], count: u16) -> Vec<Node> {
     let count = usize::from(count);
     let copies = count.min(2);
     (1_u16..)
@@ -39,13 +37,13 @@ fn layout(count: u16) -> Vec<Node> {
         .zip(0..)
         .map(|(number, index): (u16, usize)| Node {
             name: format!("n{number}"),
-            run: PLUGINS
-                .into_iter()
+            run: plugins
+                .iter()
                 .enumerate()
                 .filter(|(plugin, _)| {
                     (0..copies).any(|step| (plugin * copies + step) % count == index)
                 })
-                .map(|(_, name)| name)
+                .map(|(_, name)| name.clone())
                 .collect(),
             address: format!("127.0.0.1:{}", ADDRESS + number - 1),
             metrics: format!("127.0.0.1:{}", METRICS + number - 1),
@@ -86,7 +84,8 @@ pub(crate) fn run(release: bool, count: u16) -> Result<()> {
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let services = Services::start(true)?;
-    let nodes = layout(count);
+    let plugins = first_party(&workspace.root).map_err(|failure| anyhow!(failure))?;
+    let nodes = layout(&plugins, count);
     let config = folder.join("tessera.toml");
     fs::write(&config, descriptor(&workspace, &folder, &services, &nodes))
         .with_context(|| format!("cannot write {}", config.display()))?;
@@ -156,14 +155,18 @@ fn is_ready(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLUGINS, layout};
+    use super::layout;
+
+    fn plugins() -> Vec<String> {
+        ["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned).into()
+    }
 
     #[test]
     fn every_plugin_runs_in_two_nodes_where_there_are_two() {
         for count in 1..=9 {
-            let nodes = layout(count);
+            let nodes = layout(&plugins(), count);
             assert_eq!(nodes.len(), usize::from(count));
-            for plugin in PLUGINS {
+            for plugin in plugins() {
                 let copies = nodes.iter().filter(|node| node.run.contains(&plugin)).count();
                 assert_eq!(copies, usize::from(count).min(2), "{plugin} of {count}");
             }
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn nodes_have_addresses_of_their_own() {
-        let nodes = layout(3);
+        let nodes = layout(&plugins(), 3);
         let addresses: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
         assert_eq!(addresses, ["127.0.0.1:8008", "127.0.0.1:8009", "127.0.0.1:8010"]);
         assert_eq!(nodes[2].metrics, "127.0.0.1:9010");

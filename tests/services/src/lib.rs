@@ -3,6 +3,7 @@
 //! Dropping a server stops it and removes its folder; so does the end of the process that started
 //! it, however it ends. Nothing here is asynchronous and nothing needs a crate.
 
+mod first_party;
 mod guard;
 mod nats;
 mod postgres;
@@ -10,6 +11,7 @@ pub mod process;
 mod program;
 mod registry;
 
+pub use first_party::first_party;
 pub use nats::Nats;
 pub use postgres::{Postgres, TestDatabase};
 pub use program::Program;

@@ -12,6 +12,7 @@
 
 mod abandoned;
 mod authoring;
+mod client;
 mod common;
 mod crash;
 mod disk;
