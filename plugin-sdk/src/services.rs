@@ -58,6 +58,16 @@ macro_rules! every_service {
             profile_changed = rooms::profile_changed(user: &str, displayname: Option<&str>, avatar_url: Option<&str>) -> Result<(), RoomsError>;
             /// Looks for words in the messages of rooms.
             search_rooms = rooms::search(words: &str, rooms: &[String], newest: bool, limit: u32, offset: u32) -> Result<Vec<rooms::Found>, RoomsError>;
+            /// Takes events of other servers into a room.
+            receive_events = rooms::receive(room_id: &str, origin: &str, events: &[String]) -> Result<Vec<rooms::Received>, RoomsError>;
+            /// Takes events without a place in a room's timeline.
+            receive_outliers = rooms::receive_outliers(room_id: &str, room_version: &str, events: &[String]) -> Result<Vec<rooms::Received>, RoomsError>;
+            /// Takes an event with the state before it.
+            receive_with_state = rooms::receive_with_state(room_id: &str, room_version: &str, origin: &str, event: &str, state: &[String]) -> Result<rooms::Received, RoomsError>;
+            /// What events rest on by way of their auth events.
+            auth_chain = rooms::auth_chain(room_id: &str, events: &[String]) -> Result<Vec<String>, RoomsError>;
+            /// Whether a server may take part in a room.
+            acl_allows = rooms::acl_allows(room_id: &str, server: &str) -> Result<bool, RoomsError>;
 
             /// A local user's push rules as the content of `m.push_rules`.
             push_rules = push::rules(user: &str) -> Result<String, PushError>;

@@ -20,6 +20,7 @@ pub mod redaction;
 pub mod settings;
 pub mod shut_down;
 pub mod store;
+mod timer;
 pub mod transactions;
 
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle::Guest as LifecycleGuest;
@@ -40,5 +41,7 @@ impl LifecycleGuest for Plugin {
 tessera_sdk::export_lifecycle!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_consumer!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_timer!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_rooms!(Plugin);

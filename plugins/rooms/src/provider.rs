@@ -1,7 +1,7 @@
 //! `tessera:services/rooms`: what other plug-ins ask of this one.
 
 use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{
-    Error, Found, Guest, StateEntry,
+    Error, Found, Guest, Received, StateEntry,
 };
 use tessera_sdk::matrix;
 use tessera_sdk::params;
@@ -167,4 +167,34 @@ impl Guest for Plugin {
     ) -> Result<(), Error> {
         profiles::apply(&user, displayname.as_deref(), avatar_url.as_deref()).map_err(refused)
     }
+
+    fn receive(_: String, _: String, _: Vec<String>) -> Result<Vec<Received>, Error> {
+        Err(unavailable())
+    }
+
+    fn receive_outliers(_: String, _: String, _: Vec<String>) -> Result<Vec<Received>, Error> {
+        Err(unavailable())
+    }
+
+    fn receive_with_state(
+        _: String,
+        _: String,
+        _: String,
+        _: String,
+        _: Vec<String>,
+    ) -> Result<Received, Error> {
+        Err(unavailable())
+    }
+
+    fn auth_chain(_: String, _: Vec<String>) -> Result<Vec<String>, Error> {
+        Err(unavailable())
+    }
+
+    fn acl_allows(_: String, _: String) -> Result<bool, Error> {
+        Err(unavailable())
+    }
+}
+
+fn unavailable() -> Error {
+    Error::Unavailable("events of other servers are not taken yet".to_owned())
 }
