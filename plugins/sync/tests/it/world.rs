@@ -85,7 +85,11 @@ pub(crate) fn world() -> World {
         .plugin(PluginUnderTest {
             name: "rooms",
             manifest: include_str!("../../../rooms/plugin.toml"),
-            migrations: &[("0001_init", include_str!("../../../rooms/migrations/0001_init.sql"))],
+            migrations: &[
+                ("0001_init", include_str!("../../../rooms/migrations/0001_init.sql")),
+                ("0002_blocked", include_str!("../../../rooms/migrations/0002_blocked.sql")),
+                ("0003_directory", include_str!("../../../rooms/migrations/0003_directory.sql")),
+            ],
         })
         .plugin(PluginUnderTest {
             name: "accounts",
