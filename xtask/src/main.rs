@@ -8,8 +8,10 @@ mod bench;
 mod ci;
 mod clients;
 mod cmd;
+mod coverage;
 mod docs;
 mod doctor;
+mod front;
 mod fuzz;
 mod guests;
 mod host;
@@ -70,8 +72,17 @@ enum Task {
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
-        /// `unit`, `e2e`, `crash`, `http`, `nodes`, `tenants`, `modules`, or a nextest filter expression such as `test(horizon)`.
+        /// `unit`, `client`, `e2e`, `crash`, `http`, `nodes`, `tenants`, `modules`, `sandbox`, `contracts`, `compat`, or a nextest filter expression such as `test(horizon)`.
         filter: Option<String>,
+    },
+    /// Run the tests of clients' operations and say of each operation which plug-in serves it and which tests call it.
+    Coverage {
+        /// Report on an earlier run's notes in place of a new run.
+        #[arg(long, value_name = "FOLDER")]
+        notes: Option<std::path::PathBuf>,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
     },
     /// Everything that must hold before a change lands: format, lints, tests, docs, generated files.
     Ci,
@@ -105,6 +116,7 @@ fn main() -> ExitCode {
             run::build(release, guests, &plugins).map(success)
         }
         Task::Test { filter } => test::test(filter.as_deref()),
+        Task::Coverage { notes, json } => coverage::coverage(notes.as_deref(), json),
         Task::Ci => ci::ci(),
         Task::Bench { args } => bench::bench(args).map(success),
         Task::Fuzz { target, seconds } => fuzz::fuzz(target.as_deref(), seconds).map(success),

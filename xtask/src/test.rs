@@ -3,6 +3,7 @@
 use crate::{
     clients,
     cmd::{Cmd, Run},
+    front::{self, Front},
     guests, host,
     plugins::Languages,
     proofs,
@@ -14,14 +15,16 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use serde_json::Value;
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 /// The crate of the end-to-end tests.
 const FRONT_DOOR: &str = "tessera-tests";
 
 /// Its modules that are about the process, not about HTTP.
-const NOT_HTTP: [&str; 8] =
-    ["e2e", "crash", "operator", "stopping", "nodes", "tenants", "modules", "sandbox"];
+const NOT_HTTP: [&str; 9] =
+    ["client", "e2e", "crash", "operator", "stopping", "nodes", "tenants", "modules", "sandbox"];
+/// Those that run once on each kind of server.
+const ON_EACH: &str = "package(tessera-tests) & test(/^client::/)";
 
 /// What to run.
 struct Selection {
@@ -61,6 +64,11 @@ impl Selection {
             Some(name @ ("e2e" | "crash" | "nodes" | "tenants" | "sandbox")) => Self {
                 services: matches!(name, "nodes" | "tenants"),
                 ..Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
+            },
+            Some("client") => Self {
+                filter: Some(ON_EACH.to_owned()),
+                services: true,
+                ..Self::front_door("", &["client"])
             },
             Some("modules") => {
                 Self { scripts: true, ..Self::front_door("& test(/(^|::)modules/)", &["modules"]) }
@@ -111,7 +119,23 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
 
     let mut sum = Tally::default();
     let mut good = if nextest {
-        run_nextest(&workspace, &selection, services, &mut sum)?
+        let mut good = true;
+        if filter != Some("client") {
+            let rest = match &selection.filter {
+                None => format!("not ({ON_EACH})"),
+                Some(filter) => filter.clone(),
+            };
+            good &= run_nextest(&workspace, &rest, services, &[], &mut sum)?;
+        }
+        if matches!(filter, None | Some("client")) {
+            for kind in front::KINDS {
+                let command = Front::command(&workspace, kind);
+                let front = Front::start(&with_env(command, &workspace, services))?;
+                let more = [front.variable.clone()];
+                good &= run_nextest(&workspace, ON_EACH, services, &more, &mut sum)?;
+            }
+        }
+        good
     } else {
         run_plain(&workspace, &selection, services, &mut sum)?
     };
@@ -158,22 +182,32 @@ fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
         .show("build the server and the tests (a first build takes some minutes)")
 }
 
+/// Runs the tests of clients' operations once, on the embedded default; what they call is noted in `calls`.
+///
+/// Returns whether all passed. An error is a step before them that went wrong.
+pub(crate) fn client(workspace: &Workspace, calls: &Path) -> Result<bool> {
+    let selection = Selection::of(Some("client"));
+    if !has_nextest() && !install_nextest() {
+        bail!("this needs nextest; run: cargo install cargo-nextest --locked");
+    }
+    set_up(workspace, &selection)?;
+    let [kind, ..] = front::KINDS;
+    let front = Front::start(&with_env(Front::command(workspace, kind), workspace, None))?;
+    let notes = ("TESSERA_CALLS".to_owned(), calls.display().to_string());
+    run_nextest(workspace, ON_EACH, None, &[front.variable.clone(), notes], &mut Tally::default())
+}
+
 fn run_nextest(
     workspace: &Workspace,
-    selection: &Selection,
+    filter: &str,
     services: Option<&Services>,
+    more: &[(String, String)],
     sum: &mut Tally,
 ) -> Result<bool> {
-    let mut cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace, services).args([
-        "nextest",
-        "run",
-        "--workspace",
-        "--no-fail-fast",
-        "--no-tests=pass",
-    ]);
-    if let Some(filter) = &selection.filter {
-        cmd = cmd.args(["-E", filter]);
-    }
+    let cmd = with_env(Cmd::cargo().dir(&workspace.root), workspace, services);
+    let cmd = more.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value));
+    let mut cmd = cmd.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"]);
+    cmd = cmd.args(["-E", filter]);
     if ui::on_terminal() {
         cmd = cmd.args(["--color=always"]);
     }
@@ -185,10 +219,8 @@ fn run_nextest(
         }
         bail!("nextest ended without a summary\nrun it by hand: {cmd}");
     };
-    if let Some(filter) = &selection.filter {
-        // nextest counts what the filter leaves out as skipped; only ignored tests are.
-        tally.skipped = ignored(workspace, filter)?;
-    }
+    // nextest counts what the filter leaves out as skipped; only ignored tests are.
+    tally.skipped = ignored(workspace, filter)?;
     *sum += tally;
     Ok(good)
 }
@@ -295,7 +327,7 @@ mod tests {
         let http = Selection::of(Some("http")).filter.unwrap();
         assert_eq!(
             http,
-            "package(tessera-tests) - test(/(^|::)(e2e|crash|operator|stopping|nodes|tenants|modules|sandbox)/)"
+            "package(tessera-tests) - test(/(^|::)(client|e2e|crash|operator|stopping|nodes|tenants|modules|sandbox)/)"
         );
         assert!(crash.front_door && !Selection::of(Some("unit")).front_door);
         assert!(!crash.services && Selection::of(Some("nodes")).services);
