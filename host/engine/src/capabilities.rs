@@ -22,6 +22,7 @@ pub use self::{
     crypto::{Crypto, CryptoError, PasswordCost, Passwords},
     fetch::{Fetch, FetchBody, FetchError, FetchGrants, FetchRequest, FetchResponse},
     limits::{Buckets, LimitClass},
+    mail::{Mail, MailError, MailMessage},
 };
 pub(crate) use self::{
     limits::OwnRates, line::Full as LineFull, log::refused, metrics::Own as OwnMetrics,
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) blobs: Blobs,
     pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) mail: Option<Arc<dyn Mail>>,
     pub(crate) crypto: Arc<Crypto>,
     pub(crate) buckets: Buckets,
     pub(crate) account: Arc<Account>,

@@ -27,7 +27,7 @@ pub mod trace;
 pub use self::{
     capabilities::{
         Buckets, Crypto, CryptoError, Fetch, FetchBody, FetchError, FetchGrants, FetchRequest,
-        FetchResponse, LimitClass, PasswordCost, Passwords,
+        FetchResponse, LimitClass, Mail, MailError, MailMessage, PasswordCost, Passwords,
     },
     compile::{ChildCompiler, Compiler, compile_as_child},
     engine::{Engine, EngineConfig, EngineError},

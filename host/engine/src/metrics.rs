@@ -28,7 +28,7 @@ pub struct Metrics {
     /// Instances retired in good health.
     pub retired: IntCounterVec,
     /// Limits that were hit and fences that held, by `limit`: memory, cpu, wall, host-calls, result, header, depth, stack, slots,
-    /// log, metrics, cache, blob, watches, passwords; storage, topic, fetch, wasi:http, grant.
+    /// log, metrics, cache, blob, watches, passwords; storage, topic, fetch, mail, wasi:http, grant.
     pub limits: IntCounterVec,
     /// Time that a hook's module took, by `hook`.
     pub hooks: HistogramVec,

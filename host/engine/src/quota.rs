@@ -24,6 +24,8 @@ pub struct TenantQuotas {
     pub memory: Option<u64>,
     /// Outbound requests each minute.
     pub fetches_per_minute: Option<f64>,
+    /// Mails each minute.
+    pub mails_per_minute: Option<f64>,
     /// What `limits.cap` gives, by name.
     pub counts: BTreeMap<String, u64>,
 }
@@ -34,6 +36,7 @@ impl From<&tessera_manifest::Quotas> for TenantQuotas {
             cpu: quotas.cpu,
             memory: quotas.memory.map(|size| size.get()),
             fetches_per_minute: quotas.fetches_per_minute,
+            mails_per_minute: quotas.mails_per_minute,
             counts: quotas.counts.iter().map(|(name, cap)| (name.to_string(), *cap)).collect(),
         }
     }
@@ -53,6 +56,8 @@ pub struct Usage {
     pub instances: u64,
     /// Outbound requests since it awoke.
     pub fetches: u64,
+    /// Mails since it awoke.
+    pub mails: u64,
     /// Calls that were refused because of a quota, since it awoke.
     pub refused: u64,
 }
@@ -73,6 +78,8 @@ pub(crate) struct Account {
     instances: AtomicU64,
     fetches: AtomicU64,
     fetch_rate: Rate,
+    mails: AtomicU64,
+    mail_rate: Rate,
     refused: AtomicU64,
     /// Guests of it that are being polled or may be ([`crate::fair`]).
     pub(crate) running: AtomicU32,
@@ -91,6 +98,8 @@ impl Account {
             instances: AtomicU64::new(0),
             fetches: AtomicU64::new(0),
             fetch_rate: Rate::default(),
+            mails: AtomicU64::new(0),
+            mail_rate: Rate::default(),
             refused: AtomicU64::new(0),
             running: AtomicU32::new(0),
         }
@@ -172,14 +181,26 @@ impl Account {
 
     /// Counts an outbound request; the error is the time after which there may be another.
     pub(crate) fn fetch(&self) -> Result<(), Duration> {
-        if let Some(quota) = self.quotas.load().fetches_per_minute {
-            let now = self.now();
-            // The rate counts in nanoseconds: one request is a minute's worth of them, shared out.
-            self.fetch_rate
-                .try_take(now, 60 * SECOND, quota, 60 * SECOND)
+        self.each_minute(self.quotas.load().fetches_per_minute, &self.fetch_rate, &self.fetches)
+    }
+
+    /// Counts a mail; the error is the time after which there may be another.
+    pub(crate) fn mail(&self) -> Result<(), Duration> {
+        self.each_minute(self.quotas.load().mails_per_minute, &self.mail_rate, &self.mails)
+    }
+
+    fn each_minute(
+        &self,
+        quota: Option<f64>,
+        rate: &Rate,
+        so_far: &AtomicU64,
+    ) -> Result<(), Duration> {
+        if let Some(quota) = quota {
+            // The rate counts in nanoseconds: one of them is a minute's worth, shared out.
+            rate.try_take(self.now(), 60 * SECOND, quota, 60 * SECOND)
                 .map_err(Duration::from_nanos)?;
         }
-        self.fetches.fetch_add(1, Ordering::Relaxed);
+        so_far.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -195,6 +216,7 @@ impl Account {
             memory: self.memory.load(Ordering::Relaxed),
             instances: self.instances.load(Ordering::Relaxed),
             fetches: self.fetches.load(Ordering::Relaxed),
+            mails: self.mails.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
         }
     }

@@ -33,7 +33,7 @@ pub(crate) use self::{
     trial::{Seen, Trial},
 };
 use crate::{
-    capabilities::{Buckets, Crypto, Fetch, LimitClass, OwnMetrics, Shared, timers},
+    capabilities::{Buckets, Crypto, Fetch, LimitClass, Mail, OwnMetrics, Shared, timers},
     engine::Engine,
     golden::Recorder,
     journal::{Entry, Faults, Journals},
@@ -55,6 +55,8 @@ pub struct TenantParts {
     pub blobs: Blobs,
     /// The client for outbound HTTP.
     pub fetch: Arc<dyn Fetch>,
+    /// The relay for mail; none: no mail is sent.
+    pub mail: Option<Arc<dyn Mail>>,
     /// Its key.
     pub crypto: Arc<Crypto>,
     /// Classes of `limits.take`.
@@ -105,6 +107,7 @@ impl Tenant {
             bus: parts.bus,
             blobs: parts.blobs,
             fetch: parts.fetch,
+            mail: parts.mail,
             crypto: parts.crypto,
             buckets: Buckets::new(parts.limits),
             account: Arc::new(Account::new(parts.quotas)),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Auth, BusEngine, Descriptor, PluginManifest, PluginName, Problem, Quotas, StorageEngine,
-    TenantName,
+    Auth, BlobsStore, BusEngine, Descriptor, MailSecurity, PluginManifest, PluginName, Problem,
+    Quotas, StorageEngine, TenantName,
     descriptor::Answer,
     locate::{Step, problem_at},
 };
@@ -104,6 +104,7 @@ pub(crate) fn descriptor(file: &str, text: &str, descriptor: &Descriptor) -> Fou
         }
     }
     cluster(file, text, descriptor)?;
+    services(file, text, descriptor)?;
     tenants(file, text, descriptor)?;
     for (node, what) in &descriptor.nodes {
         let mut seen = BTreeSet::new();
@@ -193,11 +194,42 @@ fn tenants(file: &str, text: &str, descriptor: &Descriptor) -> Found {
     Ok(())
 }
 
+/// Services of others: a relay for mail, a bucket for blobs.
+fn services(file: &str, text: &str, descriptor: &Descriptor) -> Found {
+    let problem = |path: [Step<'_>; 2], message: &str| {
+        Err(problem_at(file, text, &path, message.to_owned(), Vec::new()))
+    };
+    let mail = &descriptor.mail;
+    if let Some(relay) = &mail.relay {
+        if mail.from.is_none() {
+            return problem(["mail".into(), "relay".into()], "a relay needs the sender: `from`");
+        }
+        if mail.user.is_some() && relay.security == MailSecurity::None && !mail.insecure {
+            let message = "the password would travel in the clear; use `smtps://` or `starttls://`";
+            return problem(["mail".into(), "relay".into()], message);
+        }
+    }
+    let blobs = &descriptor.blobs;
+    if blobs.store == BlobsStore::S3 {
+        if blobs.bucket.as_deref().is_none_or(str::is_empty) {
+            return problem(["blobs".into(), "store".into()], "S3 needs a `bucket`");
+        }
+        let known = ["http://", "https://"];
+        let endpoint = blobs.endpoint.as_deref();
+        if endpoint.is_some_and(|url| !known.iter().any(|scheme| url.starts_with(scheme))) {
+            let message = "is no URL; expected one such as \"https://s3.example.org\"";
+            return problem(["blobs".into(), "endpoint".into()], message);
+        }
+    }
+    Ok(())
+}
+
 fn quotas(file: &str, text: &str, path: &[Step<'_>], quotas: &Quotas) -> Found {
     let rates = [
         ("requests-per-second", quotas.requests_per_second),
         ("cpu", quotas.cpu),
         ("fetches-per-minute", quotas.fetches_per_minute),
+        ("mails-per-minute", quotas.mails_per_minute),
     ];
     for (key, rate) in rates {
         if let Some(rate) = rate.filter(|rate| !rate.is_finite() || *rate <= 0.0) {

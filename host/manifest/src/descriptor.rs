@@ -1,9 +1,11 @@
 //! `tessera.toml`: what the operator wants.
 
+mod blobs;
 mod engine;
 mod fetch;
 mod grants;
 mod http;
+mod mail;
 mod modules;
 mod plugins;
 mod server;
@@ -16,10 +18,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    blobs::{Blobs, BlobsStore},
     engine::{Crypto, Engine, PasswordCost},
     fetch::Fetch,
     grants::{Allowed, Covers, Grants, GrantsTable},
     http::{Answer, Answers, Cors, Http, LimitClass, Rate, RateBy},
+    mail::{Mail, MailRelay, MailSecurity},
     modules::{Modules, TrustedKey},
     plugins::{Hooks, OnError, Plugin},
     server::{
@@ -66,6 +70,10 @@ pub struct Descriptor {
     pub limits: BTreeMap<Name, LimitClass>,
     /// HTTP to the outside.
     pub fetch: Fetch,
+    /// Mail to people.
+    pub mail: Mail,
+    /// Where blobs are kept.
+    pub blobs: Blobs,
     /// Keys and passwords.
     pub crypto: Crypto,
     /// The machine that runs components.
@@ -98,6 +106,8 @@ impl Default for Descriptor {
             rates: BTreeMap::new(),
             limits: BTreeMap::new(),
             fetch: Fetch::default(),
+            mail: Mail::default(),
+            blobs: Blobs::default(),
             crypto: Crypto::default(),
             engine: Engine::default(),
             modules: Modules::default(),

@@ -28,11 +28,11 @@ pub use address::{ListenAddr, OrOff};
 pub use byte_size::ByteSize;
 pub use config_schema::ConfigProblem;
 pub use descriptor::{
-    Allowed, Answer, Answers, Before, Bus, BusEngine, BusTls, Canary, Cors, Covers, Crypto,
-    Descriptor, Engine, Fetch, Grants, GrantsTable, Hooks, Http, LimitClass, Listener, Log,
-    LogFormat, Metrics, Modules, Node, OnError, PasswordCost, Percent, Plugin, Quotas, Rate,
-    RateBy, Server, Shadow, Sleep, Storage, StorageEngine, Swap, Tenant, TenantEntry, Tls, Tracing,
-    TrustedKey,
+    Allowed, Answer, Answers, Before, Blobs, BlobsStore, Bus, BusEngine, BusTls, Canary, Cors,
+    Covers, Crypto, Descriptor, Engine, Fetch, Grants, GrantsTable, Hooks, Http, LimitClass,
+    Listener, Log, LogFormat, Mail, MailRelay, MailSecurity, Metrics, Modules, Node, OnError,
+    PasswordCost, Percent, Plugin, Quotas, Rate, RateBy, Server, Shadow, Sleep, Storage,
+    StorageEngine, Swap, Tenant, TenantEntry, Tls, Tracing, TrustedKey,
 };
 pub use duration::Duration;
 pub use host_pattern::{Host, HostPattern, OriginPattern, Scheme};

@@ -122,6 +122,7 @@ fn parts(
         bus: bus.clone(),
         blobs: blobs.clone(),
         fetch: Arc::clone(fetch),
+        mail: None,
         crypto: Arc::clone(crypto),
         limits: std::collections::BTreeMap::new(),
         calls: 64,

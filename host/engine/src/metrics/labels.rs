@@ -15,7 +15,7 @@ pub(crate) const ANSWERS: [&str; 3] = ["ok", "refused", "failed"];
 /// Answers of shadows.
 const SHADOWS: [&str; 4] = ["same", "different", "wrote", "failed"];
 /// Limits that can be hit, and fences that can hold.
-const LIMITS: [&str; 20] = [
+const LIMITS: [&str; 21] = [
     "header",
     "memory",
     "cpu",
@@ -34,6 +34,7 @@ const LIMITS: [&str; 20] = [
     "storage",
     "topic",
     "fetch",
+    "mail",
     "wasi:http",
     "grant",
 ];

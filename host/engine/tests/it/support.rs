@@ -264,6 +264,7 @@ fn tenant(
         bus: bus.clone(),
         blobs: blobs.tenant(name).unwrap(),
         fetch: Arc::new(NoFetch),
+        mail: None,
         crypto: Arc::new(Crypto::open(&dir.join("key"), Passwords::new(cost).unwrap()).unwrap()),
         limits: [("login".to_owned(), LimitClass { per_second: 0.001, burst: 2 })].into(),
         calls: 32,

@@ -79,6 +79,9 @@ pub struct Quotas {
     /// Outbound requests each minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fetches_per_minute: Option<f64>,
+    /// Mails each minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mails_per_minute: Option<f64>,
     /// Counts that its plug-ins keep to, by a name that they know, such as `users`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<Name, u64>,
@@ -98,6 +101,7 @@ impl Quotas {
             bytes: self.bytes.or(below.bytes),
             blob_bytes: self.blob_bytes.or(below.blob_bytes),
             fetches_per_minute: self.fetches_per_minute.or(below.fetches_per_minute),
+            mails_per_minute: self.mails_per_minute.or(below.mails_per_minute),
             counts,
         }
     }

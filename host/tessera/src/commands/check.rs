@@ -12,6 +12,8 @@ use crate::{cli::Settings, files, manifests};
 pub(crate) fn run(settings: &Settings) -> Result<()> {
     let descriptor = settings.descriptor()?;
     let plugins = all(&descriptor)?;
+    // Its addresses, its password's file and its authorities; nobody is called.
+    tessera_mail::Relay::new(&descriptor.mail)?;
     println!("good: {}", what(&descriptor, plugins));
     Ok(())
 }

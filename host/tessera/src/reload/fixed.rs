@@ -4,7 +4,7 @@ use serde_json::Value;
 use tessera_manifest::Descriptor;
 
 /// Sections that take another start.
-const FIXED: [&str; 16] = [
+const FIXED: [&str; 18] = [
     "server",
     "listeners",
     "metrics",
@@ -18,6 +18,8 @@ const FIXED: [&str; 16] = [
     "http",
     "limits",
     "fetch",
+    "mail",
+    "blobs",
     "crypto",
     "engine",
     "nodes",

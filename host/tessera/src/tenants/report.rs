@@ -70,6 +70,9 @@ pub(crate) struct Used {
     pub(crate) memory: u64,
     /// Outbound requests since it awoke.
     pub(crate) fetches: u64,
+    /// Mails since it awoke.
+    #[serde(default)]
+    pub(crate) mails: u64,
     /// Calls refused because of a quota, since it awoke.
     pub(crate) refused: u64,
     /// Requests answered since it awoke.
@@ -159,6 +162,7 @@ impl Tenants {
                 cpu_seconds: usage.cpu_seconds,
                 memory: usage.memory,
                 fetches: usage.fetches,
+                mails: usage.mails,
                 refused: usage.refused,
                 rows: database.rows,
                 bytes: database.bytes,

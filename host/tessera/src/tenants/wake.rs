@@ -6,10 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use arc_swap::ArcSwap;
 use tessera_bus::{Attached, Bus, TenantWake};
 use tessera_engine::{
-    Crypto, Engine, LimitClass, PasswordCost, Passwords, Plugin, PluginSpec, Prepared, Tenant,
-    TenantParts,
+    Crypto, Engine, LimitClass, Mail, PasswordCost, Passwords, Plugin, PluginSpec, Prepared,
+    Tenant, TenantParts,
 };
 use tessera_http::{FetchClient, Site};
+use tessera_mail::Relay;
 use tessera_manifest::{ByteSize, Descriptor, Quotas, TenantEntry};
 use tessera_storage::{Database, ExposedView, FullTextIndex, InstallError, PluginSchema};
 
@@ -34,6 +35,7 @@ pub(crate) struct Host {
     pub(crate) changing: tokio::sync::RwLock<()>,
     pub(crate) stores: Stores,
     pub(crate) fetch: Arc<FetchClient>,
+    mail: Option<Arc<dyn Mail>>,
     passwords: Arc<Passwords>,
     limits: BTreeMap<String, LimitClass>,
 }
@@ -49,11 +51,12 @@ impl Host {
     ) -> Result<Self> {
         let descriptor = plugins.descriptor();
         let fetch = Arc::new(FetchClient::new(&descriptor.fetch)?);
+        let mail = Relay::new(&descriptor.mail)?.map(|relay| Arc::new(relay) as _);
         let passwords = Passwords::new(password_cost(descriptor))?;
         let limits = limits(descriptor);
         let plugins = ArcSwap::from_pointee(plugins);
         let changing = tokio::sync::RwLock::default();
-        Ok(Self { engine, bus, member, plugins, changing, stores, fetch, passwords, limits })
+        Ok(Self { engine, bus, member, plugins, changing, stores, fetch, mail, passwords, limits })
     }
 
     /// The plug-ins that tenants have now.
@@ -128,6 +131,7 @@ impl Host {
                 bus: self.bus.clone(),
                 blobs: blobs.clone(),
                 fetch: Arc::clone(&self.fetch) as _,
+                mail: self.mail.clone(),
                 crypto: Arc::new(crypto),
                 limits: self.limits.clone(),
                 calls: descriptor.engine.calls.get(),

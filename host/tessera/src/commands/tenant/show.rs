@@ -101,6 +101,11 @@ pub(super) fn one(shown: &Shown) -> String {
         used.map(|used| format!("{} since it awoke", used.fetches)),
         quotas.fetches_per_minute.map(|rate| format!("{rate} a minute")),
     );
+    quota(
+        "mails",
+        used.map(|used| format!("{} since it awoke", used.mails)),
+        quotas.mails_per_minute.map(|rate| format!("{rate} a minute")),
+    );
     for (name, cap) in &quotas.counts {
         line(name.as_str(), &format!("at most {cap}"));
     }
