@@ -122,3 +122,13 @@ CREATE TABLE keys_dehydrated (
     display_name text,
     position bigint NOT NULL
 );
+
+-- Changes that one user alone is told of: signatures by their user-signing key, and that key itself.
+CREATE TABLE keys_private_changes (
+    viewer text NOT NULL,
+    user_id text NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (viewer, user_id)
+);
+CREATE INDEX keys_private_changes_by_position ON keys_private_changes (viewer, position);
+CREATE VIEW keys_v1_private_changes AS SELECT viewer, user_id, position FROM keys_private_changes;
