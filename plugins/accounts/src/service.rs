@@ -3,6 +3,7 @@
 use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{
     Account, Error, Guest, NewUser, Profile, Proof, Proven, Session, Sessions,
 };
+use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{digest, matrix, params};
 
@@ -11,6 +12,7 @@ use crate::endpoints::login::revision;
 use crate::endpoints::profile_field_set::MAX_SHOWN;
 use crate::endpoints::register::{self, NewAccount};
 use crate::session::{self, Wish};
+use crate::uia::{self, Asking, Checked, Stage};
 use crate::{Plugin, endpoints, login_token, password};
 
 /// Users asked for at once.
@@ -42,6 +44,11 @@ fn refused(error: matrix::Error) -> Error {
     }
 }
 
+/// What is the client's doing.
+fn no(error: &matrix::Error) -> Proven {
+    Proven::No((error.http_status(), error.body().to_string()))
+}
+
 /// The revision of an account that is there and not deactivated.
 fn present(user: &str) -> Result<i64, Error> {
     revision(user).map_err(refused)?.ok_or(Error::NotFound)
@@ -51,8 +58,28 @@ fn present(user: &str) -> Result<i64, Error> {
 type AccountRow = (String, u64, bool, bool, bool, bool, Option<u64>);
 
 impl Guest for Plugin {
-    fn prove(_proof: Proof) -> Result<Proven, Error> {
-        Err(Error::Unavailable("not there yet".to_owned()))
+    fn prove(proof: Proof) -> Result<Proven, Error> {
+        // Where nobody is there to prove anything, nothing is to be asked.
+        present(&proof.user)?;
+        let body: uia::Object = match serde_json::from_str(&proof.body) {
+            Ok(body) => body,
+            Err(error) => return Ok(no(&matrix::Error::bad_json(error.to_string()))),
+        };
+        let scope = format!("service:{}", proof.scope);
+        let (id, remote, user_agent) = proof.request;
+        let asking = Asking {
+            scope: &scope,
+            user: Some(&proof.user),
+            body: &body,
+            request: RequestInfo { id, remote, user_agent },
+            keep: None,
+        };
+        match uia::check(&asking, &[vec![Stage::Password]]) {
+            Ok(Checked::Passed(_)) => Ok(Proven::Yes),
+            Ok(Checked::Ask(question)) => Ok(Proven::No((401, question.to_string()))),
+            Err(error) if error.http_status() < 500 => Ok(no(&error)),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     fn profiles(users: Vec<String>) -> Result<Vec<Profile>, Error> {

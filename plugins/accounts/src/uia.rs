@@ -1,191 +1,241 @@
-//! User-interactive authentication, as far as one stage is enough.
+//! User-interactive authentication: of endpoints here and, by `tessera:services/accounts.prove`, of others.
 //!
-//! Spec: client-server API, User-Interactive Authentication API. A session remembers only which endpoint asked:
-//! the stage is passed in the request that does the thing, so nothing that was passed can be used again.
+//! Spec: client-server API, User-Interactive Authentication API. A session belongs to one endpoint and one user. What was passed is
+//! kept in it only while stages are missing: the request that passes the last one is the request that does the thing, so nothing
+//! that was passed can be used again. An endpoint that is asked with other values in each request, such as registration, may have
+//! its stages kept to the end ([`Asking::keep`]) and takes the session away when it is done ([`Passed::spend`]).
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tessera_sdk::hooks::login::{Attempt, Verdict};
-use tessera_sdk::hooks::{self, RequestInfo};
+mod session;
+mod stage;
+
+use serde_json::{Map, Value, json};
+use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::http::{Answer, Request};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{Batch, query};
-use tessera_sdk::{clock, params, random};
+use tessera_sdk::params;
+use tessera_sdk::storage::Batch;
 
-use crate::password;
+use self::session::State;
+use self::stage::Auth;
+pub use self::stage::Stage;
 
-/// How long a client may take.
-const LIFETIME_MS: u64 = 30 * 60 * 1000;
-/// Sessions kept at once; the oldest go first. Anybody may open one, so there must be a bound.
-const MAX_SESSIONS: i64 = 10_000;
+/// Stages of which all must be passed, in order.
+pub type Flow = Vec<Stage>;
 
-/// What has to be passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Nothing.
-    Dummy,
-    /// The password of the user who asks.
-    Password,
+/// Members of a body, as JSON.
+pub type Object = Map<String, Value>;
+
+/// A request that needs proof.
+#[derive(Debug, Clone)]
+pub struct Asking<'a> {
+    /// The endpoint; a session of one is good for no other.
+    pub scope: &'a str,
+    /// Who asks, if that is known.
+    pub user: Option<&'a str>,
+    /// The request's body.
+    pub body: &'a Object,
+    /// The request, as modules are told of it.
+    pub request: RequestInfo,
+    /// What the endpoint wants to know again in later requests; with it, stages are kept to the end.
+    pub keep: Option<Object>,
 }
 
-impl Stage {
-    /// As in the specification.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dummy => "m.login.dummy",
-            Self::Password => "m.login.password",
-        }
+impl<'a> Asking<'a> {
+    /// A request of this plug-in's, whose body was read.
+    pub fn of(request: &'a Request, body: &'a Object) -> Self {
+        let user = request.wire().principal.as_ref().map(|principal| principal.user.as_str());
+        let scope = request.wire().route.as_str();
+        Self { scope, user, body, request: request.info(), keep: None }
     }
 }
 
-/// The `auth` member of a request body.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Auth {
-    #[serde(rename = "type")]
-    kind: Option<String>,
+/// How it stands.
+#[derive(Debug)]
+pub enum Checked {
+    /// The request may go on.
+    Passed(Passed),
+    /// The body of a 401.
+    Ask(Value),
+}
+
+/// All stages of a flow are passed.
+#[derive(Debug)]
+pub struct Passed {
+    /// None: there was one stage, passed without a session.
     session: Option<String>,
-    identifier: Option<password::Identifier>,
-    user: Option<String>,
-    password: Option<String>,
+    /// By stage, what it proved.
+    pub proved: Object,
+    /// What was kept.
+    pub kept: Object,
+    /// The requests that took part, this one last.
+    pub requests: Vec<RequestInfo>,
 }
 
-/// Whether the request may go on (`None`), or what to answer instead.
-///
-/// # Errors
-/// Storage, or 429 after too many wrong passwords.
-pub fn check(
-    request: &Request,
-    stage: Stage,
-    auth: Option<&Auth>,
-) -> Result<Option<Answer>, Error> {
-    let scope = request.wire().route.as_str();
-    let Some(auth) = auth else {
-        return ask(stage, &open(scope, request)?, None).map(Some);
-    };
-    if let Some(session) = &auth.session
-        && !is_open(session, scope)?
-    {
-        let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
-        return ask(stage, &open(scope, request)?, Some(&error)).map(Some);
+impl Passed {
+    /// What a stage proved.
+    pub fn proved(&self, stage: Stage) -> Option<&Value> {
+        self.proved.get(stage.name())
     }
-    let session = || auth.session.clone().map_or_else(|| open(scope, request), Ok);
-    match auth.kind.as_deref() {
-        None => ask(stage, &session()?, None).map(Some),
-        Some(kind) if kind != stage.name() => {
-            let error = Error::new(ErrorCode::Unrecognized, "no flow has this stage");
-            ask(stage, &session()?, Some(&error)).map(Some)
-        }
-        Some(_) if stage == Stage::Dummy => Ok(None),
-        Some(_) => {
-            let user = password::named(auth.identifier.as_ref(), auth.user.as_deref());
-            // Without a name it is the one who asks; another's password proves nothing.
-            let fits = user.as_deref().is_none_or(|user| request.user().is_ok_and(|me| me == user));
-            if fits && proves(request, auth)? {
-                return Ok(None);
+
+    /// Ends the session in this batch: one that is over does nothing twice. The statement, if there is one, conflicts if
+    /// another request ended it.
+    pub fn spend(&self, batch: Batch) -> Batch {
+        match &self.session {
+            None => batch,
+            Some(session) => {
+                batch.run("DELETE FROM accounts_uia WHERE session = $1", params![session]).expect(1)
             }
-            let error = Error::forbidden("wrong user or password");
-            ask(stage, &session()?, Some(&error)).map(Some)
         }
     }
 }
 
-/// Whether the password stage proves who asks. Modules that know about passwords are asked first, as at login.
-fn proves(request: &Request, auth: &Auth) -> Result<bool, Error> {
-    let me = request.user()?;
-    password::count_try(me)?;
-    if hooks::answered("tessera:hooks/login") {
-        let body: Value = request.json()?;
-        let fields = body.get("auth").cloned().unwrap_or_default();
-        let attempt = Attempt {
-            kind: Stage::Password.name().to_owned(),
-            user: Some(me.to_owned()),
-            threepid: None,
-            fields: fields.to_string(),
-            request: request.info(),
-        };
-        match hooks::check_auth(&attempt) {
-            Some(Verdict::Accept(accepted)) => return Ok(accepted.user == me),
-            Some(Verdict::Reject) => return Ok(false),
-            None => {}
-        }
-    }
-    let given = auth.password.as_deref().unwrap_or_default();
-    Ok(password::verify(me, given)?.is_some_and(|found| !found.deactivated))
-}
-
-/// The requests that took part, this one last: the one that opened the session, where another did.
+/// The password stage for a request of this plug-in's: `None`, or what to answer instead.
 ///
 /// # Errors
-/// Storage.
-pub fn requests(request: &Request, auth: Option<&Auth>) -> Result<Vec<RequestInfo>, Error> {
-    let mut all = Vec::new();
-    if let Some(session) = auth.and_then(|auth| auth.session.as_deref()) {
-        let opened: Option<(String, String, String)> = query(
-            "SELECT request_id, remote, user_agent FROM accounts_uia WHERE session = $1",
-            params![session],
-        )?
-        .first()?;
-        all.extend(opened.map(|(id, remote, user_agent)| RequestInfo { id, remote, user_agent }));
+/// Storage, 429 after too many wrong passwords, `M_BAD_JSON`.
+pub fn password(request: &Request) -> Result<Option<Answer>, Error> {
+    let body: Object = request.json()?;
+    match check(&Asking::of(request, &body), &[vec![Stage::Password]])? {
+        Checked::Passed(_) => Ok(None),
+        Checked::Ask(question) => Answer::json_with_status(401, &question).map(Some),
     }
-    all.push(request.info());
-    Ok(all)
 }
 
-fn ask(stage: Stage, session: &str, error: Option<&Error>) -> Result<Answer, Error> {
+/// How often a stage is recorded that met another request of its session.
+const TRIES: usize = 3;
+
+/// Looks at the `auth` member of a body: whether the request may go on, or what is missing.
+///
+/// # Errors
+/// Storage, `M_BAD_JSON`, 429 after too many tries.
+pub fn check(asking: &Asking<'_>, flows: &[Flow]) -> Result<Checked, Error> {
+    let keep = asking.keep.clone().unwrap_or_default();
+    let fresh = || State { kept: keep.clone(), ..State::default() };
+    let auth: Option<Auth> = match asking.body.get("auth") {
+        None | Some(Value::Null) => None,
+        Some(auth) => Some(
+            serde_json::from_value(auth.clone())
+                .map_err(|error| Error::bad_json(format!("auth: {error}")))?,
+        ),
+    };
+    let Some(auth) = auth else { return ask(asking, flows, fresh(), None) };
+    for _ in 0..TRIES {
+        let state = match &auth.session {
+            None => fresh(),
+            Some(session) => match session::load(session, asking.scope, user(asking))? {
+                Some(state) => state,
+                None => {
+                    let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
+                    return ask(asking, flows, fresh(), Some(&error));
+                }
+            },
+        };
+        if let Some(checked) = step(asking, flows, &auth, state)? {
+            return Ok(checked);
+        }
+    }
+    Err(tessera_sdk::storage::Error::Busy.into())
+}
+
+fn user<'a>(asking: &Asking<'a>) -> &'a str {
+    asking.user.unwrap_or_default()
+}
+
+/// `None`: another request of the session was quicker, look again.
+fn step(
+    asking: &Asking<'_>,
+    flows: &[Flow],
+    auth: &Auth,
+    mut state: State,
+) -> Result<Option<Checked>, Error> {
+    let told = |state, error: &Error| ask(asking, flows, state, Some(error)).map(Some);
+    if let Some(kind) = auth.kind.as_deref()
+        && !state.completed.contains_key(kind)
+    {
+        let stage = flows.iter().flatten().find(|stage| stage.name() == kind);
+        let Some(stage) = stage else {
+            let error = Error::new(ErrorCode::Unrecognized, "no flow has this stage");
+            return told(state, &error);
+        };
+        if !flows.iter().any(|flow| next(flow, &state) == Some(*stage)) {
+            let error = Error::forbidden("another stage comes first");
+            return told(state, &error);
+        }
+        match stage.attempt(asking, auth) {
+            Ok(proof) => state.completed.insert(kind.to_owned(), proof),
+            Err(error) if error.http_status() == 429 || error.http_status() >= 500 => {
+                return Err(error);
+            }
+            Err(error) => return told(state, &error),
+        };
+        let last = flows.iter().any(|flow| next(flow, &state).is_none());
+        let stored = !state.session.is_empty();
+        if stored && (!last || asking.keep.is_some()) && !session::save(&state)? {
+            return Ok(None);
+        }
+    }
+    if !flows.iter().any(|flow| next(flow, &state).is_none()) {
+        return ask(asking, flows, state, None).map(Some);
+    }
+    let mut requests: Vec<RequestInfo> = state.opened.into_iter().collect();
+    requests.push(asking.request.clone());
+    Ok(Some(Checked::Passed(Passed {
+        session: (!state.session.is_empty()).then_some(state.session),
+        proved: state.completed,
+        kept: state.kept,
+        requests,
+    })))
+}
+
+/// The first stage of a flow that is not passed.
+fn next(flow: &Flow, state: &State) -> Option<Stage> {
+    flow.iter().copied().find(|stage| !state.completed.contains_key(stage.name()))
+}
+
+fn ask(
+    asking: &Asking<'_>,
+    flows: &[Flow],
+    state: State,
+    error: Option<&Error>,
+) -> Result<Checked, Error> {
+    let session = if state.session.is_empty() {
+        session::open(asking.scope, user(asking), &asking.request, &state)?
+    } else {
+        state.session
+    };
+    let names = |flow: &Flow| flow.iter().map(|stage| stage.name()).collect::<Vec<_>>();
+    let flows_told: Vec<_> = flows.iter().map(|flow| json!({ "stages": names(flow) })).collect();
+    let mut params = Map::new();
+    for stage in flows.iter().flatten() {
+        if let Some(told) = stage.params() {
+            params.insert(stage.name().to_owned(), told);
+        }
+    }
     let mut body = json!({
-        "flows": [{ "stages": [stage.name()] }],
-        "params": {},
-        "completed": [],
+        "flows": flows_told,
+        "params": params,
+        "completed": state.completed.keys().collect::<Vec<_>>(),
         "session": session,
     });
     if let (Some(error), Some(map)) = (error, body.as_object_mut()) {
         map.insert("errcode".to_owned(), error.errcode().into());
         map.insert("error".to_owned(), error.message().into());
     }
-    Answer::json_with_status(401, &body)
+    Ok(Checked::Ask(body))
 }
 
-/// Bytes of a `user-agent` that are kept.
-const MAX_AGENT: usize = 512;
-
-/// Opens a session for an endpoint and forgets the old ones.
+/// Opens a session of nobody's, for an endpoint that keeps nothing in it.
 ///
 /// # Errors
 /// Storage.
 pub fn open(scope: &str, request: &Request) -> Result<String, Error> {
-    let mut info = request.info();
-    info.user_agent.truncate(info.user_agent.floor_char_boundary(MAX_AGENT));
-    let session = random::token();
-    let now = clock::now_ms();
-    Batch::new()
-        .run(
-            "DELETE FROM accounts_uia WHERE created_ms < $1",
-            params![now.saturating_sub(LIFETIME_MS)],
-        )
-        .run(
-            "DELETE FROM accounts_uia WHERE session IN (SELECT u.session FROM accounts_uia AS u \
-             ORDER BY u.created_ms DESC LIMIT 1000 OFFSET $1)",
-            params![MAX_SESSIONS],
-        )
-        .run(
-            "INSERT INTO accounts_uia (session, scope, created_ms, request_id, remote, user_agent) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            params![&session, scope, now, info.id, info.remote, info.user_agent],
-        )
-        .commit_blind()?;
-    Ok(session)
+    session::open(scope, "", &request.info(), &State::default())
 }
 
-/// Whether a session of this endpoint is open.
+/// Whether a session that [`open`] made is open.
 ///
 /// # Errors
 /// Storage.
 pub fn is_open(session: &str, scope: &str) -> Result<bool, Error> {
-    let since = clock::now_ms().saturating_sub(LIFETIME_MS);
-    let found: Option<(String,)> = query(
-        "SELECT session FROM accounts_uia WHERE session = $1 AND scope = $2 AND created_ms >= $3",
-        params![session, scope, since],
-    )?
-    .first()?;
-    Ok(found.is_some())
+    Ok(session::load(session, scope, "")?.is_some())
 }

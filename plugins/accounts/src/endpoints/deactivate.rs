@@ -2,27 +2,19 @@
 //!
 //! https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 
-use serde::Deserialize;
 use serde_json::json;
 use tessera_sdk::hooks;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch};
 
-use crate::uia::{self, Auth, Stage};
-use crate::{session, topics};
-
-#[derive(Debug, Deserialize)]
-struct Body {
-    auth: Option<Auth>,
-}
+use crate::{session, topics, uia};
 
 /// Ends an account for good, after the password stage: password, sessions, profile and account data are
 /// gone, the name stays taken. `rooms` and others learn of it by the topic `accounts.users`.
 pub fn handle(request: &Request) -> Result {
     let user = request.user()?;
-    let body: Body = request.json()?;
-    if let Some(ask) = uia::check(request, Stage::Password, body.auth.as_ref())? {
+    if let Some(ask) = uia::password(request)? {
         return Ok(ask);
     }
     if hooks::answered("tessera:hooks/account-rules") {

@@ -6,19 +6,17 @@ use serde::Deserialize;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 
-use crate::session;
-use crate::uia::{self, Auth, Stage};
+use crate::{session, uia};
 
 #[derive(Debug, Deserialize)]
 struct Body {
-    auth: Option<Auth>,
     devices: Option<Vec<String>>,
 }
 
 /// Logs several devices out, after the password stage.
 pub fn handle(request: &Request) -> Result {
     let body: Body = request.json()?;
-    if let Some(ask) = uia::check(request, Stage::Password, body.auth.as_ref())? {
+    if let Some(ask) = uia::password(request)? {
         return Ok(ask);
     }
     let devices = body.devices.ok_or_else(|| Error::missing_param("devices is missing"))?;

@@ -8,12 +8,10 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::Batch;
 use tessera_sdk::{crypto, params};
 
-use crate::uia::{self, Auth, Stage};
-use crate::{password, session};
+use crate::{password, session, uia};
 
 #[derive(Debug, Deserialize)]
 struct Body {
-    auth: Option<Auth>,
     new_password: Option<String>,
     #[serde(default = "yes")]
     logout_devices: bool,
@@ -27,7 +25,7 @@ fn yes() -> bool {
 pub fn handle(request: &Request) -> Result {
     let user = request.user()?;
     let body: Body = request.json()?;
-    if let Some(ask) = uia::check(request, Stage::Password, body.auth.as_ref())? {
+    if let Some(ask) = uia::password(request)? {
         return Ok(ask);
     }
     let new = body.new_password;

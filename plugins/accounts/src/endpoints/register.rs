@@ -12,12 +12,11 @@ use tessera_sdk::{clock, crypto, limits, params, random};
 use super::login::LoggedIn;
 use crate::config::{self, Registration};
 use crate::session::{self, Wish};
-use crate::uia::{self, Auth, Stage};
+use crate::uia::{self, Asking, Checked, Object, Stage};
 use crate::{ids, modules, password, topics};
 
 #[derive(Debug, Deserialize)]
 struct Body {
-    auth: Option<Auth>,
     username: Option<String>,
     password: Option<String>,
     device_id: Option<String>,
@@ -53,15 +52,17 @@ pub fn handle(request: &Request) -> Result {
     if let Some(password) = &body.password {
         password::check_new(password)?;
     }
-    if let Some(ask) = uia::check(request, Stage::Dummy, body.auth.as_ref())? {
-        return Ok(ask);
-    }
+    let asked: Object = request.json()?;
+    let passed = match uia::check(&Asking::of(request, &asked), &[vec![Stage::Dummy]])? {
+        Checked::Passed(passed) => passed,
+        Checked::Ask(question) => return Answer::json_with_status(401, &question),
+    };
     let password = body.password.as_deref();
     let password = password.ok_or_else(|| Error::missing_param("password is missing"))?;
     let (username, displayname) = modules::names(Stage::Dummy.name(), request.body());
     let localpart = username.or(body.username);
-    let requests = uia::requests(request, body.auth.as_ref())?;
-    let shadow_banned = modules::check_registration(localpart.clone(), "password", &requests)?;
+    let shadow_banned =
+        modules::check_registration(localpart.clone(), "password", &passed.requests)?;
     let localpart = localpart.unwrap_or_else(|| random::letters(12).to_ascii_lowercase());
     let user = ids::check_new_localpart(&localpart)?;
     let account = NewAccount {

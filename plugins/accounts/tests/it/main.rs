@@ -18,6 +18,7 @@ mod login_modules;
 mod modules;
 mod password;
 mod profile;
+mod prove;
 mod quota;
 mod races;
 mod refresh;

@@ -14,6 +14,7 @@ pub(crate) const ACCOUNTS: PluginUnderTest = PluginUnderTest {
         ("0001_init", include_str!("../../migrations/0001_init.sql")),
         ("0002_counts", include_str!("../../migrations/0002_counts.sql")),
         ("0003_modules", include_str!("../../migrations/0003_modules.sql")),
+        ("0004_uia", include_str!("../../migrations/0004_uia.sql")),
     ],
 };
 
