@@ -1,4 +1,4 @@
-//! The Matrix clients of the end-to-end tests: matrix-js-sdk from npm, matrix-nio from PyPI.
+//! The Matrix clients of the end-to-end tests: matrix-js-sdk from npm (also in Chromium), matrix-nio from PyPI, matrix-sdk for Rust.
 
 use crate::{
     apt,
@@ -11,6 +11,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+/// Where Debian puts it.
+const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Written beside what was installed: the texts it was installed from.
 const STAMP: &str = ".xtask-stamp";
@@ -29,10 +32,21 @@ fn requirements(workspace: &Workspace) -> PathBuf {
     workspace.root.join("tests/clients/nio/requirements.txt")
 }
 
-/// Installs both, each only if its list of packages has changed.
+/// Installs the first three, each only if its list of packages has changed.
 pub(crate) fn set_up(workspace: &Workspace) -> Result<()> {
     set_up_js(workspace)?;
+    set_up_chromium()?;
     set_up_nio(workspace)
+}
+
+/// Builds the client with matrix-sdk for Rust into `target/clients`: some minutes, the first time.
+pub(crate) fn build_rust(workspace: &Workspace) -> Result<()> {
+    let manifest = workspace.root.join("tests/clients/rust/Cargo.toml");
+    let target = workspace.target.join("clients");
+    Cmd::cargo()
+        .args(["build", "--locked", "--manifest-path"])
+        .args([manifest.to_string_lossy(), "--target-dir".into(), target.to_string_lossy()])
+        .show("build matrix-sdk for Rust (a first build takes some minutes)")
 }
 
 /// Whether both are installed as the repository says now.
@@ -67,6 +81,14 @@ fn set_up_js(workspace: &Workspace) -> Result<()> {
         .dir(&dir)
         .quiet("install matrix-js-sdk and Node 22 with npm")?;
     write_stamp(&stamp, &js_wanted(workspace)) // read again: `npm install` may write the lock file
+}
+
+/// The browser that one of the scripts drives.
+fn set_up_chromium() -> Result<()> {
+    if Path::new(CHROMIUM).exists() {
+        return Ok(());
+    }
+    apt::install("Chromium", &["chromium"])
 }
 
 fn set_up_nio(workspace: &Workspace) -> Result<()> {

@@ -72,7 +72,7 @@ enum Task {
     },
     /// Run the tests: all of them, or those of one filter.
     Test {
-        /// `unit`, `client`, `e2e`, `crash`, `http`, `nodes`, `tenants`, `modules`, `sandbox`, `contracts`, `compat`, or a nextest filter expression such as `test(horizon)`.
+        /// `unit`, `client`, `clients`, `e2e`, `crash`, `http`, `nodes`, `tenants`, `modules`, `sandbox`, `contracts`, `compat`, or a nextest filter expression such as `test(horizon)`.
         filter: Option<String>,
     },
     /// Run the tests of clients' operations and say of each operation which plug-in serves it and which tests call it.

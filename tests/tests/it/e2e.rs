@@ -21,8 +21,13 @@ async fn e2e_matrix_nio_plays_the_main_job() {
     play(matrix_nio(), NIO_CHECKS).await;
 }
 
-/// The script of matrix-js-sdk; `--url` is still missing.
+/// The main job of matrix-js-sdk; `--url` is still missing.
 pub(crate) fn matrix_js_sdk() -> Command {
+    js("main.mjs")
+}
+
+/// A script of matrix-js-sdk, without its arguments.
+pub(crate) fn js(script: &str) -> Command {
     let folder = binary::workspace().join("tests/clients/js");
     let node = folder.join("node_modules/.bin/node");
     assert!(
@@ -31,7 +36,7 @@ pub(crate) fn matrix_js_sdk() -> Command {
         folder.display()
     );
     let mut command = Command::new(node);
-    command.arg(folder.join("main.mjs"));
+    command.arg(folder.join(script));
     command
 }
 

@@ -13,6 +13,7 @@
 mod abandoned;
 mod authoring;
 mod client;
+mod clients;
 mod common;
 mod crash;
 mod disk;
