@@ -43,7 +43,7 @@ pub(crate) fn short(value: f64) -> String {
 pub(crate) struct Results(pub(crate) Vec<Figure>);
 
 /// Every unit that is written, so that reading gives the same.
-const UNITS: [&str; 8] = ["ms", "µs", "/s", "KiB", "MiB", "%", "×", ""];
+const UNITS: [&str; 9] = ["ms", "µs", "/s", "KiB", "MiB", "MiB/s", "%", "×", ""];
 
 impl Results {
     /// Adds a figure, in place of an older one of its name.

@@ -24,7 +24,7 @@ use crate::{figure::Results, loads::Load, target::Target};
 #[derive(Debug, Parser)]
 #[command(name = "bench", about = "Loads a homeserver through its front door")]
 pub(crate) struct Options {
-    /// The loads to run; all when none is named.
+    /// The loads to run; all but `client` when none is named.
     loads: Vec<Load>,
     /// The server to load; the release build is started when this is missing.
     #[arg(long)]
@@ -38,6 +38,17 @@ pub(crate) struct Options {
     /// Idle syncs, and members of the one large room.
     #[arg(long, default_value_t = 1000)]
     clients: usize,
+    /// Rooms of the account that `client` syncs, and members of each.
+    #[arg(long, default_value_t = 300)]
+    rooms: usize,
+    #[arg(long, default_value_t = 300)]
+    members: usize,
+    /// Members of the very large room of `client`.
+    #[arg(long, default_value_t = 10_000)]
+    large: usize,
+    /// Messages that `client` searches.
+    #[arg(long, default_value_t = 1_000_000)]
+    messages: usize,
     /// Write the figures of this run as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
