@@ -18,6 +18,9 @@ pub const RELATED: &str =
 /// One more: whether push has evaluated it.
 pub const COUNTED: &str = "EXISTS (SELECT 1 FROM push_v2_progress g WHERE g.room_id = e.room_id \
      AND g.position >= e.position) AS counted";
+/// One more: whether it is part of the room's state now.
+pub const CURRENT: &str = "e.state_key IS NOT NULL AND EXISTS (SELECT 1 FROM rooms_v1_current_state k WHERE k.room_id = e.room_id \
+     AND k.type = e.type AND k.state_key = e.state_key AND k.event_id = e.event_id) AS current";
 /// State events as [`EventRow`], all or those that a condition on `rooms_v1_current_state` picks.
 pub const STATE: &str = "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
      FROM rooms_v1_current_state";
@@ -47,6 +50,8 @@ pub struct EventRow {
     pub related: Option<bool>,
     /// Whether the unread counts know it, where [`COUNTED`] was read.
     pub counted: Option<bool>,
+    /// Whether it is part of the room's state now, where [`CURRENT`] was read.
+    pub current: Option<bool>,
 }
 
 impl FromRow for EventRow {
@@ -63,6 +68,7 @@ impl FromRow for EventRow {
             txn_id,
             related,
             counted,
+            current,
         ) = <_>::from_row(row)?;
         Ok(Self {
             position,
@@ -76,6 +82,7 @@ impl FromRow for EventRow {
             txn_id,
             related,
             counted,
+            current,
         })
     }
 }

@@ -2,12 +2,16 @@
 
 mod aggregate;
 mod context;
+pub(crate) mod devices;
 pub mod event;
 pub mod filter;
 mod history;
 mod ignored;
 mod messages;
+pub(crate) mod near;
+pub(crate) mod online;
 mod relations;
+mod sliding;
 mod state;
 pub mod sync;
 mod threads;
@@ -20,6 +24,8 @@ use tessera_sdk::http::Route;
 /// One entry for each route of `plugin.toml`.
 pub const ROUTES: &[Route] = &[
     Route::parking("sync", sync::handle, sync::resume),
+    Route::parking("sliding", sliding::handle, sliding::resume),
+    Route::parking("sliding-unstable", sliding::handle_unstable, sliding::resume),
     Route::new("messages", messages::handle),
     Route::new("context", context::handle),
     Route::new("relations", relations::handle),

@@ -145,6 +145,7 @@ mod tests {
             txn_id: None,
             related: None,
             counted: None,
+            current: None,
         }
     }
 

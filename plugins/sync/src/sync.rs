@@ -7,7 +7,7 @@
 
 mod ask;
 mod draft;
-mod ephemeral;
+pub(crate) mod ephemeral;
 mod fill;
 mod queries;
 mod read;
@@ -25,6 +25,7 @@ use read::Basics;
 use response::Response;
 
 use crate::filter::Filter;
+use crate::online;
 
 /// Topics of one watch; see `tessera:host/bus`. Rooms past it are seen when the client comes back.
 const MAX_WATCHED: usize = 16_000;
@@ -44,6 +45,7 @@ enum Found {
 /// `M_NOT_FOUND` for an unknown filter id.
 pub fn handle(request: &Request) -> Result {
     let mut ask = Ask::from_request(request)?;
+    online::mark(request)?;
     if ask.may_park() {
         return watch_and_look(ask, true, false);
     }
@@ -95,7 +97,8 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
     ask.rooms = joined.len();
     // Taken before looking, so that nothing falls between.
     let watch = (!over).then(|| bus::watch(&topics(&ask, joined)));
-    if let Some(watch) = watch.filter(|_| ask.since == Some(horizon) && !ask.full_state)
+    if let Some(watch) =
+        watch.filter(|_| ask.since == Some(horizon) && !ask.full_state && ask.to_device.is_none())
         && read::horizon()? == horizon
     {
         // Nothing at all has happened since the token: the usual case of a client that comes back at once.
@@ -108,7 +111,8 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
         (Found::Nothing(horizon, _), Some(watch)) => {
             // What was looked at need not be looked at again.
             let wait = ask.deadline_ms.saturating_sub(clock::now_ms());
-            Ask { since: Some(horizon), held_until_ms: None, ..ask }.park(watch, wait)
+            let ask = Ask { since: Some(horizon), to_device: None, held_until_ms: None, ..ask };
+            ask.park(watch, wait)
         }
     }
 }

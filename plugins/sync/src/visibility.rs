@@ -1,6 +1,8 @@
 //! Which events of a room a user may read.
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 
+use std::collections::HashMap;
+
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Rows, Select, select};
@@ -75,6 +77,30 @@ pub fn read_settings(rows: Rows) -> Result<Vec<(String, i64, Setting)>, Error> {
 /// The view is not as documented.
 pub fn read_memberships(rows: Rows) -> Result<Vec<(String, i64, String)>, Error> {
     Ok(rows.all()?)
+}
+
+/// Views by room, from the answers of [`select_settings`] and [`select_memberships`]. What lies above the horizon is left out: a later
+/// join would open what was shut.
+///
+/// # Errors
+/// A view is not as documented.
+pub fn read_views(
+    settings: Rows,
+    memberships: Rows,
+    horizon: i64,
+) -> Result<HashMap<String, Visibility>, Error> {
+    let mut views: HashMap<String, Visibility> = HashMap::new();
+    for (room, position, setting) in read_settings(settings)? {
+        if position <= horizon {
+            views.entry(room).or_default().settings.push((position, setting));
+        }
+    }
+    for (room, position, membership) in read_memberships(memberships)? {
+        if position <= horizon {
+            views.entry(room).or_default().memberships.push((position, membership));
+        }
+    }
+    Ok(views)
 }
 
 fn at<T>(list: &[(i64, T)], position: i64) -> Option<&T> {

@@ -7,7 +7,7 @@ use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;
 
 use crate::filter::Filter;
-use crate::token::Token;
+use crate::token::SyncToken;
 
 /// The longest wait: clients ask for 30 s as a rule; proxies cut what is silent for minutes.
 const MAX_TIMEOUT_MS: u64 = 120_000;
@@ -25,6 +25,9 @@ pub(super) struct Ask {
     pub device: Option<String>,
     /// Position of the `since` token.
     pub since: Option<i64>,
+    /// The last message that the device was told, where that is less than the token says of everything else.
+    #[serde(default)]
+    pub to_device: Option<i64>,
     /// A filter id, or the filter itself if it starts with `{`.
     pub filter: Option<String>,
     pub full_state: bool,
@@ -48,7 +51,7 @@ impl Ask {
         }
         let since = match request.query("since") {
             None | Some("") => None,
-            Some(token) => Some(token.parse::<Token>()?.0),
+            Some(token) => Some(token.parse::<SyncToken>()?),
         };
         let timeout: u64 = request.query_as("timeout")?.unwrap_or(0);
         let stable = request.query_as("use_state_after")?;
@@ -56,7 +59,8 @@ impl Ask {
         Ok(Self {
             user: request.user()?.to_owned(),
             device: request.device().map(str::to_owned),
-            since,
+            since: since.map(|token| token.position),
+            to_device: since.and_then(|token| token.to_device),
             filter,
             full_state: request.query_as("full_state")?.unwrap_or(false),
             use_state_after: stable.unwrap_or(unstable),
@@ -87,6 +91,11 @@ impl Ask {
     /// The position that the client has come to; 0 for an initial sync.
     pub(super) fn from(&self) -> i64 {
         self.since.unwrap_or(0)
+    }
+
+    /// The last message that the device was told.
+    pub(super) fn told(&self) -> i64 {
+        self.to_device.unwrap_or(self.from())
     }
 
     /// From where on changes are changes to the client: nowhere for an initial sync, which gets everything whole.

@@ -9,6 +9,7 @@ use crate::event::EventRow;
 use crate::filter::Filter;
 use crate::ignored;
 use crate::state::Delta;
+use crate::visibility::Visibility;
 
 /// A room with a timeline: joined, or left.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Draft {
     pub end: i64,
     /// The user's own membership event, where the membership has changed.
     pub own_event: Option<String>,
+    /// What the user may see of a room joined since the token. Its events were restricted to that.
+    pub view: Option<Visibility>,
 }
 
 impl Draft {
@@ -47,7 +50,7 @@ impl Draft {
 
     /// Whether the user's memberships and the room's visibility are needed to tell what they may see.
     pub(super) fn needs_view(&self) -> bool {
-        self.full || !self.changes.is_empty()
+        self.view.is_none() && (self.full || !self.changes.is_empty())
     }
 }
 
@@ -99,7 +102,6 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
     let mut fresh = group(std::mem::take(&mut news.fresh), |e| &e.room_id);
     let mut deltas = group(std::mem::take(&mut news.deltas), |d| &d.room_id);
     let mut changes = group(std::mem::take(&mut news.changes), |c| &c.room_id);
-    let looks = queries::looks(filter);
     let mut drafts = Vec::with_capacity(rooms.len());
     for (room_id, membership) in rooms {
         let joined = membership.as_ref().is_none_or(|m| m.membership == "join");
@@ -113,9 +115,11 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
             changes: changes.remove(&room_id).unwrap_or_default(),
             end: news.horizon,
             own_event: membership.as_ref().map(|m| m.event_id.clone()),
+            view: None,
             room_id,
         };
         let mut events = events.remove(&draft.room_id).unwrap_or_default();
+        let mut looks = queries::looks(filter);
         if joined && draft.changes.iter().any(Change::enters) {
             draft.fresh = true;
             draft.full = true;
@@ -124,6 +128,8 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
                     // A room joined twice since the token comes twice.
                     newest.dedup_by_key(|event| event.position);
                     events = newest;
+                    looks = queries::fresh_looks(filter);
+                    draft.view = news.views.remove(&draft.room_id);
                 }
                 // Left again above the horizon: what was before the token is for /messages.
                 None => draft.limited = true,
@@ -134,12 +140,26 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
         }
         let unseen = events.len() >= looks;
         events.retain(|event| !ignored::hides(&news.ignored, event));
+        if let Some(view) = &draft.view {
+            restrict(&mut events, view, draft.own_event.as_deref());
+        }
         let (events, cut) = shorten(events, filter);
         draft.events = events;
         draft.limited |= cut || unseen;
         drafts.push(draft);
     }
     drafts
+}
+
+/// Takes away events that the user may not see. Who is in the room may see its state: a state event in force stays, or neither the
+/// timeline nor the state before it would tell of it.
+pub(super) fn restrict(events: &mut Vec<EventRow>, view: &Visibility, own: Option<&str>) {
+    let joined = view.memberships.last().is_some_and(|(_, membership)| membership == "join");
+    events.retain(|event| {
+        view.sees(event.position)
+            || own == Some(&event.event_id)
+            || (joined && event.current == Some(true))
+    });
 }
 
 /// A room that the user is no longer in ends for them where they left it, whatever came afterwards: an invite that they

@@ -6,14 +6,15 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use tessera_sdk::matrix::Error;
 
-use super::read::{AccountData, Presence, Receipt, Typing};
+use super::read::{AccountData, Receipt, Typing};
+use crate::near::Presence;
 
 fn raw(value: &Value) -> Result<Box<RawValue>, Error> {
     to_raw_value(value).map_err(Error::internal)
 }
 
 /// Account data, global or of one room. Spec: Client Config.
-pub(super) fn account_data(kind: &str, content: &str) -> Result<Box<RawValue>, Error> {
+pub(crate) fn account_data(kind: &str, content: &str) -> Result<Box<RawValue>, Error> {
     let content: &RawValue = serde_json::from_str(content).map_err(Error::internal)?;
     #[derive(serde::Serialize)]
     struct Event<'a> {
@@ -25,7 +26,7 @@ pub(super) fn account_data(kind: &str, content: &str) -> Result<Box<RawValue>, E
 }
 
 /// Account data by room; global ones under the empty id.
-pub(super) fn by_room(rows: Vec<AccountData>) -> BTreeMap<String, Vec<(String, String)>> {
+pub(crate) fn by_room(rows: Vec<AccountData>) -> BTreeMap<String, Vec<(String, String)>> {
     let mut rooms: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (room, kind, content, _) in rows {
         rooms.entry(room).or_default().push((kind, content));
@@ -34,7 +35,7 @@ pub(super) fn by_room(rows: Vec<AccountData>) -> BTreeMap<String, Vec<(String, S
 }
 
 /// One `m.receipt` event for each room. Private receipts are for their owner only. Spec: Receipts.
-pub(super) fn receipts(
+pub(crate) fn receipts(
     rows: impl IntoIterator<Item = Receipt>,
     reader: &str,
     ignored: &BTreeSet<String>,
@@ -66,7 +67,7 @@ pub(super) fn receipts(
 
 /// One `m.typing` event for each room where something changed, and whether anybody types there. Spec: Typing
 /// Notifications.
-pub(super) fn typing(
+pub(crate) fn typing(
     rows: Vec<Typing>,
     now_ms: i64,
 ) -> Result<BTreeMap<String, (bool, Box<RawValue>)>, Error> {
@@ -87,7 +88,7 @@ pub(super) fn typing(
 }
 
 /// An `m.presence` event. Spec: Presence.
-pub(super) fn presence(row: Presence, now_ms: i64) -> Result<Box<RawValue>, Error> {
+pub(crate) fn presence(row: Presence, now_ms: i64) -> Result<Box<RawValue>, Error> {
     let (user, presence, status, last_active, active, _) = row;
     let mut content = json!({ "presence": presence, "currently_active": active });
     if let Some(map) = content.as_object_mut() {

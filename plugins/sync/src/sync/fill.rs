@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, Rows, Select, select};
+use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select};
 
 use super::ask::Ask;
 use super::queries;
 use super::read::{AccountData, Receipt};
 use super::response::Summary;
 use crate::aggregate;
-use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
+use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer, content};
+use crate::near::{Moved, Movements};
 use crate::state::{Undone, select_undone, undone_selects};
 use crate::visibility::{self, Visibility};
 
@@ -35,6 +36,10 @@ pub(super) struct Plan<'a> {
     pub views: BTreeSet<String>,
     /// Rooms joined since the token: all receipts and account data are wanted.
     pub fresh: BTreeSet<String>,
+    /// Rooms that the user is no longer in: all account data is wanted.
+    pub left: BTreeSet<String>,
+    /// Rooms where somebody came or went.
+    pub movements: Movements,
     /// Events that were redacted or have others relating to them.
     pub aggregated: Vec<&'a EventRow>,
 }
@@ -50,9 +55,10 @@ pub(super) struct Filled {
     pub visibility: HashMap<String, Visibility>,
     pub summaries: HashMap<String, Summary>,
     /// Member events of heroes, by room.
-    pub heroes: HashMap<String, Vec<EventRow>>,
+    pub heroes: HashMap<String, Heroes>,
     pub receipts: Vec<Receipt>,
     pub account_data: Vec<AccountData>,
+    pub moved: Moved,
     /// Redactions and aggregations, by event.
     pub extras: HashMap<String, Extra>,
 }
@@ -69,6 +75,8 @@ impl Plan<'_> {
             && self.summaries.is_empty()
             && self.views.is_empty()
             && self.fresh.is_empty()
+            && self.left.is_empty()
+            && self.movements.none()
             && self.aggregated.is_empty()
     }
 
@@ -101,16 +109,30 @@ impl Plan<'_> {
                 params![list(&self.summaries)],
             ),
             select(
-                "SELECT e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, e.json, NULL, NULL \
-                 FROM (SELECT m.event_id, ROW_NUMBER() OVER (PARTITION BY m.room_id ORDER BY m.position) AS place \
-                 FROM rooms_v1_memberships m WHERE m.room_id IN ($1) AND m.membership IN ('join', 'invite') \
+                "SELECT h.present, e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, e.json, NULL, NULL \
+                 FROM (SELECT m.event_id, CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END AS present, \
+                 ROW_NUMBER() OVER (PARTITION BY m.room_id ORDER BY \
+                 CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END DESC, m.position) AS place \
+                 FROM rooms_v1_memberships m WHERE m.room_id IN ($1) AND m.membership <> 'knock' \
                  AND m.user_id <> $2) h CROSS JOIN rooms_v1_events e \
-                 WHERE h.place <= $3 AND e.event_id = h.event_id ORDER BY e.position",
+                 WHERE h.place <= $3 AND e.event_id = h.event_id ORDER BY h.present DESC, e.position",
                 params![list(&self.summaries), &ask.user, HEROES],
             ),
+            select(
+                &format!(
+                    "{STATE} WHERE room_id IN ($1) AND type IN ('m.room.name', 'm.room.canonical_alias') AND state_key = ''"
+                ),
+                params![list(&self.summaries)],
+            ),
             queries::receipts_of(&list(&self.fresh)),
-            queries::account_data_of(ask, &list(&self.fresh)),
+            queries::account_data_of(
+                ask,
+                &self.fresh.union(&self.left).cloned().collect::<Vec<_>>(),
+            ),
         ];
+        if !self.movements.none() {
+            selects.extend(self.movements.selects(&ask.user, ask.new_from(), horizon));
+        }
         selects.extend(select_undone(&ask.user, ask.device.as_deref(), &self.full));
         if !self.aggregated.is_empty() {
             let device = ask.device.as_deref();
@@ -145,18 +167,13 @@ impl Plan<'_> {
         for row in answers.next()?.all::<EventRow>()? {
             filled.events.insert(row.event_id.clone(), row);
         }
-        // What the horizon hides is not known yet: a later join would open what was shut.
-        let settings = visibility::read_settings(answers.next()?)?.into_iter();
-        for (room, position, setting) in settings.filter(|(_, at, _)| *at <= horizon) {
-            filled.visibility.entry(room).or_default().settings.push((position, setting));
-        }
-        let memberships = visibility::read_memberships(answers.next()?)?.into_iter();
-        for (room, position, membership) in memberships.filter(|(_, at, _)| *at <= horizon) {
-            filled.visibility.entry(room).or_default().memberships.push((position, membership));
-        }
+        filled.visibility = visibility::read_views(answers.next()?, answers.next()?, horizon)?;
         self.summarize(&mut filled, &mut answers)?;
         filled.receipts = answers.next()?.all()?;
         filled.account_data = answers.next()?.all()?;
+        if !self.movements.none() {
+            filled.moved = Moved::read(|| answers.next())?;
+        }
         let undone = undone_selects(self.full.len());
         for _ in 0..undone {
             for change in answers.next()?.all::<Undone>()? {
@@ -181,13 +198,63 @@ impl Plan<'_> {
                 _ => summary.invited = Some(count),
             }
         }
-        for hero in answers.next()?.all::<EventRow>()? {
-            let summary = filled.summaries.entry(hero.room_id.clone()).or_default();
-            summary.heroes.get_or_insert_default().extend(hero.state_key.clone());
-            filled.heroes.entry(hero.room_id.clone()).or_default().push(hero);
+        let heroes = answers.next()?.all::<Hero>()?;
+        let named: BTreeSet<String> = answers
+            .next()?
+            .all::<EventRow>()?
+            .into_iter()
+            .filter(names)
+            .map(|row| row.room_id)
+            .collect();
+        for Hero { present, event } in heroes {
+            let summary = filled.summaries.entry(event.room_id.clone()).or_default();
+            let chosen = summary.heroes.get_or_insert_default();
+            // Who has left is named only where nobody is left.
+            if present || filled.heroes.get(&event.room_id).is_none_or(|heroes| heroes.absent) {
+                chosen.extend(event.state_key.clone());
+                let heroes = filled.heroes.entry(event.room_id.clone()).or_default();
+                heroes.absent = !present;
+                heroes.events.push(event);
+            }
+        }
+        for room in named {
+            filled.heroes.remove(&room);
+            if let Some(summary) = filled.summaries.get_mut(&room) {
+                summary.heroes = None;
+            }
         }
         Ok(())
     }
+}
+
+/// Whether a state event gives its room a name.
+fn names(row: &EventRow) -> bool {
+    let field = if row.kind == "m.room.name" { "name" } else { "alias" };
+    let content = content(&row.json).unwrap_or_default();
+    content.get(field).and_then(|name| name.as_str()).is_some_and(|name| !name.is_empty())
+}
+
+/// A member that a room may be named after.
+struct Hero {
+    /// Joined or invited.
+    present: bool,
+    event: EventRow,
+}
+
+impl FromRow for Hero {
+    fn from_row(mut row: Vec<Value>) -> Result<Self, RowError> {
+        let event = row.split_off(row.len().min(1));
+        let (present,): (i64,) = <_>::from_row(row)?;
+        Ok(Self { present: present > 0, event: EventRow::from_row(event)? })
+    }
+}
+
+/// Those chosen for one room.
+#[derive(Debug, Default)]
+pub(super) struct Heroes {
+    /// They have left.
+    absent: bool,
+    pub events: Vec<EventRow>,
 }
 
 /// Answers taken one by one, in the order of the selects.

@@ -4,7 +4,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{Select, select};
 
 use super::ask::Ask;
-use crate::event::{COLUMNS, COUNTED, RELATED, TRANSACTION};
+use crate::event::{COLUMNS, COUNTED, CURRENT, RELATED, TRANSACTION};
 use crate::filter::Filter;
 
 /// How many events of a room are looked at for each that a filter may let pass.
@@ -51,6 +51,11 @@ impl Path {
     }
 }
 
+/// How many events to read of each room that was joined since the token: some of them may have been sent while the user was away.
+pub(super) fn fresh_looks(filter: &Filter) -> usize {
+    (filter.room.timeline.limit() * FILTER_LOOKS).min(MAX_LOOKS) + 1
+}
+
 /// How many events of each room to read.
 pub(super) fn looks(filter: &Filter) -> usize {
     let timeline = &filter.room.timeline;
@@ -72,6 +77,8 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
     let (user, from) = (&ask.user, ask.from());
     // Nobody waits for the counts of an initial sync.
     let counted = if ask.since.is_some() { COUNTED } else { "NULL AS counted" };
+    // Whoever was in a room all the time since the token has seen everything.
+    let current = if ask.since.is_some() { "NULL AS current" } else { CURRENT };
     match path {
         Path::Positions => select(
             &format!(
@@ -96,7 +103,7 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
         // however long the gap.
         Path::Ends => select(
             &format!(
-                "SELECT {COLUMNS}, {RELATED}, {counted} FROM rooms_v1_memberships m \
+                "SELECT {COLUMNS}, {RELATED}, {counted}, {current} FROM rooms_v1_memberships m \
                  CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
                  AND NOT m.forgotten AND (m.position > $3 OR $4 = 1) AND e.position <= m.position)) \
                  AND e.room_id = m.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
@@ -121,10 +128,10 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
 /// Newest first, up to a position: the newest events of rooms that were joined since the token. They start anew.
 pub(super) fn fresh(ask: &Ask, filter: &Filter, upto: i64) -> Select {
     let device = ask.device.as_deref().unwrap_or("");
-    let looks = i64::try_from(looks(filter)).unwrap_or(i64::MAX);
+    let looks = i64::try_from(fresh_looks(filter)).unwrap_or(i64::MAX);
     select(
         &format!(
-            "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_membership_changes c CROSS JOIN rooms_v1_memberships m \
+            "SELECT {COLUMNS}, {RELATED}, NULL AS counted, {CURRENT} FROM rooms_v1_membership_changes c CROSS JOIN rooms_v1_memberships m \
              CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE c.user_id = $1 AND c.position > $3 \
              AND c.membership = 'join' AND c.prev_membership <> 'join' AND m.room_id = c.room_id AND {JOINED} \
              AND e.room_id = c.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
@@ -132,6 +139,35 @@ pub(super) fn fresh(ask: &Ask, filter: &Filter, upto: i64) -> Select {
              ORDER BY l.position DESC LIMIT 1 OFFSET $4), 0) AND e.position <= $5 AND {LIVE} ORDER BY e.position DESC"
         ),
         params![&ask.user, device, ask.new_from(), looks, upto],
+    )
+}
+
+/// Rooms that the user joined since the token, as `c`.
+const ENTERED: &str = "rooms_v1_membership_changes c WHERE c.user_id = $1 AND c.position > $2 \
+     AND c.membership = 'join' AND c.prev_membership <> 'join'";
+
+/// Who may read what in rooms that were joined since the token: for [`crate::visibility::read_views`].
+pub(super) fn fresh_settings(ask: &Ask) -> Select {
+    select(
+        &format!(
+            "SELECT d.room_id, d.position, e.json FROM (SELECT DISTINCT c.room_id FROM {ENTERED}) f \
+             CROSS JOIN rooms_v1_state_deltas d CROSS JOIN rooms_v1_events e \
+             WHERE d.room_id = f.room_id AND d.type = 'm.room.history_visibility' AND d.state_key = '' \
+             AND e.event_id = d.event_id ORDER BY d.position"
+        ),
+        params![&ask.user, ask.new_from()],
+    )
+}
+
+/// The user's memberships there.
+pub(super) fn fresh_memberships(ask: &Ask) -> Select {
+    select(
+        &format!(
+            "SELECT h.room_id, h.position, h.membership FROM (SELECT DISTINCT c.room_id FROM {ENTERED}) f \
+             CROSS JOIN rooms_v1_membership_changes h \
+             WHERE h.user_id = $1 AND h.room_id = f.room_id ORDER BY h.position"
+        ),
+        params![&ask.user, ask.new_from()],
     )
 }
 

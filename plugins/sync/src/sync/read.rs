@@ -1,6 +1,6 @@
 //! The two reads of every /sync: what to watch, and what is new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use tessera_sdk::matrix::Error;
@@ -10,10 +10,13 @@ use tessera_sdk::{cache, config, params};
 use super::ask::Ask;
 use super::queries::{self, Path};
 use super::settle;
+use crate::devices::{self, Devices};
 use crate::event::EventRow;
 use crate::filter::Filter;
 use crate::ignored;
+use crate::near::Presence;
 use crate::state::Delta;
+use crate::visibility::{self, Visibility};
 
 /// Fired by push whenever it has evaluated more events.
 pub(super) const PROGRESS_TOPIC: &str = "push.progress";
@@ -63,12 +66,16 @@ pub(super) fn known_filter(ask: &Ask) -> Result<Option<Filter>, Error> {
     }
 }
 
-/// Filter, joined rooms and horizon: one storage call.
+/// Filter, joined rooms and horizon: one storage call. What the device has come past is acknowledged.
 pub(super) fn basics(ask: &Ask) -> Result<Basics, Error> {
-    let mut selects = vec![select(
-        "SELECT room_id FROM rooms_v1_memberships WHERE user_id = $1 AND membership = 'join'",
-        params![&ask.user],
-    )];
+    let device = ask.device.as_deref();
+    let mut selects = vec![
+        select(
+            "SELECT room_id FROM rooms_v1_memberships WHERE user_id = $1 AND membership = 'join'",
+            params![&ask.user],
+        ),
+        devices::select_told(&ask.user, device, ask.told()),
+    ];
     let known = known_filter(ask)?;
     if let (None, Some(id)) = (&known, filter_id(ask)) {
         selects.push(select(
@@ -80,6 +87,9 @@ pub(super) fn basics(ask: &Ask) -> Result<Basics, Error> {
     let horizon = i64::try_from(moment.horizon).unwrap_or(i64::MAX);
     let mut answers = moment.answers();
     let joined: Vec<(String,)> = answers.next().map_or(Ok(Vec::new()), |rows| rows.all())?;
+    if let Some(told) = answers.next() {
+        devices::acknowledge(&ask.user, device, told)?;
+    }
     let filter = match (known, answers.next()) {
         (Some(known), _) => known,
         (None, Some(rows)) => {
@@ -136,15 +146,13 @@ impl FromRow for Change {
 }
 
 /// `room_id` (empty for global ones)`, type, content, position`
-pub(super) type AccountData = (String, String, String, i64);
+pub(crate) type AccountData = (String, String, String, i64);
 /// `room_id, user_id, type, thread_id, event_id, ts, position`
-pub(super) type Receipt = (String, String, String, String, String, i64, i64);
+pub(crate) type Receipt = (String, String, String, String, String, i64, i64);
 /// `room_id, user_id, until_ms, position`
-pub(super) type Typing = (String, String, i64, i64);
+pub(crate) type Typing = (String, String, i64, i64);
 /// `room_id, thread_id, notifications, highlights, position`
 pub(super) type Count = (String, String, i64, i64, i64);
-/// `user_id, presence, status_msg, last_active_ms, currently_active, position`
-pub(super) type Presence = (String, String, Option<String>, i64, bool, i64);
 
 /// All that is new since the token, as of the horizon.
 #[derive(Debug, Default)]
@@ -167,6 +175,9 @@ pub(super) struct News {
     pub push_rules: Option<(String, i64)>,
     /// Users whose messages and invites are kept back.
     pub ignored: BTreeSet<String>,
+    /// What the user may see in rooms that they joined since the token.
+    pub views: HashMap<String, Visibility>,
+    pub devices: Devices,
     /// Rooms that are not told of: the user is in them only above the horizon.
     pub absent: BTreeSet<String>,
 }
@@ -178,7 +189,7 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
     let looks = queries::looks(filter);
     let path = Path::choose(ask, gap, looks);
     let mut news = read(ask, filter, path, None)?;
-    if settle::displaced(ask, &news, path, looks) {
+    if settle::displaced(ask, filter, &news, path) {
         news = read(ask, filter, path, Some(news.horizon))?;
     }
     settle::settle(ask, &mut news);
@@ -188,7 +199,7 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
 /// `upto`: the horizon, where it is known.
 fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<News, Error> {
     let last = upto.unwrap_or(i64::MAX);
-    let moment = storage::snapshot(&[
+    let mut selects = vec![
         queries::memberships(ask, filter),
         queries::changes(ask, upto),
         queries::timelines(ask, filter, path, last),
@@ -201,7 +212,11 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
         queries::presence(ask),
         queries::push_rules(ask),
         ignored::select(&ask.user),
-    ])?;
+        queries::fresh_settings(ask),
+        queries::fresh_memberships(ask),
+    ];
+    selects.extend(devices::selects(&ask.user, ask.device.as_deref(), ask.told(), ask.new_from()));
+    let moment = storage::snapshot(&selects)?;
     let horizon = upto.unwrap_or_else(|| i64::try_from(moment.horizon).unwrap_or(i64::MAX));
     let mut answers = moment.answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
@@ -222,6 +237,8 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
             .first::<(String,)>()?
             .map(|(json,)| ignored::users(&json))
             .unwrap_or_default(),
+        views: visibility::read_views(next()?, next()?, horizon)?,
+        devices: Devices::read(next, horizon)?,
         absent: BTreeSet::new(),
     })
 }

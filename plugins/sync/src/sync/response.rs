@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::devices::DeviceLists;
+
 /// A list of events as `{"events": […]}`.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Events {
@@ -94,12 +96,6 @@ impl Rooms {
     }
 }
 
-#[derive(Debug, Default, Serialize)]
-pub(super) struct DeviceLists {
-    pub changed: Vec<String>,
-    pub left: Vec<String>,
-}
-
 #[derive(Debug, Serialize)]
 pub(super) struct Response {
     pub next_batch: String,
@@ -109,8 +105,10 @@ pub(super) struct Response {
     pub presence: Events,
     #[serde(skip_serializing_if = "Rooms::none")]
     pub rooms: Rooms,
+    #[serde(skip_serializing_if = "Events::none")]
+    pub to_device: Events,
     pub device_lists: DeviceLists,
-    pub device_one_time_keys_count: BTreeMap<String, u64>,
+    pub device_one_time_keys_count: BTreeMap<String, i64>,
     pub device_unused_fallback_key_types: Vec<String>,
 }
 
@@ -131,6 +129,10 @@ impl Response {
 
     /// Whether it tells nothing.
     pub(super) fn is_empty(&self) -> bool {
-        self.account_data.none() && self.presence.none() && self.rooms.none()
+        self.account_data.none()
+            && self.presence.none()
+            && self.rooms.none()
+            && self.to_device.none()
+            && self.device_lists.none()
     }
 }

@@ -7,19 +7,24 @@ use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{cache, clock, log, services};
 
 use super::ask::Ask;
-use super::draft::{Draft, drafts};
+use super::draft::{self, Draft, drafts};
 use super::ephemeral;
 use super::fill::{Filled, Plan};
 use super::read::{Count, Membership, News};
 use super::response::{Counts, Events, Invited, Knocked, Response, Room, Rooms, Timeline};
+use crate::devices::DeviceLists;
 use crate::event::{EventRow, Extra, Writer, content};
 use crate::filter::Filter;
+use crate::near::{Moved, Movements};
 use crate::state::{self, Undone};
-use crate::token::Token;
+use crate::token::{SyncToken, Token};
 use crate::visibility::Visibility;
 
 /// How long it is remembered which members a lazy client has been sent.
 const SENT_MEMBERS_MS: u32 = 60 * 60 * 1000;
+
+/// State that a summary rests on.
+const SUMMARIZED: [&str; 3] = ["m.room.member", "m.room.name", "m.room.canonical_alias"];
 
 /// Everything that belongs to one answer.
 struct Answering<'a> {
@@ -69,15 +74,17 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
         },
         lazy: filter.room.state.lazy_load_members,
     };
+    let movements = Movements::of(ask, &news);
     let drafts = drafts(ask, filter, &mut news);
-    let (plan, newly_sent) = answering.plan(&drafts);
+    let (mut plan, newly_sent) = answering.plan(&drafts);
+    plan.movements = movements;
     let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
-    let fresh = plan.fresh;
+    let (fresh, left) = (plan.fresh, plan.left);
 
     // Of a room joined since the token all account data is read once more.
     let old = std::mem::take(&mut filled.account_data);
     let mut account_data = std::mem::take(&mut news.account_data);
-    account_data.retain(|row| !fresh.contains(&row.0));
+    account_data.retain(|row| !fresh.contains(&row.0) && !left.contains(&row.0));
     account_data.extend(old);
     let mut account_data = ephemeral::by_room(account_data);
     let all_receipts = std::mem::take(&mut news.receipts).into_iter();
@@ -95,13 +102,14 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
         let id = draft.room_id.clone();
         let (joined, full) = (draft.joined, draft.full);
         let mut room = answering.room(draft, &mut filled)?;
-        if joined {
-            let wanted = &filter.room.account_data;
-            for (kind, content) in account_data.remove(&id).unwrap_or_default() {
-                if wanted.allows_type(&kind) && wanted.allows_room(&id) {
-                    room.account_data.events.push(ephemeral::account_data(&kind, &content)?);
-                }
+        let silent = !joined && answering.is_silent(&room);
+        let wanted = &filter.room.account_data;
+        for (kind, content) in account_data.remove(&id).unwrap_or_default() {
+            if wanted.allows_type(&kind) && wanted.allows_room(&id) {
+                room.account_data.events.push(ephemeral::account_data(&kind, &content)?);
             }
+        }
+        if joined {
             let wanted = &filter.room.ephemeral;
             let mut events = Vec::new();
             // To somebody new, nobody typing is no news.
@@ -118,7 +126,7 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
             if full || news || !answering.is_silent(&room) {
                 rooms.join.insert(id, room);
             }
-        } else if full || !answering.is_silent(&room) {
+        } else if full || !silent {
             rooms.leave.insert(id, room);
         }
     }
@@ -126,14 +134,19 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
         cache::put(&key, users.as_bytes(), SENT_MEMBERS_MS, &[]);
     }
 
+    let Moved { came, gone, presence: newcomers } = filled.moved;
+    let mut changed = news.devices.changed();
+    changed.extend(came);
+    let (messages, told) = news.devices.messages()?;
     let mut response = Response {
-        next_batch: Token(news.horizon).to_string(),
+        next_batch: SyncToken { position: news.horizon, to_device: told }.to_string(),
         account_data: Events::default(),
         presence: Events::default(),
         rooms,
-        device_lists: <_>::default(),
-        device_one_time_keys_count: BTreeMap::new(),
-        device_unused_fallback_key_types: Vec::new(),
+        to_device: Events { events: messages },
+        device_lists: DeviceLists { changed, left: gone },
+        device_one_time_keys_count: news.devices.one_time_counts(),
+        device_unused_fallback_key_types: news.devices.unused_fallback(),
     };
     for (kind, content) in account_data.remove("").unwrap_or_default() {
         if filter.account_data.allows_type(&kind) {
@@ -143,7 +156,7 @@ pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Res
     if let Some(rules) = push_rules(ask, filter, news.push_rules.take().map(|(rules, _)| rules)) {
         response.account_data.events.push(ephemeral::account_data("m.push_rules", &rules)?);
     }
-    for row in std::mem::take(&mut news.presence) {
+    for row in std::mem::take(&mut news.presence).into_iter().chain(newcomers) {
         if filter.presence.allows_type("m.presence") && filter.presence.allows_sender(&row.0) {
             response.presence.events.push(ephemeral::presence(row, now_ms)?);
         }
@@ -166,8 +179,7 @@ fn push_rules(ask: &Ask, filter: &Filter, changed: Option<String>) -> Option<Str
 
 /// Takes away what the user may not see.
 fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
-    let own = draft.own_event.as_deref();
-    draft.events.retain(|event| view.sees(event.position) || own == Some(&event.event_id));
+    draft::restrict(&mut draft.events, view, draft.own_event.as_deref());
     if draft.joined {
         return;
     }
@@ -218,6 +230,9 @@ impl Answering<'_> {
             if draft.fresh {
                 plan.fresh.insert(room.clone());
             }
+            if !draft.joined {
+                plan.left.insert(room.clone());
+            }
             if draft.full {
                 plan.full.insert(room.clone(), draft.first_position());
             } else {
@@ -232,8 +247,8 @@ impl Answering<'_> {
                     }
                 }
             }
-            let members_changed = draft.deltas.iter().any(|delta| delta.kind == "m.room.member");
-            if draft.joined && (draft.full || members_changed) {
+            let named = draft.deltas.iter().any(|delta| SUMMARIZED.contains(&delta.kind.as_str()));
+            if draft.joined && (draft.full || named) {
                 plan.summaries.insert(room.clone());
             }
         }
@@ -241,11 +256,11 @@ impl Answering<'_> {
     }
 
     fn room(&self, mut draft: Draft, filled: &mut Filled) -> Result<Room, Error> {
-        let view = filled.visibility.remove(&draft.room_id);
+        let view = draft.view.take().or_else(|| filled.visibility.remove(&draft.room_id));
         let undone = filled.undone.remove(&draft.room_id).unwrap_or_default();
         let mut current = filled.state.remove(&draft.room_id).unwrap_or_default();
         if self.lazy && draft.full {
-            current.extend(filled.heroes.remove(&draft.room_id).unwrap_or_default());
+            current.extend(filled.heroes.remove(&draft.room_id).unwrap_or_default().events);
         }
         if let Some(view) = &view {
             restrict(&mut draft, view, &mut current);

@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::ask::Ask;
-use super::queries::{NEWEST_CHANGES, Path};
+use super::queries::{self, NEWEST_CHANGES, Path};
 use super::read::{Change, Membership, News};
 use crate::event::EventRow;
+use crate::filter::Filter;
+use crate::near::Movements;
 
 impl Change {
     /// Whether the user came into the room.
@@ -27,8 +29,8 @@ impl News {
 }
 
 /// Whether rows above the horizon took the place of rows below it that belong to the answer.
-pub(super) fn displaced(ask: &Ask, news: &News, path: Path, looks: usize) -> bool {
-    let full = |events: &[EventRow]| {
+pub(super) fn displaced(ask: &Ask, filter: &Filter, news: &News, path: Path) -> bool {
+    let full = |events: &[EventRow], looks: usize| {
         if events.iter().all(|event| event.position <= news.horizon) {
             return false;
         }
@@ -43,7 +45,9 @@ pub(super) fn displaced(ask: &Ask, news: &News, path: Path, looks: usize) -> boo
     let oldest = news.changes.last().map_or(0, |change| change.position);
     let changes =
         ask.since.is_none() && news.changes.len() >= NEWEST_CHANGES && oldest > news.horizon;
-    changes || (path != Path::Positions && full(&news.events)) || full(&news.fresh)
+    changes
+        || (path != Path::Positions && full(&news.events, queries::looks(filter)))
+        || full(&news.fresh, queries::fresh_looks(filter))
 }
 
 /// Makes the news what they were at the horizon.
@@ -108,5 +112,35 @@ fn memberships(ask: &Ask, news: &mut News) {
         } else if membership != "join" || ask.since.is_none() {
             news.absent.insert(room_id);
         }
+    }
+}
+
+impl Movements {
+    /// What the news say, before rooms are filtered.
+    pub(super) fn of(ask: &Ask, news: &News) -> Self {
+        let mut movements = Self::default();
+        if ask.since.is_none() {
+            return movements;
+        }
+        for change in &news.changes {
+            // The last change of a room decides.
+            let (now, other) = if change.membership == "join" {
+                (&mut movements.entered, &mut movements.left)
+            } else {
+                (&mut movements.left, &mut movements.entered)
+            };
+            other.remove(&change.room_id);
+            if (change.membership == "join") != (change.prev_membership == "join") {
+                now.insert(change.room_id.clone());
+            }
+        }
+        let members = news.deltas.iter().filter(|delta| {
+            delta.kind == "m.room.member"
+                && delta.state_key != ask.user
+                && !movements.entered.contains(&delta.room_id)
+                && !movements.left.contains(&delta.room_id)
+        });
+        movements.changed = members.map(|delta| delta.room_id.clone()).collect();
+        movements
     }
 }

@@ -24,7 +24,8 @@ fn initial_sync_tells_timeline_and_state_once_each() {
         json!({ "notification_count": 0, "highlight_count": 0 })
     );
     assert_eq!(body["device_lists"], json!({ "changed": [], "left": [] }));
-    assert_eq!(body["device_one_time_keys_count"], json!({}));
+    assert_eq!(body["device_one_time_keys_count"], json!({ "signed_curve25519": 0 }));
+    assert_eq!(body["device_unused_fallback_key_types"], json!([]));
     assert_eq!(body["account_data"]["events"][0]["type"], "m.push_rules");
     assert_eq!(world.host.calls(), 2, "all rooms, whatever their number");
 }

@@ -11,6 +11,7 @@
 mod bundles;
 mod context;
 mod counts;
+mod devices;
 mod ephemeral;
 mod filters;
 mod history;
@@ -20,6 +21,8 @@ mod initial;
 mod lazy;
 mod load;
 mod membership;
+mod near;
+mod online;
 mod parking;
 mod presentation;
 mod relations;

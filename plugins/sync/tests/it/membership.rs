@@ -173,3 +173,55 @@ fn summaries_come_with_changes_of_members() {
     assert_eq!(summary["m.invited_member_count"], 1);
     assert_eq!(summary["m.heroes"], json!([BOB, CAROL, "@dave:hs1"]));
 }
+
+#[test]
+fn summaries_name_nobody_where_the_room_has_a_name_and_those_who_left_where_nobody_is_left() {
+    let world = world_with_room();
+    world.leave(ROOM, BOB);
+    let body = world.sync(ALICE, &[]);
+    assert_eq!(joined(&body, ROOM)["summary"]["m.heroes"], json!([BOB]), "they have left");
+    world.join(ROOM, CAROL);
+    let body = world.since(ALICE, &token(&body));
+    assert_eq!(joined(&body, ROOM)["summary"]["m.heroes"], json!([CAROL]));
+    world.state(ROOM, ALICE, "m.room.name", "", json!({ "name": "Here" }));
+    let lazy = r#"{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}"#;
+    let body = world.sync(ALICE, &[("since", &token(&body)), ("filter", lazy)]);
+    assert!(joined(&body, ROOM)["summary"].get("m.heroes").is_none(), "{body}");
+    let body = world.sync(ALICE, &[("filter", lazy)]);
+    let members = joined(&body, ROOM)["state"]["events"].as_array().unwrap();
+    let members = members.iter().filter(|e| e["type"] == "m.room.member").count();
+    assert_eq!(members, 1, "only who speaks: {body}");
+}
+
+#[test]
+fn state_in_force_is_told_though_it_was_set_while_the_user_was_away() {
+    let world = world_with_room();
+    world.visibility(ROOM, ALICE, "joined");
+    let first = token(&world.sync(BOB, &[]));
+    world.leave(ROOM, BOB);
+    let join = world.join(ROOM, CAROL);
+    for n in 0..30 {
+        world.say(ROOM, ALICE, &format!("secret {n}"));
+    }
+    world.join(ROOM, BOB);
+    for body in [world.since(BOB, &first), world.sync(BOB, &[])] {
+        assert!(!body.to_string().contains("secret"));
+        let room = joined(&body, ROOM);
+        let told = ids(&room["timeline"]["events"]);
+        let state = ids(&room["state"]["events"]);
+        assert!(told.contains(&join.as_str()) || state.contains(&join.as_str()), "{room}");
+    }
+    let timeline = joined(&world.since(BOB, &first), ROOM)["timeline"].clone();
+    assert!(ids(&timeline["events"]).contains(&join.as_str()), "{timeline}");
+}
+
+#[test]
+fn rooms_that_were_left_come_with_their_account_data() {
+    let world = world_with_room();
+    world.account_data(BOB, ROOM, "m.tag", &json!({ "tags": {} }));
+    let first = token(&world.sync(BOB, &[]));
+    world.leave(ROOM, BOB);
+    let body = world.since(BOB, &first);
+    let data = &body["rooms"]["leave"][ROOM]["account_data"]["events"];
+    assert_eq!(data[0]["type"], "m.tag");
+}

@@ -20,7 +20,7 @@ name = "accounts"
 version = "0.1.0"
 description = "fixture"
 [storage]
-exposes = ["accounts_v1_account_data", "accounts_v1_filters"]
+exposes = ["accounts_v1_account_data", "accounts_v1_devices", "accounts_v1_filters"]
 "#;
 
 const ACCOUNTS_TABLES: &str = "
@@ -29,6 +29,9 @@ CREATE TABLE accounts_account_data (user_id text NOT NULL, room_id text NOT NULL
 CREATE INDEX accounts_account_data_position ON accounts_account_data (user_id, position);
 CREATE TABLE accounts_filters (user_id text NOT NULL, filter_id text NOT NULL, json text NOT NULL,
   PRIMARY KEY (user_id, filter_id));
+CREATE TABLE accounts_devices (user_id text NOT NULL, device_id text NOT NULL, position bigint NOT NULL,
+  PRIMARY KEY (user_id, device_id));
+CREATE VIEW accounts_v1_devices AS SELECT user_id, device_id, position FROM accounts_devices;
 CREATE VIEW accounts_v1_account_data AS SELECT user_id, room_id, type, content, position
   FROM accounts_account_data;
 CREATE VIEW accounts_v1_filters AS SELECT user_id, filter_id, json FROM accounts_filters;
@@ -108,6 +111,11 @@ pub(crate) fn world() -> World {
             name: "push",
             manifest: PUSH,
             migrations: &[("0001_init", PUSH_TABLES)],
+        })
+        .plugin(PluginUnderTest {
+            name: "keys",
+            manifest: include_str!("../../../keys/plugin.toml"),
+            migrations: &[("0001_init", include_str!("../../../keys/migrations/0001_init.sql"))],
         })
         .start();
     host.services(|services| {
@@ -336,6 +344,28 @@ impl World {
              highlight_count = excluded.highlight_count, position = excluded.position",
             params![user, room, thread, n, highlights],
             &format!("user:{user}"),
+        );
+    }
+
+    /// A message to a device; `get` asks as device `D`.
+    pub(crate) fn to_device(&self, user: &str, device: &str, kind: &str, n: u32) {
+        self.run(
+            "keys",
+            "INSERT INTO keys_to_device (user_id, device_id, position, sender, type, content) \
+             VALUES ($1, $2, $P, $3, $4, $5)",
+            params![user, device, BOB, kind, json!({ "n": n }).to_string()],
+            &format!("user:{user}"),
+        );
+    }
+
+    /// The user's devices have changed.
+    pub(crate) fn devices_changed(&self, user: &str, wake: &str) {
+        self.run(
+            "keys",
+            "INSERT INTO keys_device_lists (user_id, position) VALUES ($1, $P) \
+             ON CONFLICT (user_id) DO UPDATE SET position = excluded.position",
+            params![user],
+            &format!("user:{wake}"),
         );
     }
 
