@@ -89,8 +89,8 @@ CREATE TABLE keys_transactions (
 );
 CREATE INDEX keys_transactions_by_age ON keys_transactions (at_ms);
 
--- Backups of room keys. `etag` guards every change; `keys` and `bytes` sum up the rows of the next table. Deleted ones stay by
--- their number, so that it is not given out again.
+-- Backups of room keys. `etag` guards every change; `keys` and `bytes` sum up the rows of the next table and their `size` (bytes of
+-- `session_data`). Deleted ones stay by their number, so that it is not given out again.
 CREATE TABLE keys_backups (
     user_id text NOT NULL,
     version bigint NOT NULL,
@@ -111,6 +111,7 @@ CREATE TABLE keys_backup_keys (
     forwarded_count bigint NOT NULL,
     is_verified boolean NOT NULL,
     session_data text NOT NULL,
+    size bigint NOT NULL,
     PRIMARY KEY (user_id, version, room_id, session_id)
 );
 

@@ -1,0 +1,78 @@
+//! What `accounts` tells: devices that come, go or get another name, and users who are deactivated.
+
+use serde::Deserialize;
+use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::{Batch, query};
+
+use crate::{Plugin, backup, dehydrated, devices};
+
+#[derive(Deserialize)]
+struct Change {
+    user_id: String,
+    change: String,
+    device_id: Option<String>,
+    kept_device_id: Option<String>,
+}
+
+impl Guest for Plugin {
+    fn handle(messages: Vec<Message>) -> Result<u32, String> {
+        let mut done = 0;
+        for message in messages {
+            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
+            done += 1;
+        }
+        Ok(done)
+    }
+}
+
+fn one(message: &Message) -> Result<(), Error> {
+    let change: Change = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let user = change.user_id.as_str();
+    let batch = Batch::new().done(message.id);
+    let batch = match (change.change.as_str(), &change.device_id) {
+        ("login" | "renamed", _) => batch,
+        ("logout", Some(device)) => {
+            let batch = devices::forget(batch, user, &[device.clone()], message.position);
+            forget_transactions(batch, user, device)
+        }
+        ("logout", None) => {
+            let gone = known(user, change.kept_device_id.as_deref())?;
+            let batch = devices::forget(batch, user, &gone, message.position);
+            gone.iter().fold(batch, |batch, device| forget_transactions(batch, user, device))
+        }
+        ("deactivated", _) => {
+            // Their keys of users stay: who verified them sees that it was them.
+            backup::forget_all(user)?;
+            let batch = dehydrated::forget(batch, user);
+            devices::forget(batch, user, &known(user, None)?, message.position)
+        }
+        _ => return Ok(()),
+    };
+    devices::changed(batch, user)?.commit_blind()?;
+    Ok(())
+}
+
+/// Transactions count by device; another device of this name is another.
+fn forget_transactions(batch: Batch, user: &str, device: &str) -> Batch {
+    batch.run(
+        "DELETE FROM keys_transactions WHERE user_id = $1 AND device_id = $2",
+        params![user, device],
+    )
+}
+
+/// Devices of which something is stored, without one that is kept and the dehydrated one, which no log-out ends.
+fn known(user: &str, kept: Option<&str>) -> Result<Vec<String>, Error> {
+    let rows: Vec<(String,)> = query(
+        "SELECT device_id FROM keys_devices WHERE user_id = $1 AND device_id <> $2 \
+         UNION SELECT device_id FROM keys_one_time WHERE user_id = $1 AND device_id <> $2 \
+         UNION SELECT device_id FROM keys_fallback WHERE user_id = $1 AND device_id <> $2 \
+         UNION SELECT device_id FROM keys_to_device WHERE user_id = $1 AND device_id <> $2 \
+         UNION SELECT device_id FROM keys_transactions WHERE user_id = $1 AND device_id <> $2 \
+         EXCEPT SELECT device_id FROM keys_dehydrated WHERE user_id = $1",
+        params![user, kept.unwrap_or_default()],
+    )?
+    .all()?;
+    Ok(rows.into_iter().map(|(device,)| device).collect())
+}

@@ -1,0 +1,157 @@
+//! POST /_matrix/client/v3/keys/query
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tessera_sdk::crypto;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, is_user_id, server_name};
+use tessera_sdk::params;
+use tessera_sdk::storage::{Select, select, snapshot};
+
+use crate::cross_signing::{self, MASTER, SELF_SIGNING};
+use crate::signed;
+
+/// Users looked up at once.
+const CHUNK: usize = 100;
+
+/// The request; timeouts are for other servers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Body {
+    device_keys: BTreeMap<String, Vec<String>>,
+}
+
+type Keys = BTreeMap<String, Map<String, Value>>;
+
+/// The answer.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Answered {
+    failures: BTreeMap<String, Value>,
+    device_keys: BTreeMap<String, Keys>,
+    master_keys: Keys,
+    self_signing_keys: Keys,
+    user_signing_keys: Keys,
+}
+
+/// # Errors
+/// `M_BAD_JSON`.
+pub(crate) fn handle(request: &Request) -> Result {
+    let body: Body = request.json()?;
+    Answer::json(&answer(&body, Some(request.user()?))?)
+}
+
+/// What a server that cannot be asked is told of in `failures`.
+pub(crate) fn unreachable() -> Value {
+    json!({ "status": 503, "message": "the server cannot be reached" })
+}
+
+/// Keys of devices that are there, with the name that their users gave them: user, device, JSON, name.
+pub(crate) fn select_devices(users: Vec<String>) -> Select {
+    select(
+        "SELECT k.user_id, k.device_id, k.json, d.display_name FROM keys_devices AS k \
+         JOIN accounts_v2_devices AS d ON d.user_id = k.user_id AND d.device_id = k.device_id \
+         WHERE k.user_id IN ($1) AND k.position >= d.position \
+         UNION ALL SELECT k.user_id, k.device_id, k.json, h.display_name FROM keys_devices AS k \
+         JOIN keys_dehydrated AS h ON h.user_id = k.user_id AND h.device_id = k.device_id \
+         WHERE k.user_id IN ($2) AND k.position >= h.position",
+        params![users.clone(), users],
+    )
+}
+
+/// Keys of local users as `viewer` sees them.
+///
+/// # Errors
+/// Storage.
+pub(crate) fn answer(body: &Body, viewer: Option<&str>) -> std::result::Result<Answered, Error> {
+    let here = crypto::tenant_name();
+    let mut answered = Answered::default();
+    let mut local = Vec::new();
+    for user in body.device_keys.keys().filter(|user| is_user_id(user)) {
+        if server_name(user) == here {
+            answered.device_keys.insert(user.clone(), Keys::new());
+            local.push(user.clone());
+        } else {
+            answered.failures.insert(server_name(user).to_owned(), unreachable());
+        }
+    }
+    for users in local.chunks(CHUNK) {
+        look_up(body, viewer, users, &mut answered)?;
+    }
+    Ok(answered)
+}
+
+fn look_up(
+    body: &Body,
+    viewer: Option<&str>,
+    users: &[String],
+    answered: &mut Answered,
+) -> std::result::Result<(), Error> {
+    let mut answers = snapshot(&[
+        select_devices(users.to_vec()),
+        cross_signing::select_keys(users.to_vec()),
+        select(
+            "SELECT target_user, target_key, signer, signer_key, signature FROM keys_signatures \
+             WHERE target_user IN ($1) AND (signer = target_user OR signer = $2)",
+            params![users, viewer.unwrap_or_default()],
+        ),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let devices: Vec<(String, String, String, Option<String>)> = next()?.all()?;
+    let keys = cross_signing::read(next()?)?;
+    let signatures: Vec<(String, String, String, String, String)> = next()?.all()?;
+
+    for (user, device, json, name) in devices {
+        let wanted = body.device_keys.get(&user);
+        if !wanted.is_some_and(|wanted| wanted.is_empty() || wanted.contains(&device)) {
+            continue;
+        }
+        let mut map = signed::stored(&json)?;
+        let mut unsigned = Map::new();
+        if let Some(name) = name {
+            unsigned.insert("device_display_name".to_owned(), name.into());
+        }
+        map.insert("unsigned".to_owned(), unsigned.into());
+        answered.device_keys.entry(user).or_default().insert(device, map);
+    }
+    for (user, key) in keys {
+        let (usage, public, map) = (key.usage, key.public, key.map);
+        match usage.as_str() {
+            MASTER => {
+                let map = with_signatures(map, &user, &public, &signatures);
+                answered.master_keys.insert(user, map);
+            }
+            SELF_SIGNING => {
+                answered.self_signing_keys.insert(user, map);
+            }
+            _ if viewer == Some(&user) => {
+                answered.user_signing_keys.insert(user, map);
+            }
+            _ => {}
+        }
+    }
+    for (user, device, signer, key, signature) in &signatures {
+        let map = answered.device_keys.get_mut(user).and_then(|all| all.get_mut(device));
+        if let Some(map) = map {
+            signed::sign(map, signer, key, signature);
+        }
+    }
+    Ok(())
+}
+
+fn with_signatures(
+    mut map: Map<String, Value>,
+    user: &str,
+    public: &str,
+    signatures: &[(String, String, String, String, String)],
+) -> Map<String, Value> {
+    for (target, key, signer, signer_key, signature) in signatures {
+        if target == user && key == public {
+            signed::sign(&mut map, signer, signer_key, signature);
+        }
+    }
+    map
+}

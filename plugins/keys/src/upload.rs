@@ -1,0 +1,337 @@
+//! POST /_matrix/client/v3/keys/upload
+//!
+//! Spec: <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload>
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::params;
+use tessera_sdk::storage::{self, Batch, position, query, select, snapshot};
+
+use crate::devices::{self, Existing};
+use crate::signed;
+
+/// Bytes of the keys of one device.
+const MAX_DEVICE: usize = 16 * 1024;
+/// Bytes of a one-time key.
+const MAX_KEY: usize = 4 * 1024;
+/// One-time keys that wait for one device; clients keep 50 to 100.
+const MAX_KEYS: u64 = 2000;
+/// Algorithms of fallback keys of one device.
+const MAX_FALLBACK: usize = 16;
+/// Bytes of an algorithm and of a key's id.
+const MAX_NAME: usize = 255;
+/// How often an upload is tried that meets another of the same device.
+const TRIES: usize = 5;
+
+/// A one-time or fallback key.
+#[derive(Debug)]
+struct Key {
+    algorithm: String,
+    id: String,
+    json: String,
+}
+
+/// What is uploaded, checked.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    device: Option<String>,
+    one_time: Vec<Key>,
+    fallback: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    device_keys: Option<Map<String, Value>>,
+    one_time_keys: Option<Map<String, Value>>,
+    fallback_keys: Option<Map<String, Value>>,
+    #[serde(rename = "org.matrix.msc2732.fallback_keys")]
+    old_fallback_keys: Option<Map<String, Value>>,
+}
+
+/// The members of device keys that must be there.
+#[derive(Deserialize)]
+struct DeviceKeys {
+    user_id: String,
+    device_id: String,
+    #[serde(rename = "algorithms")]
+    _algorithms: Vec<String>,
+    #[serde(rename = "keys")]
+    _keys: BTreeMap<String, String>,
+    #[serde(rename = "signatures")]
+    _signatures: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// # Errors
+/// `M_BAD_JSON` or `M_INVALID_PARAM` for keys that are malformed or of another user or device; `M_UNKNOWN` (400) for another
+/// key under the id of one that waits; `M_TOO_LARGE`.
+pub(crate) fn handle(request: &Request) -> Result {
+    let user = request.user()?;
+    let device = request.device().ok_or_else(|| {
+        Error::new(ErrorCode::Unknown, "keys are uploaded by a device").status(400)
+    })?;
+    let named = request.param("deviceId");
+    if !named.is_empty() && named != device {
+        return Err(Error::invalid_param("a device uploads its own keys only"));
+    }
+    let body: Body = request.json()?;
+    let fallback = body.fallback_keys.or(body.old_fallback_keys);
+    let upload = Upload::check(user, device, body.device_keys, body.one_time_keys, fallback)?;
+    for _ in 1..TRIES {
+        match attempt(user, device, &upload) {
+            Err(Failure::Conflict) => {}
+            other => return other.map_err(Failure::told).and_then(|()| counts(user, device)),
+        }
+    }
+    attempt(user, device, &upload).map_err(Failure::told)?;
+    counts(user, device)
+}
+
+impl Upload {
+    /// # Errors
+    /// As [`handle`].
+    pub(crate) fn check(
+        user: &str,
+        device: &str,
+        device_keys: Option<Map<String, Value>>,
+        one_time: Option<Map<String, Value>>,
+        fallback: Option<Map<String, Value>>,
+    ) -> std::result::Result<Self, Error> {
+        let device = device_keys.map(|keys| check_device(user, device, keys)).transpose()?;
+        let fallback = check_keys(fallback)?;
+        let mut algorithms: Vec<&str> = fallback.iter().map(|key| &*key.algorithm).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        if algorithms.len() < fallback.len() {
+            return Err(Error::invalid_param("one fallback key for each algorithm"));
+        }
+        if algorithms.len() > MAX_FALLBACK {
+            return Err(Error::too_large("too many fallback keys"));
+        }
+        Ok(Self { device, one_time: check_keys(one_time)?, fallback })
+    }
+
+    /// Whether it has keys of the device itself.
+    pub(crate) fn has_device(&self) -> bool {
+        self.device.is_some()
+    }
+
+    /// Adds all of it to a batch, as that of a device of which nothing is stored; `at`: offset of a position.
+    pub(crate) fn write(&self, batch: Batch, user: &str, device: &str, at: u32) -> Batch {
+        let batch = match &self.device {
+            Some(json) => write_device(batch, user, device, json, at),
+            None => batch,
+        };
+        let batch = write_one_time(batch, user, device, self.one_time.iter(), at);
+        write_fallback(batch, user, device, self.fallback.iter(), at)
+    }
+}
+
+fn check_device(
+    user: &str,
+    device: &str,
+    mut keys: Map<String, Value>,
+) -> std::result::Result<String, Error> {
+    keys.remove("unsigned");
+    let parsed: DeviceKeys = serde_json::from_value(Value::Object(keys.clone()))
+        .map_err(|error| Error::bad_json(format!("device_keys: {error}")))?;
+    if parsed.user_id != user || parsed.device_id != device {
+        return Err(Error::invalid_param("device_keys name another user or device"));
+    }
+    let json = signed::canonical(&keys)?;
+    if json.len() > MAX_DEVICE {
+        return Err(Error::too_large("device_keys are too large"));
+    }
+    Ok(json)
+}
+
+fn check_keys(keys: Option<Map<String, Value>>) -> std::result::Result<Vec<Key>, Error> {
+    let keys = keys.unwrap_or_default().into_iter().map(|(name, value)| {
+        let (algorithm, id) = name
+            .split_once(':')
+            .filter(|(algorithm, id)| !algorithm.is_empty() && !id.contains(':'))
+            .filter(|(algorithm, id)| algorithm.len() <= MAX_NAME && id.len() <= MAX_NAME)
+            .ok_or_else(|| Error::invalid_param(format!("{name:?} is no name of a key")))?;
+        let json = match &value {
+            Value::String(_) => value.to_string(),
+            Value::Object(map) => signed::canonical(map)?,
+            _ => return Err(Error::bad_json(format!("{name:?} is no key"))),
+        };
+        if json.len() > MAX_KEY {
+            return Err(Error::too_large(format!("{name:?} is too large")));
+        }
+        Ok(Key { algorithm: algorithm.to_owned(), id: id.to_owned(), json })
+    });
+    keys.collect()
+}
+
+/// Why an upload did not happen.
+enum Failure {
+    Conflict,
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl Failure {
+    fn told(self) -> Error {
+        match self {
+            Self::Conflict => storage::Error::Busy.into(),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(), Failure> {
+    let ids: Vec<String> = upload.one_time.iter().map(|key| key.id.clone()).collect();
+    let mut answers = snapshot(&[
+        devices::select_existing(vec![user.to_owned()]),
+        select(
+            "SELECT json, position FROM keys_devices WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+        select(
+            "SELECT algorithm, key_id, json, position FROM keys_one_time \
+             WHERE user_id = $1 AND device_id = $2 AND key_id IN ($3)",
+            params![user, device, ids],
+        ),
+        select(
+            "SELECT COUNT(*) FROM keys_one_time WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+        select(
+            "SELECT algorithm, key_id, json, position FROM keys_fallback \
+             WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let existing: Vec<(String, String, u64)> = next()?.all()?;
+    let known: Option<(String, u64)> = next()?.first()?;
+    let waiting: Vec<(String, String, String, u64)> = next()?.all()?;
+    let count: u64 = next()?.first::<(u64,)>()?.map_or(0, |(count,)| count);
+    let fallback: Vec<(String, String, String, u64)> = next()?.all()?;
+    let since = existing.iter().find(|(_, id, _)| id == device).map(|(_, _, at)| *at);
+    let Some(since) = since else {
+        return Err(Error::new(ErrorCode::UnknownToken, "this device has been removed").into());
+    };
+    let known = known.filter(|(_, at)| *at >= since).map(|(json, _)| json);
+
+    let mut fresh = Vec::new();
+    for key in &upload.one_time {
+        let same = waiting.iter().find(|(algorithm, id, _, at)| {
+            *algorithm == key.algorithm && *id == key.id && *at >= since
+        });
+        match same {
+            Some((_, _, json, _)) if *json != key.json => {
+                let text = format!("there is another key {}:{}", key.algorithm, key.id);
+                return Err(Error::new(ErrorCode::Unknown, text).status(400).into());
+            }
+            Some(_) => {}
+            None => fresh.push(key),
+        }
+    }
+    if count + fresh.len() as u64 > MAX_KEYS {
+        return Err(Error::too_large("too many one-time keys wait for this device").into());
+    }
+    let is_known = |key: &&Key| {
+        let same = |(algorithm, id, json, at): &(String, String, String, u64)| {
+            *algorithm == key.algorithm && *id == key.id && *json == key.json && *at >= since
+        };
+        !fallback.iter().any(same)
+    };
+    let replaced: Vec<&Key> = upload.fallback.iter().filter(is_known).collect();
+    let device_keys = upload.device.as_ref().filter(|json| known.as_ref() != Some(json));
+
+    // What is left of a device that had this id before goes, so that nothing of it is taken for this one's.
+    let mut batch = Batch::new();
+    for table in ["keys_one_time", "keys_fallback"] {
+        let sql =
+            format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND position < $3");
+        batch = batch.run(&sql, params![user, device, since]);
+    }
+    if device_keys.is_none() && fresh.is_empty() && replaced.is_empty() {
+        return Ok(());
+    }
+    let at = batch.take_positions(1);
+    if let Some(json) = device_keys {
+        batch = write_device(batch, user, device, json, at);
+        batch = devices::changed(batch, user)?;
+    }
+    batch = write_one_time(batch, user, device, fresh.into_iter(), at);
+    batch = write_fallback(batch, user, device, replaced.into_iter(), at);
+    match batch.commit() {
+        Ok(_) => Ok(()),
+        Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write_device(batch: Batch, user: &str, device: &str, json: &str, at: u32) -> Batch {
+    batch.run(
+        "INSERT INTO keys_devices (user_id, device_id, json, position) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (user_id, device_id) DO UPDATE SET json = excluded.json, position = excluded.position",
+        params![user, device, json, position(at)],
+    )
+}
+
+/// A key under the id of one that waits is a conflict.
+fn write_one_time<'a>(
+    batch: Batch,
+    user: &str,
+    device: &str,
+    keys: impl Iterator<Item = &'a Key>,
+    at: u32,
+) -> Batch {
+    let row = |key: &Key| params![user, device, &key.algorithm, &key.id, &key.json, position(at)];
+    batch.run_many(
+        "INSERT INTO keys_one_time (user_id, device_id, algorithm, key_id, json, position) \
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        keys.map(row).collect(),
+    )
+}
+
+fn write_fallback<'a>(
+    batch: Batch,
+    user: &str,
+    device: &str,
+    keys: impl Iterator<Item = &'a Key>,
+    at: u32,
+) -> Batch {
+    let row = |key: &Key| params![user, device, &key.algorithm, &key.id, &key.json, position(at)];
+    batch.run_many(
+        "INSERT INTO keys_fallback (user_id, device_id, algorithm, key_id, json, used, position) \
+         VALUES ($1, $2, $3, $4, $5, FALSE, $6) \
+         ON CONFLICT (user_id, device_id, algorithm) DO UPDATE SET key_id = excluded.key_id, \
+         json = excluded.json, used = FALSE, position = excluded.position",
+        keys.map(row).collect(),
+    )
+}
+
+fn counts(user: &str, device: &str) -> Result {
+    let counts: Vec<(String, u64)> = query(
+        "SELECT algorithm, count FROM keys_v1_one_time_counts WHERE user_id = $1 AND device_id = $2",
+        params![user, device],
+    )?
+    .all()?;
+    // Clients look for this one.
+    let mut all = BTreeMap::from([("signed_curve25519".to_owned(), 0)]);
+    all.extend(counts);
+    Answer::json(&json!({ "one_time_key_counts": all }))
+}
+
+/// Whether a device is there.
+///
+/// # Errors
+/// Storage.
+pub(crate) fn is_taken(user: &str, device: &str) -> std::result::Result<bool, Error> {
+    Ok(Existing::read(&[user])?.since(user, device).is_some())
+}
