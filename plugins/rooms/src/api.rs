@@ -2,9 +2,11 @@
 
 pub mod body;
 pub mod create;
+pub mod delayed;
 pub mod directory;
 pub mod membership;
 pub mod read;
+pub mod report;
 pub mod send;
 pub mod upgrade;
 
@@ -38,8 +40,13 @@ pub const ROUTES: &[Route] = &[
     Route::new("delete-alias", directory::aliases::delete),
     Route::new("get-visibility", directory::visibility::get),
     Route::new("put-visibility", directory::visibility::put),
-    Route::new("public-rooms", directory::public_rooms::get),
-    Route::new("search-public-rooms", directory::public_rooms::post),
+    Route::new("send-plain", send::message::plain),
+    Route::new("redact-plain", send::redact::plain),
+    Route::new("report-room", report::room),
+    Route::new("report-event", report::event),
+    Route::new("report-user", report::user),
+    Route::new("delayed-events", delayed::list),
+    Route::new("update-delayed-event", delayed::update),
 ];
 
 #[cfg(test)]

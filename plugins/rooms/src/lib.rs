@@ -10,6 +10,7 @@ pub mod asker;
 pub mod compose;
 mod consumer;
 pub mod core;
+pub mod delayed;
 pub mod directory;
 mod errors;
 pub mod ids;

@@ -11,11 +11,23 @@ pub struct Settings {
     pub default_room_version: String,
     /// How long a transaction id is remembered, in hours.
     pub transaction_hours: u32,
+    /// Identity servers through which users may invite; `*`: any.
+    pub identity_servers: Vec<String>,
+    /// The longest delay of a delayed event, in hours; 0: there are none.
+    pub max_delay_hours: u32,
+    /// Delayed events of one user that may wait.
+    pub max_delayed_events: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { default_room_version: "12".to_owned(), transaction_hours: 48 }
+        Self {
+            default_room_version: "12".to_owned(),
+            transaction_hours: 48,
+            identity_servers: Vec::new(),
+            max_delay_hours: 24,
+            max_delayed_events: 100,
+        }
     }
 }
 

@@ -88,7 +88,10 @@ fn left() -> CanonicalJsonObject {
 }
 
 /// Makes users leave in one commit; those who are not there any more are passed over.
-fn all_leave(room_id: &str, users: &[String]) -> Result<(), Error> {
+///
+/// # Errors
+/// `M_FORBIDDEN` if the room's rules stand against it; storage.
+pub(crate) fn all_leave(room_id: &str, users: &[String]) -> Result<(), Error> {
     let needs = users.iter().fold(Needs::default(), |needs, user| needs.member(user));
     Act { room_id, needs, transaction: None, asker: None }
         .run(|view| {

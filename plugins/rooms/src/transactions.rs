@@ -38,6 +38,12 @@ impl Transaction {
         })
     }
 
+    /// What another thing than a client's request is known by.
+    pub fn named(user: &str, device: &str, path: &str, id: &str) -> Self {
+        let [user, device, path, id] = [user, device, path, id].map(str::to_owned);
+        Self { user, device, path, id }
+    }
+
     /// The SELECT that [`Transaction::read`] takes.
     pub fn select(&self) -> Select {
         select(

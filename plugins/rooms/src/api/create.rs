@@ -3,7 +3,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 //!
 //! Errors: `M_UNSUPPORTED_ROOM_VERSION`, `M_INVALID_ROOM_STATE` (the events asked for break the auth rules),
-//! `M_ROOM_IN_USE` (the alias is taken), `M_INVALID_PARAM`, `M_BAD_JSON`, `M_TOO_LARGE`, what a policy refuses.
+//! `M_ROOM_IN_USE` (the alias is taken), `M_INVALID_PARAM`, `M_BAD_JSON`, `M_TOO_LARGE`,
+//! `M_INVITE_BLOCKED`, what a policy refuses.
 
 mod defaults;
 mod request;
@@ -18,6 +19,7 @@ use tessera_sdk::{clock, crypto, hooks, limits, params, random};
 pub(crate) use self::defaults::{create_content, member};
 use self::request::CreateRoom;
 use super::directory::visibility::may_list;
+use super::membership::{blocking, threepid};
 use crate::asker::Asker;
 use crate::compose::{ComposeError, Composer};
 use crate::core::{Draft, State, Version};
@@ -75,19 +77,22 @@ pub(crate) fn create(
         }
     }
     let alias = wish.alias()?;
-    let invites = u32::try_from(wish.invite.len()).unwrap_or(u32::MAX);
+    let invites = wish.invite.len() + wish.invite_3pid.len();
+    let invites = u32::try_from(invites).unwrap_or(u32::MAX);
+    blocking::check(&wish.invite)?;
     if invites > 0 {
         limits::take("invites", creator, invites).map_err(Error::limit_exceeded)?;
     }
     let hidden = asker.is_shadow_banned();
     if hidden {
         wish.invite.clear();
+        wish.invite_3pid.clear();
     }
     let profiles = look(creator, &wish, alias.as_deref())?;
     // A room that nobody is to find: that the alias is taken is said all the same.
     let alias = alias.filter(|_| !hidden);
     let plan = defaults::plan(&wish, creator, &version, alias.as_deref(), &profiles)?;
-    found(Founding {
+    let room_id = found(Founding {
         creator,
         version,
         create_content: plan.create,
@@ -95,7 +100,12 @@ pub(crate) fn create(
         alias,
         published: wish.is_published()? && !hidden,
         asked: Some((asker, plan.chosen)),
-    })
+    })?;
+    // Identity servers are told the room's id, so the room has to be there first. The client hears what went wrong.
+    for invite in &wish.invite_3pid {
+        threepid::invite(&room_id, asker, invite, None)?;
+    }
+    Ok(room_id)
 }
 
 fn checked(

@@ -1,8 +1,11 @@
 //! Room membership. <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
 
 pub mod ban;
+pub(crate) mod blocking;
 pub mod change;
 pub mod forget;
+pub(crate) mod guests;
+mod identity;
 pub mod invite;
 pub mod join;
 pub mod joined_rooms;
@@ -11,4 +14,6 @@ pub mod knock;
 pub mod leave;
 mod restricted;
 pub mod set;
+mod third_party;
+pub(crate) mod threepid;
 pub mod unban;

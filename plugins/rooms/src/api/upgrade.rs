@@ -254,14 +254,28 @@ fn close(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), E
         }))
     })?;
     // The old room falls silent as far as the user's power reaches; that it does not is no failure.
-    match silence(room_id, user) {
-        Err(error) if error.http_status() != 403 => Err(error),
-        Err(error) => {
-            log::debug("the old room stays open", &[("reason", error.message())]);
-            Ok(())
+    for change in [unname, silence] {
+        match change(room_id, user) {
+            Err(error) if error.http_status() != 403 => return Err(error),
+            Err(error) => log::debug("the old room stays open", &[("reason", error.message())]),
+            Ok(()) => {}
         }
-        Ok(()) => Ok(()),
     }
+    Ok(())
+}
+
+/// The aliases lead to the new room: the old one has no name of its own any more.
+fn unname(room_id: &str, user: &str) -> std::result::Result<(), Error> {
+    let kind = "m.room.canonical_alias";
+    Act { room_id, needs: Needs::of(user).types([kind]), transaction: None, asker: None }
+        .run(|view| {
+            let names = view.state.get(kind, "").and_then(|event| event.content_as());
+            if names.unwrap_or_else(CanonicalJsonObject::new).is_empty() {
+                return Ok(Step::Done(String::new()));
+            }
+            Ok(Draft::state(kind, "", user, CanonicalJsonObject::new()).into())
+        })
+        .map(|_| ())
 }
 
 fn silence(room_id: &str, user: &str) -> std::result::Result<(), Error> {

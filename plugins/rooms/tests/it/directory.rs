@@ -1,7 +1,6 @@
-//! Aliases and the list of public rooms.
+//! Aliases, and what is listed.
 
 use serde_json::{Value, json};
-use tessera_plugin_rooms::Plugin;
 use tessera_test_host::TestAnswer;
 
 use crate::harness::{ALICE, BOB, Server, server};
@@ -70,57 +69,6 @@ fn power_deletes_the_alias_of_another() {
     let _ = server.join(BOB, &room).ok();
     let _ = alias(&server, BOB, "PUT", "#a:hs1", &json!({"room_id": room})).ok();
     let _ = alias(&server, ALICE, "DELETE", "#a:hs1", &Value::Null).ok();
-}
-
-#[test]
-fn listed_rooms_are_found() {
-    let server = server();
-    let body =
-        json!({"visibility": "public", "name": "Cats", "topic": "Purr", "room_alias_name": "cats"});
-    let cats = server.create(ALICE, &body);
-    let dogs = server.create(
-        ALICE,
-        &json!({"visibility": "public", "name": "Dogs", "creation_content": {"type": "m.space"}}),
-    );
-    server.create(ALICE, &json!({"name": "hidden"}));
-    let _ = server.join(BOB, &dogs).ok();
-    let list = server.host.request("GET", "public-rooms").send::<Plugin>().ok();
-    assert_eq!(list["total_room_count_estimate"], 2);
-    assert_eq!(list["chunk"][0]["room_id"], dogs.as_str());
-    let first = &list["chunk"][1];
-    let expected = json!({"room_id": cats, "name": "Cats", "topic": "Purr", "canonical_alias": "#cats:hs1",
-        "num_joined_members": 1, "world_readable": false, "guest_can_join": false, "join_rule": "public"});
-    assert!(
-        first
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(k, _)| *k != "canonical_alias")
-            .all(|(k, v)| expected[k] == *v),
-        "{first}"
-    );
-    let page = server.host.request("GET", "public-rooms").query("limit", "1").send::<Plugin>().ok();
-    let token = page["next_batch"].as_str().unwrap().to_owned();
-    let next =
-        server.host.request("GET", "public-rooms").query("limit", "1").query("since", &token);
-    let next = next.send::<Plugin>().ok();
-    assert_eq!(next["chunk"][0]["room_id"], cats.as_str());
-    assert!(next.get("next_batch").is_none());
-    let search = |filter: Value| {
-        let answer =
-            server.ask(BOB, "POST", "search-public-rooms", &[], &json!({"filter": filter})).ok();
-        answer["chunk"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|r| r["room_id"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(search(json!({"generic_search_term": "purr"})), std::slice::from_ref(&cats));
-    assert_eq!(search(json!({"room_types": ["m.space"]})), [dogs]);
-    assert_eq!(search(json!({"room_types": [null]})), [cats]);
-    let bad = server.host.request("GET", "public-rooms").query("since", "x").send::<Plugin>();
-    assert_eq!(bad.error(), (400, "M_INVALID_PARAM".to_owned()));
 }
 
 #[test]

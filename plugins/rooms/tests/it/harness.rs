@@ -24,12 +24,16 @@ pub(crate) const ROOMS: PluginUnderTest = PluginUnderTest {
 const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
     manifest: "name = \"accounts\"\nversion = \"0.1.0\"\ndescription = \"fixture\"\n\
-        [storage]\nexposes = [\"accounts_v1_profiles\"]\n\
+        [storage]\nexposes = [\"accounts_v1_profiles\", \"accounts_v1_users\", \"accounts_v1_account_data\"]\n\
         [topics]\nemits = [\"accounts.profiles\", \"accounts.users\"]\n",
     migrations: &[(
         "0001_init",
-        "CREATE TABLE accounts_profiles (user_id text PRIMARY KEY, displayname text, avatar_url text);
-         CREATE VIEW accounts_v1_profiles AS SELECT user_id, displayname, avatar_url FROM accounts_profiles;",
+        "CREATE TABLE accounts_profiles (user_id text PRIMARY KEY, displayname text, avatar_url text,
+           guest boolean NOT NULL DEFAULT FALSE);
+         CREATE TABLE accounts_data (user_id text, room_id text, type text, content text);
+         CREATE VIEW accounts_v1_profiles AS SELECT user_id, displayname, avatar_url FROM accounts_profiles;
+         CREATE VIEW accounts_v1_users AS SELECT user_id, guest FROM accounts_profiles;
+         CREATE VIEW accounts_v1_account_data AS SELECT user_id, room_id, type, content FROM accounts_data;",
     )],
 };
 
@@ -38,7 +42,12 @@ pub(crate) struct Server {
 }
 
 pub(crate) fn server() -> Server {
-    let host = TestHost::builder().plugin(ROOMS).plugin(ACCOUNTS).start();
+    configured(&json!({}))
+}
+
+/// A server with this section of `rooms` in its descriptor.
+pub(crate) fn configured(config: &Value) -> Server {
+    let host = TestHost::builder().plugin(ROOMS).plugin(ACCOUNTS).config("rooms", config).start();
     let server = Server { host };
     server.profile(ALICE, Some("Alice"), Some("mxc://hs1/alice"));
     let _ = server.host.calls();

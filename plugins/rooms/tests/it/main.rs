@@ -9,18 +9,23 @@
 )]
 
 mod bad_input;
+mod blocking;
 mod concurrency;
 mod create;
+mod delayed;
 mod directory;
 mod graph;
+mod guests;
 mod harness;
 mod hooks;
 mod membership;
 mod reading;
 mod redaction;
 mod relations;
+mod reports;
 mod send;
 mod service;
 mod shut_down;
 mod state;
+mod threepids;
 mod upgrade;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use tessera_sdk::crypto;
 use tessera_sdk::matrix::Error;
 
+use crate::api::membership::threepid::Invite3pid;
 use crate::ids;
 
 /// Most users that one request invites; each is an event in the first commit.
@@ -35,7 +36,7 @@ pub(super) struct CreateRoom {
     #[serde(default)]
     pub(super) invite: Vec<String>,
     #[serde(default)]
-    pub(super) invite_3pid: Vec<Value>,
+    pub(super) invite_3pid: Vec<Invite3pid>,
     #[serde(default)]
     pub(super) is_direct: bool,
     pub(super) name: Option<String>,
@@ -62,7 +63,7 @@ impl CreateRoom {
     /// # Errors
     /// `M_INVALID_PARAM`.
     pub(super) fn check(&self, creator: &str) -> Result<(), Error> {
-        if self.invite.len() > MAX_INVITES {
+        if self.invite.len() + self.invite_3pid.len() > MAX_INVITES {
             return Err(Error::invalid_param(format!("more than {MAX_INVITES} invites")));
         }
         if self.initial_state.len() > MAX_STATE {
@@ -76,8 +77,8 @@ impl CreateRoom {
                 return Err(Error::invalid_param("the creator cannot be invited"));
             }
         }
-        if !self.invite_3pid.is_empty() {
-            return Err(Error::invalid_param("third-party invites are not available here"));
+        for invite in &self.invite_3pid {
+            invite.check()?;
         }
         let own = ["m.room.create", "m.room.member"];
         if let Some(state) = self.initial_state.iter().find(|s| own.contains(&s.kind.as_str())) {

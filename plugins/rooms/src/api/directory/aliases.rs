@@ -7,6 +7,7 @@
 //!
 //! Errors: `M_NOT_FOUND`, `M_INVALID_PARAM`, `M_FORBIDDEN`, 409 `M_UNKNOWN` (the alias is taken), what modules refuse.
 
+use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
 use ruma::state_res::events::RoomPowerLevelsEvent;
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
@@ -15,7 +16,9 @@ use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{clock, crypto, hooks, params};
 
 use crate::access::Standing;
+use crate::act::{Act, Step};
 use crate::asker::Asker;
+use crate::core::Draft;
 use crate::core::power::Power;
 use crate::core::visibility::Visibility;
 use crate::policy::ROOM_POLICY;
@@ -105,7 +108,34 @@ pub fn delete(request: &Request) -> Result {
         return Err(Error::forbidden("the alias is another user's"));
     }
     Batch::new().run("DELETE FROM rooms_aliases WHERE alias = $1", params![alias]).commit()?;
+    unname(&room_id, user, alias)?;
     Answer::empty()
+}
+
+/// Takes an alias that is no more out of the room's canonical ones, as far as the user may.
+fn unname(room_id: &str, user: &str, alias: &str) -> std::result::Result<(), Error> {
+    let needs = Needs::of(user).types(["m.room.canonical_alias"]);
+    let said = Act { room_id, needs, transaction: None, asker: None }.run(|view| {
+        let names = view.state.get("m.room.canonical_alias", "");
+        let mut content: CanonicalJsonObject =
+            names.and_then(|event| event.content_as()).unwrap_or_default();
+        let before = content.clone();
+        content.retain(|key, value| key != "alias" || value.as_str() != Some(alias));
+        if let Some(CanonicalJsonValue::Array(others)) = content.get_mut("alt_aliases") {
+            others.retain(|other| other.as_str() != Some(alias));
+            if others.is_empty() {
+                content.remove("alt_aliases");
+            }
+        }
+        if content == before {
+            return Ok(Step::Done(String::new()));
+        }
+        Ok(Draft::state("m.room.canonical_alias", "", user, content).into())
+    });
+    match said {
+        Err(error) if error.http_status() >= 500 => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a user may set the room's canonical alias, which is also the power to list the room.

@@ -4,6 +4,8 @@ use ruma::canonical_json::CanonicalJsonObject;
 use serde::Deserialize;
 use tessera_sdk::matrix::Error;
 
+use super::blocking;
+use super::guests::{self, GUEST_ACCESS};
 use crate::act::{Act, Step};
 use crate::api::body::{object, text};
 use crate::asker::Asker;
@@ -70,6 +72,11 @@ pub fn change(
     if let Some(user) = wish.authoriser {
         needs = needs.member(user);
     }
+    match wish.membership {
+        "join" => needs = needs.types([GUEST_ACCESS]),
+        "invite" => blocking::check(&[wish.target.to_owned()])?,
+        _ => {}
+    }
     let asker = Some(wish.asker);
     Act { room_id: wish.room_id, needs, transaction: None, asker }.run(|view| {
         let before = view
@@ -79,6 +86,9 @@ pub fn change(
             .unwrap_or_default();
         if check(&before, view)? == Verdict::Nothing {
             return Ok(Step::Done(String::new()));
+        }
+        if wish.membership == "join" {
+            guests::admit(wish.asker, view)?;
         }
         let profile = if shows_profile { view.profile(wish.target) } else { Default::default() };
         let mut content = wish.content.clone();

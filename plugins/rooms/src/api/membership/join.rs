@@ -6,11 +6,13 @@
 //! Errors: `M_NOT_FOUND` (no such room or alias here), `M_FORBIDDEN`, `M_UNABLE_TO_GRANT_JOIN` (restricted, and nobody
 //! here may let the user in), `M_INVALID_PARAM`.
 
+use ruma::canonical_json::CanonicalJsonObject;
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 
 use super::change::{Verdict, Wish, change};
 use super::restricted::authoriser;
+use super::third_party;
 use crate::asker::Asker;
 use crate::directory::resolve;
 use crate::{api::body, ids};
@@ -18,6 +20,7 @@ use crate::{api::body, ids};
 #[derive(Debug, Default, Deserialize)]
 struct Body {
     reason: Option<String>,
+    third_party_signed: Option<CanonicalJsonObject>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +42,9 @@ pub fn by_id(request: &Request) -> Result {
 fn join(request: &Request, room_id: &str) -> Result {
     let body: Body = body::of(request)?;
     let asker = Asker::of(request)?;
+    if let Some(signed) = &body.third_party_signed {
+        third_party::accept(room_id, asker.user(), signed)?;
+    }
     let authoriser = authoriser(room_id, asker.user())?;
     let wish = Wish {
         room_id,

@@ -18,7 +18,7 @@ use crate::core::{Draft, Relation};
 use crate::redaction::Target;
 use crate::store::{Needs, View};
 use crate::transactions::Transaction;
-use crate::{api::body, ids};
+use crate::{api::body, api::delayed::Scheduled, delayed, ids};
 
 /// The id of the event that was sent.
 #[derive(Debug, Serialize)]
@@ -32,9 +32,26 @@ pub fn handle(request: &Request) -> Result {
     let asker = Asker::of(request)?;
     let room_id = ids::room(request.param("roomId"))?;
     let kind = request.param("eventType");
-    let transaction = Transaction::of(request, format!("send/{room_id}/{kind}"))?;
     let content = body::content(request)?;
+    if let Some(delay_ms) = delayed::wanted(request)? {
+        let transaction = Transaction::of(request, format!("delay/{room_id}/{kind}"))?;
+        let transaction = Some(&transaction);
+        let content = &content;
+        let wish = delayed::Wish { room_id, kind, state_key: None, content, delay_ms, transaction };
+        let device = request.device().unwrap_or_default();
+        let delay_id = delayed::schedule(asker.user(), device, &wish)?;
+        return Answer::json(&Scheduled { delay_id: &delay_id });
+    }
+    let transaction = Transaction::of(request, format!("send/{room_id}/{kind}"))?;
     let event_id = any(room_id, &asker, kind, content, Some(transaction))?;
+    Answer::json(&Response { event_id: &event_id })
+}
+
+/// Sends the event without a transaction id: POST on the same path without it, as older clients have it.
+pub fn plain(request: &Request) -> Result {
+    let room_id = ids::room(request.param("roomId"))?;
+    let content = body::content(request)?;
+    let event_id = any(room_id, &Asker::of(request)?, request.param("eventType"), content, None)?;
     Answer::json(&Response { event_id: &event_id })
 }
 

@@ -20,11 +20,20 @@ struct Body {
 
 /// Redacts an event.
 pub fn handle(request: &Request) -> Result {
+    let path = format!("redact/{}/{}", request.param("roomId"), request.param("eventId"));
+    answer(request, Some(Transaction::of(request, path)?))
+}
+
+/// The same without a transaction id: POST on the same path without it, as older clients have it.
+pub fn plain(request: &Request) -> Result {
+    answer(request, None)
+}
+
+fn answer(request: &Request, transaction: Option<Transaction>) -> Result {
     let body: Body = body::of(request)?;
     let room_id = ids::room(request.param("roomId"))?;
     let target = ids::event(request.param("eventId"))?;
-    let transaction = Transaction::of(request, format!("redact/{room_id}/{target}"))?;
     let content = object([("reason", text(body.reason.as_deref()))]);
-    let event_id = redact(room_id, &Asker::of(request)?, target, content, Some(transaction))?;
+    let event_id = redact(room_id, &Asker::of(request)?, target, content, transaction)?;
     Answer::json(&Response { event_id: &event_id })
 }

@@ -13,19 +13,31 @@ use tessera_sdk::params;
 use tessera_sdk::storage::select;
 
 use super::message::Response;
-use crate::act::{Act, Step};
+use crate::act::{Act, Sending, Step};
+use crate::api::delayed::Scheduled;
+use crate::api::membership::blocking;
+use crate::api::membership::guests::{self, GUEST_ACCESS};
 use crate::asker::Asker;
 use crate::core::{Draft, StoredEvent};
 use crate::store::view::STRIPPED_TYPES;
 use crate::store::{Needs, View};
-use crate::{api::body, ids};
+use crate::transactions::Transaction;
+use crate::{api::body, delayed, ids};
 
 /// Sends the state event.
 pub fn handle(request: &Request) -> Result {
     let room_id = ids::room(request.param("roomId"))?;
     let (kind, key) = (request.param("eventType"), request.param("stateKey"));
     let content = body::content(request)?;
-    let event_id = send(room_id, &Asker::of(request)?, kind, key, content)?;
+    let asker = Asker::of(request)?;
+    if let Some(delay_ms) = delayed::wanted(request)? {
+        let (state_key, content) = (Some(key), &content);
+        let wish = delayed::Wish { room_id, kind, state_key, content, delay_ms, transaction: None };
+        let device = request.device().unwrap_or_default();
+        let delay_id = delayed::schedule(asker.user(), device, &wish)?;
+        return Answer::json(&Scheduled { delay_id: &delay_id });
+    }
+    let event_id = send(room_id, &asker, kind, key, content)?;
     Answer::json(&Response { event_id: &event_id })
 }
 
@@ -40,10 +52,30 @@ pub fn send(
     key: &str,
     content: CanonicalJsonObject,
 ) -> std::result::Result<String, Error> {
+    send_once(room_id, asker, kind, key, content, None)
+}
+
+/// The same for what may be repeated.
+///
+/// # Errors
+/// As the endpoint.
+pub fn send_once(
+    room_id: &str,
+    asker: &Asker,
+    kind: &str,
+    key: &str,
+    content: CanonicalJsonObject,
+    transaction: Option<Transaction>,
+) -> std::result::Result<String, Error> {
     let sender = asker.user();
     let mut needs = Needs::of(sender).pair(kind, key);
+    let membership = member(&content, "membership").filter(|_| kind == "m.room.member");
+    let joins = membership == Some("join") && key == sender;
+    if membership == Some("invite") {
+        blocking::check(&[key.to_owned()])?;
+    }
     if kind == "m.room.member" {
-        needs = Needs::of_member(sender, key).types(STRIPPED_TYPES);
+        needs = Needs::of_member(sender, key).types(STRIPPED_TYPES).types([GUEST_ACCESS]);
         if let Some(user) = member(&content, "join_authorised_via_users_server") {
             needs = needs.member(user);
         }
@@ -55,18 +87,35 @@ pub fn send(
             params![room_id, aliases.clone()],
         ));
     }
+    let closes_to_guests = kind == GUEST_ACCESS && key.is_empty() && !guests::lets_in(&content);
     let draft = Draft::state(kind, key, sender, content);
-    Act { room_id, needs, transaction: None, asker: Some(asker) }.run(|view| {
+    let event_id = Act { room_id, needs, transaction, asker: Some(asker) }.run(|view| {
         if !aliases.is_empty() {
             check_aliases(&aliases, view)?;
+        }
+        if joins && view.state.membership(sender) != "join" {
+            guests::admit(asker, view)?;
         }
         Ok(match view.state.get(kind, key) {
             Some(old) if says_the_same(old, &draft) && view.state.membership(sender) == "join" => {
                 Step::Done(old.id().to_owned())
             }
-            _ => draft.clone().into(),
+            _ => Step::Send(Sending {
+                drafts: vec![draft.clone()],
+                // What others left to be sent here later was for a state that is no more (MSC4140).
+                statements: vec![(
+                    "DELETE FROM rooms_delayed
+                     WHERE room_id = $1 AND type = $2 AND state_key = $3 AND user_id <> $4 AND revision >= 0",
+                    params![room_id, kind, key, sender],
+                )],
+                ..Sending::default()
+            }),
         })
-    })
+    })?;
+    if closes_to_guests {
+        guests::turn_out(room_id);
+    }
+    Ok(event_id)
 }
 
 fn says_the_same(old: &StoredEvent, draft: &Draft) -> bool {

@@ -1,0 +1,51 @@
+//! The index of users' names, kept by what `accounts` tells: `accounts.profiles` and `accounts.users`.
+
+use serde::Deserialize;
+use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::matrix::{Error, localpart, server_name};
+use tessera_sdk::params;
+use tessera_sdk::storage::{self, Batch};
+
+use crate::Plugin;
+
+/// The full-text index of names. Keys are full user ids.
+pub(crate) const INDEX: &str = "users";
+/// All are in one group.
+const GROUP: &str = "local";
+
+#[derive(Deserialize)]
+struct Changed {
+    user_id: String,
+}
+
+impl Guest for Plugin {
+    fn handle(messages: Vec<Message>) -> Result<u32, String> {
+        let mut done = 0;
+        for message in messages {
+            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
+            done += 1;
+        }
+        Ok(done)
+    }
+}
+
+/// Writes the entry as it is to be by now: messages may come late, and twice.
+fn one(message: &Message) -> Result<(), Error> {
+    let changed: Changed = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let user = changed.user_id;
+    let rows = storage::query(
+        "SELECT p.displayname FROM accounts_v1_users u
+         JOIN accounts_v1_profiles p ON p.user_id = u.user_id
+         WHERE u.user_id = $1 AND u.deactivated = FALSE AND u.guest = FALSE",
+        params![&user],
+    )?;
+    let entry = rows.first::<(Option<String>,)>()?;
+    let text = entry.map(|(name,)| words(&user, name.as_deref()));
+    let written = Batch::new().text(INDEX, &user, GROUP, text).done(message.id).commit_blind();
+    written.map(|_| ()).map_err(Error::from)
+}
+
+/// What a user is found by. Spec: client-server API, User Directory: user id and display name.
+fn words(user: &str, name: Option<&str>) -> String {
+    format!("{} {} {}", name.unwrap_or_default(), localpart(user), server_name(user))
+}
