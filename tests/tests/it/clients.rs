@@ -11,7 +11,7 @@ use crate::e2e;
 const JS_CRYPTO_CHECKS: usize = 28;
 const BROWSER_CHECKS: usize = 9;
 const NIO_CRYPTO_CHECKS: usize = 13;
-const RUST_CHECKS: usize = 16;
+const RUST_CHECKS: usize = 17;
 
 /// Plays a script against a server of its own, without a restart in the middle.
 async fn play(mut command: Command, least: usize) {

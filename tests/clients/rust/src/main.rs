@@ -2,6 +2,9 @@
 //!
 //! `tessera-e2e-rust --url http://127.0.0.1:8008`. See README.md beside the client folders.
 
+// The futures of the SDK lie deep in one another.
+#![recursion_limit = "512"]
+
 mod person;
 mod report;
 
@@ -88,7 +91,8 @@ async fn play(alice: &Person, bob: &Person) -> Result<()> {
     let (hers, his_timeline) = (alice.open(&room).await?, bob.open(&his).await?);
     say(&hers, "over sliding sync").await?;
     check("an encrypted message is read", reads(&his_timeline, "over sliding sync").await);
-    let counted = until("an unread message", async || (his.num_unread_messages() > 0).then_some(()));
+    let counted =
+        until("an unread message", async || (his.num_unread_messages() > 0).then_some(()));
     check("it counts as unread", counted.await);
     say(&his_timeline, "and back").await?;
     check("an answer is read", reads(&hers, "and back").await);

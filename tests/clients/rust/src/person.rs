@@ -87,7 +87,12 @@ impl Person {
     }
 
     /// Waits until the list shows a room that fits.
-    pub async fn sees(&self, what: &str, room: &RoomId, fits: impl Fn(&Room) -> bool) -> Result<Room> {
+    pub async fn sees(
+        &self,
+        what: &str,
+        room: &RoomId,
+        fits: impl Fn(&Room) -> bool,
+    ) -> Result<Room> {
         until(what, async || {
             let listed = self.shown.borrow().iter().any(|id| id == room);
             self.client.get_room(room).filter(|room| listed && fits(room))
