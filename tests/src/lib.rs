@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod front;
 pub mod gateway;
 pub mod http;
+pub mod mail;
 pub mod proc;
 pub mod random;
 pub mod raw;

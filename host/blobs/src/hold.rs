@@ -2,15 +2,19 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError},
 };
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use crate::{
     error::BlobError,
     files::{self, HELD, blocking},
     id::BlobId,
+    reader::{BlobReader, Range},
     store::Tenant,
 };
 
@@ -26,7 +30,7 @@ impl Hold {
     pub(crate) async fn take(tenant: Arc<Tenant>) -> Result<Self, BlobError> {
         blocking(move || {
             let mut holds = tenant.holds.lock().unwrap_or_else(PoisonError::into_inner);
-            if *holds == 0 {
+            if *holds == 0 && tenant.bucket.is_none() {
                 drop(files::folder(&tenant.dir, HELD)?);
             }
             *holds = holds.saturating_add(1);
@@ -42,6 +46,16 @@ impl Hold {
     /// # Errors
     /// The disk fails.
     pub fn part(&self, first: u8) -> io::Result<Vec<(BlobId, u64)>> {
+        let mut found = match &self.tenant.bucket {
+            Some(bucket) => bucket.part(first)?,
+            None => self.files(first)?,
+        };
+        found.sort_unstable();
+        found.dedup_by_key(|(id, _)| *id);
+        Ok(found)
+    }
+
+    fn files(&self, first: u8) -> io::Result<Vec<(BlobId, u64)>> {
         let folder = hex::encode([first]);
         let mut found = Vec::new();
         for place in [PathBuf::from(&folder), Path::new(HELD).join(&folder)] {
@@ -63,8 +77,6 @@ impl Hold {
                 }
             }
         }
-        found.sort_unstable();
-        found.dedup_by_key(|(id, _)| *id);
         Ok(found)
     }
 
@@ -72,7 +84,18 @@ impl Hold {
     ///
     /// # Errors
     /// There is none, or the disk fails.
-    pub fn open(&self, id: BlobId) -> io::Result<File> {
+    pub fn open(&self, id: BlobId) -> io::Result<Box<dyn Read + Send>> {
+        if let Some(bucket) = &self.tenant.bucket {
+            let opened = bucket.runtime().block_on(bucket.open_range(id, Range::default()));
+            let (size, left, bytes) = opened.map_err(io::Error::other)?;
+            let reader = Some(BlobReader::remote(size, left, bytes));
+            let runtime = bucket.runtime().clone();
+            return Ok(Box::new(Blocking { reader, runtime, chunk: Bytes::new() }));
+        }
+        self.file(id).map(|file| Box::new(file) as _)
+    }
+
+    fn file(&self, id: BlobId) -> io::Result<File> {
         let (folder, file) = id.place();
         let place = Path::new(&folder).join(file);
         let open = |path: &Path| self.tenant.dir.open(path).map(cap_std::fs::File::into_std);
@@ -85,10 +108,49 @@ impl Hold {
     }
 }
 
+/// A reader that waits.
+struct Blocking {
+    reader: Option<BlobReader>,
+    runtime: Handle,
+    chunk: Bytes,
+}
+
+impl Read for Blocking {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            let Some(reader) = self.reader.take() else { return Ok(0) };
+            match self.runtime.block_on(reader.next()).map_err(io::Error::other)? {
+                Some((chunk, reader)) => (self.chunk, self.reader) = (chunk, Some(reader)),
+                None => return Ok(0),
+            }
+        }
+        let taken = self.chunk.split_to(self.chunk.len().min(into.len()));
+        for (to, from) in into.iter_mut().zip(&taken) {
+            *to = *from;
+        }
+        Ok(taken.len())
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut holds = self.tenant.holds.lock().unwrap_or_else(PoisonError::into_inner);
         *holds = holds.saturating_sub(1);
+        if let Some(bucket) = self.tenant.bucket.clone() {
+            let mut later = self.tenant.later.lock().unwrap_or_else(PoisonError::into_inner);
+            if *holds > 0 || later.is_empty() {
+                return;
+            }
+            let later = std::mem::take(&mut *later);
+            bucket.runtime().clone().spawn(async move {
+                for id in later {
+                    if let Err(error) = bucket.delete(id).await {
+                        tracing::warn!(%error, %id, "a deleted blob is still in the bucket");
+                    }
+                }
+            });
+            return;
+        }
         if *holds == 0
             && let Err(error) = self.tenant.dir.remove_dir_all(HELD)
         {

@@ -1,7 +1,8 @@
 //! Content-addressed store of immutable bytes, apart for each tenant.
 //!
 //! A blob's id is the BLAKE3 hash of its bytes in lower-case hex. Blobs are written to a temporary file, synced,
-//! and renamed into place, so a blob that can be found is whole. This is the directory engine.
+//! and renamed into place, so a blob that can be found is whole. With [`BlobStore::open_s3`] it goes to a bucket instead,
+//! before it is acknowledged; what is being written lies in the folder all the same, because its id is known at the end.
 //!
 //! ```text
 //! DIR/TENANT/tmp/…            being written; emptied when the tenant is opened
@@ -15,6 +16,7 @@ mod files;
 mod hold;
 mod id;
 mod reader;
+mod s3;
 mod store;
 mod writer;
 
@@ -22,5 +24,6 @@ pub use error::BlobError;
 pub use hold::Hold;
 pub use id::BlobId;
 pub use reader::{BlobReader, Range};
+pub use s3::S3Config;
 pub use store::{BlobConfig, BlobStore, Blobs};
 pub use writer::BlobWriter;

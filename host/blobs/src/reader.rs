@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use futures::stream::{self, Stream};
+use futures::TryStreamExt as _;
+use futures::stream::{self, BoxStream, Stream};
 
 use crate::error::BlobError;
 use crate::files::blocking;
@@ -23,18 +25,37 @@ pub struct Range {
 
 /// A blob being read.
 pub struct BlobReader {
-    file: File,
+    source: Source,
     size: u64,
     left: u64,
 }
 
+enum Source {
+    File(File),
+    /// Locked by nobody but its owner: it makes the reader one that threads may share.
+    Remote(Mutex<BoxStream<'static, Result<Bytes, BlobError>>>),
+}
+
 impl BlobReader {
+    /// A blob of so many bytes; `left` of them are to come.
+    pub(crate) fn remote(
+        size: u64,
+        left: u64,
+        bytes: BoxStream<'static, Result<Bytes, BlobError>>,
+    ) -> Self {
+        Self { source: Source::Remote(Mutex::new(bytes)), size, left }
+    }
+
     pub(crate) fn new(mut file: File, range: Range) -> Result<Self, BlobError> {
         let size = file.metadata()?.len();
         let offset = range.offset.min(size);
         file.seek(SeekFrom::Start(offset))?;
         let rest = size.saturating_sub(offset);
-        Ok(Self { file, size, left: range.length.map_or(rest, |length| length.min(rest)) })
+        Ok(Self {
+            source: Source::File(file),
+            size,
+            left: range.length.map_or(rest, |length| length.min(rest)),
+        })
     }
 
     /// Length of the whole blob in bytes.
@@ -50,23 +71,35 @@ impl BlobReader {
     /// The next bytes, and the reader to go on with; `None` at the end.
     ///
     /// # Errors
-    /// The disk fails, or the file is shorter than it was.
+    /// The disk or the service fails, or the blob is shorter than it was.
     pub async fn next(self) -> Result<Option<(Bytes, Self)>, BlobError> {
-        if self.left == 0 {
+        let Self { source, size, left } = self;
+        if left == 0 {
             return Ok(None);
         }
-        blocking(move || {
-            let mut reader = self;
-            let want = reader.left.min(CHUNK);
-            let mut chunk = Vec::with_capacity(want as usize);
-            Read::by_ref(&mut reader.file).take(want).read_to_end(&mut chunk)?;
-            if (chunk.len() as u64) < want {
-                return Err(BlobError::Io(io::ErrorKind::UnexpectedEof.into()));
+        match source {
+            Source::File(mut file) => {
+                blocking(move || {
+                    let want = left.min(CHUNK);
+                    let mut chunk = Vec::with_capacity(want as usize);
+                    Read::by_ref(&mut file).take(want).read_to_end(&mut chunk)?;
+                    if (chunk.len() as u64) < want {
+                        return Err(BlobError::Io(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    let left = left.saturating_sub(want);
+                    Ok(Some((Bytes::from(chunk), Self { source: Source::File(file), size, left })))
+                })
+                .await
             }
-            reader.left = reader.left.saturating_sub(want);
-            Ok(Some((Bytes::from(chunk), reader)))
-        })
-        .await
+            Source::Remote(mut bytes) => {
+                let stream = bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let chunk = stream.try_next().await?;
+                let chunk =
+                    chunk.ok_or_else(|| BlobError::Io(io::ErrorKind::UnexpectedEof.into()))?;
+                let left = left.saturating_sub(chunk.len() as u64);
+                Ok(Some((chunk, Self { source: Source::Remote(bytes), size, left })))
+            }
+        }
     }
 
     /// The rest as a stream that ends after the first error.

@@ -1,6 +1,6 @@
 //! The store and a tenant's part of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use crate::files::{self, HELD, blocking};
 use crate::hold::Hold;
 use crate::id::BlobId;
 use crate::reader::{BlobReader, Range};
+use crate::s3::{Bucket, S3Config};
 use crate::writer::BlobWriter;
 
 /// Caps of a store.
@@ -51,6 +52,8 @@ pub struct BlobStore {
 
 struct StoreShared {
     root: Dir,
+    /// Where blobs are kept in place of the folder.
+    bucket: Option<Bucket>,
     config: BlobConfig,
     /// Tells the temporary files of this process from those of others.
     tag: String,
@@ -76,10 +79,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// Counts what is there. What is written or deleted meanwhile may be counted twice or not at all, until the next
     /// count.
-    fn count(&self, dir: &Dir) -> io::Result<()> {
+    fn count(&self, dir: &Dir, bucket: Option<&Bucket>) -> io::Result<()> {
         let before = self.used.load(Ordering::Acquire);
         let writing = self.writing.load(Ordering::Acquire);
-        let found = files::usage(dir)?.saturating_add(writing);
+        let found = bucket.map_or_else(|| files::usage(dir), Bucket::usage)?;
+        let found = found.saturating_add(writing);
         let _ = self.used.try_update(Ordering::AcqRel, Ordering::Acquire, |now| {
             Some(found.saturating_add(now.saturating_sub(before)))
         });
@@ -109,12 +113,25 @@ impl BlobStore {
     /// # Errors
     /// The folder cannot be made or opened.
     pub fn open(dir: &Path, config: BlobConfig) -> io::Result<Self> {
+        Self::open_with(dir, config, None)
+    }
+
+    /// A bucket; what is being written lies in the folder, which may be this process' own. Within a runtime; nothing is asked of the
+    /// service yet.
+    ///
+    /// # Errors
+    /// The folder cannot be made or opened, or the settings are not understood.
+    pub fn open_s3(dir: &Path, config: BlobConfig, s3: S3Config) -> io::Result<Self> {
+        Self::open_with(dir, config, Some(Bucket::open(s3)?))
+    }
+
+    fn open_with(dir: &Path, config: BlobConfig, bucket: Option<Bucket>) -> io::Result<Self> {
         Dir::create_ambient_dir_all(dir, ambient_authority())?;
         let root = Dir::open_ambient_dir(dir, ambient_authority())?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let tag = format!("{}-{:x}", std::process::id(), since.as_nanos());
         let tenants = Mutex::new(HashMap::new());
-        Ok(Self { shared: Arc::new(StoreShared { root, config, tag, tenants }) })
+        Ok(Self { shared: Arc::new(StoreShared { root, bucket, config, tag, tenants }) })
     }
 
     /// A tenant's blobs, with the store's quota. Blocks for a moment where they are not open yet; they are closed
@@ -138,7 +155,9 @@ impl BlobStore {
             return Ok(Blobs { inner });
         }
         let usage = known.map(|known| Arc::clone(&known.usage)).unwrap_or_default();
-        let dir = files::folder(&self.shared.root, &files::folder_name(name))?;
+        let folder = files::folder_name(name);
+        let dir = files::folder(&self.shared.root, &folder)?;
+        let bucket = self.shared.bucket.as_ref().map(|bucket| bucket.tenant(&folder));
         let tmp = files::clear_tmp(&dir, self.shared.config.shared)?;
         let counting = usage.is_due(RECOUNT).then(|| dir.try_clone()).transpose()?;
         let last = if counting.is_some() { files::last_usage(&dir) } else { Some(0) };
@@ -147,6 +166,8 @@ impl BlobStore {
         }
         let inner = Arc::new(Tenant {
             dir,
+            bucket: bucket.clone(),
+            later: Mutex::default(),
             tmp,
             blob_max: self.shared.config.blob_max,
             quota,
@@ -160,7 +181,7 @@ impl BlobStore {
         drop(tenants);
         if let Some(dir) = counting {
             let count = move || {
-                if let Err(error) = usage.count(&dir) {
+                if let Err(error) = usage.count(&dir, bucket.as_ref()) {
                     tracing::warn!(%error, "blobs not counted");
                 }
             };
@@ -186,12 +207,23 @@ impl BlobStore {
     /// The disk fails; what is left is removed when this is called again.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         self.shared.tenants.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        files::gone(self.shared.root.remove_dir_all(files::folder_name(name)))
+        let folder = files::folder_name(name);
+        if let Some(bucket) = &self.shared.bucket {
+            bucket.tenant(&folder).remove_all()?;
+        }
+        files::gone(self.shared.root.remove_dir_all(folder))
     }
 
-    /// Whether a tenant has a folder of blobs.
-    pub fn has(&self, name: &str) -> bool {
-        self.shared.root.is_dir(files::folder_name(name))
+    /// Whether a tenant has blobs, or a folder for them. Blocks.
+    ///
+    /// # Errors
+    /// The bucket cannot be asked.
+    pub fn has(&self, name: &str) -> io::Result<bool> {
+        let folder = files::folder_name(name);
+        if self.shared.root.is_dir(&folder) {
+            return Ok(true);
+        }
+        self.shared.bucket.as_ref().map_or(Ok(false), |bucket| bucket.tenant(&folder).is_there())
     }
 }
 
@@ -203,6 +235,10 @@ pub struct Blobs {
 
 pub(crate) struct Tenant {
     pub(crate) dir: Dir,
+    /// Where its blobs are kept in place of the folder.
+    pub(crate) bucket: Option<Bucket>,
+    /// Blobs of the bucket that go when nobody copies all any more.
+    pub(crate) later: Mutex<HashSet<BlobId>>,
     pub(crate) tmp: Dir,
     pub(crate) blob_max: u64,
     quota: Option<u64>,
@@ -254,7 +290,7 @@ impl Tenant {
     }
 
     fn recount(&self) {
-        if let Err(error) = self.usage.count(&self.dir) {
+        if let Err(error) = self.usage.count(&self.dir, self.bucket.as_ref()) {
             tracing::warn!(%error, "blobs not counted");
         }
     }
@@ -263,6 +299,20 @@ impl Tenant {
         let _ = self.usage.used.try_update(Ordering::AcqRel, Ordering::Acquire, |used| {
             Some(used.saturating_sub(bytes))
         });
+    }
+
+    /// Whether a blob of the bucket is deleted and stays for those who copy all.
+    fn goes_later(&self, id: BlobId) -> bool {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+
+    /// Deletes a blob of the bucket when nobody copies all any more. False: nobody does.
+    fn put_off(&self, id: BlobId) -> bool {
+        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        if *holds > 0 {
+            self.later.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        }
+        *holds > 0
     }
 
     /// Moves a blob to those that are held, where somebody holds them. False: nobody does.
@@ -307,6 +357,13 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], or the disk fails.
     pub async fn size(&self, id: BlobId) -> Result<u64, BlobError> {
+        if let Some(bucket) = &self.inner.bucket {
+            return if self.inner.goes_later(id) {
+                Err(BlobError::NotFound)
+            } else {
+                bucket.size(id).await
+            };
+        }
         let tenant = Arc::clone(&self.inner);
         blocking(move || {
             let (folder, file) = id.place();
@@ -320,6 +377,13 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::NotFound`], or the disk fails.
     pub async fn open(&self, id: BlobId, range: Range) -> Result<BlobReader, BlobError> {
+        if let Some(bucket) = &self.inner.bucket {
+            if self.inner.goes_later(id) {
+                return Err(BlobError::NotFound);
+            }
+            let (size, left, bytes) = bucket.open_range(id, range).await?;
+            return Ok(BlobReader::remote(size, left, bytes));
+        }
         let tenant = Arc::clone(&self.inner);
         blocking(move || {
             let (folder, file) = id.place();
@@ -343,6 +407,17 @@ impl Blobs {
     /// # Errors
     /// The disk fails.
     pub async fn delete(&self, id: BlobId) -> Result<(), BlobError> {
+        if let Some(bucket) = &self.inner.bucket {
+            let size = match self.size(id).await {
+                Err(BlobError::NotFound) => return Ok(()),
+                size => size?,
+            };
+            if !self.inner.put_off(id) {
+                bucket.delete(id).await?;
+            }
+            self.inner.give_back(size);
+            return Ok(());
+        }
         let tenant = Arc::clone(&self.inner);
         blocking(move || {
             let (folder, file) = id.place();
@@ -434,7 +509,7 @@ mod tests {
         let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
         let (one, two) = (format!("{}1", "A".repeat(200)), format!("{}2", "A".repeat(200)));
         let id = store.tenant(&one).unwrap().put(Bytes::from_static(b"x")).await.unwrap();
-        assert!(store.has(&one) && !store.has(&two));
+        assert!(store.has(&one).unwrap() && !store.has(&two).unwrap());
         store.tenant(&two).unwrap().size(id).await.unwrap_err();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use cap_std::fs::File;
@@ -10,6 +10,7 @@ use cap_std::fs::File;
 use crate::error::BlobError;
 use crate::files::{self, blocking};
 use crate::id::BlobId;
+use crate::s3::Bucket;
 use crate::store::Tenant;
 
 /// Bytes gathered before a hop to a blocking thread.
@@ -34,6 +35,8 @@ struct OpenFile {
     /// Bytes counted towards the quota so far.
     counted: u64,
     kept: bool,
+    /// The file is somewhere else now.
+    moved: bool,
 }
 
 impl Drop for OpenFile {
@@ -41,6 +44,8 @@ impl Drop for OpenFile {
         self.tenant.written(self.counted);
         if !self.kept {
             self.tenant.give_back(self.counted);
+        }
+        if !self.moved {
             // What stays behind is removed when the tenant is opened again.
             if let Err(error) = self.tenant.tmp.remove_file(&self.name) {
                 tracing::warn!(%error, "temporary blob not removed");
@@ -82,7 +87,10 @@ impl BlobWriter {
     pub async fn finish(mut self) -> Result<BlobId, BlobError> {
         self.flush().await?;
         let Some(open) = self.open.take() else { return Err(failed_before()) };
-        blocking(move || keep(open)).await
+        match open.tenant.bucket.clone() {
+            Some(bucket) => send(open, bucket).await,
+            None => blocking(move || keep(open)).await,
+        }
     }
 
     async fn flush(&mut self) -> Result<(), BlobError> {
@@ -119,7 +127,36 @@ fn failed_before() -> BlobError {
 fn create(tenant: Arc<Tenant>) -> Result<OpenFile, BlobError> {
     let name = tenant.temporary();
     let file = tenant.tmp.create(&name)?;
-    Ok(OpenFile { tenant, name, file, hasher: blake3::Hasher::new(), counted: 0, kept: false })
+    Ok(OpenFile {
+        tenant,
+        name,
+        file,
+        hasher: blake3::Hasher::new(),
+        counted: 0,
+        kept: false,
+        moved: false,
+    })
+}
+
+/// Takes a finished file to the bucket.
+async fn send(mut open: OpenFile, bucket: Bucket) -> Result<BlobId, BlobError> {
+    let id = BlobId::from_hash(open.hasher.finalize());
+    // One that waits to be deleted stays.
+    let waited = open.tenant.later.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    if waited {
+        open.kept = true;
+    } else if !bucket.has(id).await? {
+        let tenant = Arc::clone(&open.tenant);
+        let name = open.name.clone();
+        let file = blocking(move || Ok(tenant.tmp.open(name)?.into_std())).await?;
+        bucket.upload(id, file, open.counted).await?;
+        open.kept = true;
+    }
+    blocking(move || {
+        drop(open);
+        Ok(id)
+    })
+    .await
 }
 
 fn keep(mut open: OpenFile) -> Result<BlobId, BlobError> {
@@ -135,6 +172,7 @@ fn keep(mut open: OpenFile) -> Result<BlobId, BlobError> {
     let dir = files::folder(&open.tenant.dir, &folder)?;
     open.tenant.tmp.rename(&open.name, &dir, &file)?;
     open.kept = true;
+    open.moved = true;
     files::sync_folder(&dir)?;
     Ok(id)
 }

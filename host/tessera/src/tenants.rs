@@ -23,7 +23,7 @@ pub(crate) use self::{
     registry::{HOST, Registry},
     running::Running,
     settled::{Plugins, Versions},
-    stores::Stores,
+    stores::{Stores, s3},
     table::{Asleep, Entry, Origin, Tenants},
     wake::{Host, begin},
 };

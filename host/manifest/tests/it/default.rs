@@ -2,7 +2,7 @@
 
 use pretty_assertions::assert_eq;
 use serde_json::Value;
-use tessera_manifest::{Descriptor, schemas};
+use tessera_manifest::{Descriptor, Quotas, schemas};
 
 const DEFAULT: &str = include_str!("../../../../config/default.toml");
 const TESTING: &str = include_str!("../../../../config/testing.toml");
@@ -38,7 +38,11 @@ fn defaults_in_the_file_are_those_of_the_types() {
     assert_eq!(file.bus, types.bus);
     assert_eq!(file.tenant, types.tenant);
     assert_eq!(file.tracing, types.tracing);
-    assert_eq!(file.quotas, types.quotas);
+    // The only quota that everybody has.
+    assert_eq!(file.quotas.mails_per_minute, Some(60.0));
+    assert_eq!(Quotas { mails_per_minute: None, ..file.quotas.clone() }, types.quotas);
+    assert_eq!(file.mail, types.mail);
+    assert_eq!(file.blobs, types.blobs);
     assert_eq!(file.sleep, types.sleep);
     assert_eq!(file.fetch, types.fetch);
     assert_eq!(file.crypto, types.crypto);

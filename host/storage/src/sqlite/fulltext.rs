@@ -65,14 +65,18 @@ pub(super) fn put(
     if let Some(id) = id {
         let sql = interned(format!("DELETE FROM {table} WHERE rowid = ?1"));
         writer.host(sql, &[Bind::Integer(id)], |_| {})?;
-        writer.host("DELETE FROM tessera_fulltext WHERE id = ?1", &[Bind::Integer(id)], |_| {})?;
+        if entry.text.is_none() {
+            let sql = "DELETE FROM tessera_fulltext WHERE id = ?1";
+            writer.host(sql, &[Bind::Integer(id)], |_| {})?;
+        }
     }
     if let Some(text) = &entry.text {
         let mut id = 0;
         let [plugin, index, key] = key;
+        // What is replaced keeps its id: it is as old as it was.
         writer.host(
             "INSERT INTO tessera_fulltext (plugin, name, key, grp) VALUES (?1, ?2, ?3, ?4) \
-             RETURNING id",
+             ON CONFLICT (plugin, name, key) DO UPDATE SET grp = excluded.grp RETURNING id",
             &[plugin, index, key, Bind::Text(&entry.group)],
             |row| id = row.int(0),
         )?;

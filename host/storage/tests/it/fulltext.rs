@@ -76,3 +76,36 @@ async fn an_index_belongs_to_its_plug_in() {
     let got = f.sync().commit(batch(vec![entry("$1", "", Some("x"))])).await;
     assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
 }
+
+#[tokio::test]
+async fn the_newest_come_first_where_that_is_asked() {
+    let f = Fixture::new().await;
+    let rooms = f.rooms();
+    for (key, group) in [("$1", "!a"), ("$2", "!b"), ("$3", "!a"), ("$4", "!c")] {
+        // The oldest fits best: it would be first by rank.
+        let text = if key == "$1" { "fox fox fox" } else { "a fox among many other words" };
+        rooms.commit(batch(vec![entry(key, group, Some(text))])).await.unwrap();
+    }
+    let keys = async |groups: Option<&[&str]>, limit, offset| {
+        let groups = groups.map(|list| list.iter().map(|&group| group.to_owned()).collect());
+        let hits = rooms.search_newest("bodies", "fox", groups, limit, offset).await.unwrap();
+        hits.into_iter().map(|hit| hit.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(None, 10, 0).await, ["$4", "$3", "$2", "$1"]);
+    assert_eq!(keys(None, 2, 0).await, ["$4", "$3"]);
+    assert_eq!(keys(None, 2, 2).await, ["$2", "$1"]);
+    assert_eq!(keys(None, 2, 4).await, [""; 0]);
+    assert_eq!(keys(Some(&["!a"]), 10, 0).await, ["$3", "$1"]);
+    assert_eq!(keys(Some(&["!a", "!c"]), 2, 0).await, ["$4", "$3"]);
+    assert_eq!(keys(Some(&[]), 10, 0).await, [""; 0]);
+    // What is replaced is as old as it was, and there once.
+    rooms.commit(batch(vec![entry("$2", "!b", Some("the fox"))])).await.unwrap();
+    assert_eq!(keys(None, 10, 0).await, ["$4", "$3", "$2", "$1"]);
+    // What was removed and comes again is new.
+    rooms.commit(batch(vec![entry("$4", "", None), entry("$1", "", None)])).await.unwrap();
+    assert_eq!(keys(None, 10, 0).await, ["$3", "$2"]);
+    rooms.commit(batch(vec![entry("$1", "!a", Some("fox"))])).await.unwrap();
+    assert_eq!(keys(None, 10, 0).await, ["$1", "$3", "$2"]);
+    let refused = f.sync().search_newest("bodies", "x", None, 10, 0).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+}

@@ -14,6 +14,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
     let plugins = all(&descriptor)?;
     // Its addresses, its password's file and its authorities; nobody is called.
     tessera_mail::Relay::new(&descriptor.mail)?;
+    crate::tenants::s3(&descriptor.blobs)?;
     println!("good: {}", what(&descriptor, plugins));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Where tenants' databases, keys and blobs lie.
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read},
     os::unix::fs::DirBuilderExt,
@@ -10,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use tessera_blobs::{BlobConfig, BlobStore, Blobs};
-use tessera_manifest::{Descriptor, Quotas};
+use tessera_blobs::{BlobConfig, BlobStore, Blobs, S3Config};
+use tessera_manifest::{BlobsStore, Descriptor, Quotas};
 use tessera_storage::{Database, DatabaseConfig, Postgres, Wake, now_ms};
 
 use super::registry::{HOST, Registry};
@@ -54,7 +55,11 @@ impl Stores {
             .with_context(|| format!("cannot make the folder of keys {}", keys.display()))?;
         let blobs = server.blobs.clone().unwrap_or_else(|| data.join("blobs"));
         let config = BlobConfig { shared: !descriptor.nodes.is_empty(), ..BlobConfig::default() };
-        let blobs = BlobStore::open(&blobs, config)
+        let opened = match s3(&descriptor.blobs)? {
+            Some(s3) => BlobStore::open_s3(&blobs, config, s3),
+            None => BlobStore::open(&blobs, config),
+        };
+        let blobs = opened
             .with_context(|| format!("cannot open the folder of blobs {}", blobs.display()))?;
         Ok(Self { data, keys, blobs, config: database_config(descriptor), postgres })
     }
@@ -148,7 +153,12 @@ impl Stores {
         {
             return Ok(true);
         }
-        Ok(self.has_database(tenant) || self.key(tenant).exists() || self.blobs.has(tenant))
+        if self.has_database(tenant) || self.key(tenant).exists() {
+            return Ok(true);
+        }
+        let (store, name) = (self.blobs.clone(), tenant.to_owned());
+        let asked = tokio::task::spawn_blocking(move || store.has(&name)).await;
+        asked.context("looking for blobs failed")?.context("cannot ask for blobs")
     }
 
     /// Where the export of a tenant goes that is removed; the folder is made.
@@ -189,6 +199,32 @@ impl Stores {
             .context("removing failed")?
             .with_context(|| format!("cannot remove the data of `{tenant}`"))
     }
+}
+
+/// The bucket for blobs, where the descriptor names one.
+pub(crate) fn s3(blobs: &tessera_manifest::Blobs) -> Result<Option<S3Config>> {
+    if blobs.store != BlobsStore::S3 {
+        return Ok(None);
+    }
+    let access_key = env::var("TESSERA_BLOBS_ACCESS_KEY").ok().or_else(|| blobs.access_key.clone());
+    let secret_key = match (env::var("TESSERA_BLOBS_SECRET_KEY"), &blobs.secret_key_file) {
+        (Ok(key), _) => Some(key),
+        (_, None) => None,
+        (_, Some(path)) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("[blobs] secret-key-file {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+    };
+    Ok(Some(S3Config {
+        bucket: blobs.bucket.clone().context("[blobs] bucket is missing")?,
+        endpoint: blobs.endpoint.clone(),
+        region: blobs.region.clone(),
+        prefix: blobs.prefix.clone(),
+        access_key: access_key.context("[blobs] access-key is missing")?,
+        secret_key: secret_key.context("[blobs] secret-key-file is missing")?,
+        virtual_host: blobs.virtual_host,
+    }))
 }
 
 fn database_config(descriptor: &Descriptor) -> DatabaseConfig {
