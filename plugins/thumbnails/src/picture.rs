@@ -73,10 +73,10 @@ pub(crate) fn make(
         wanted.map(|(plan, _)| *plan).collect()
     };
     let (stills, movings) = (made(false), made(true));
-    // Decoded even if nothing is made of it: a thumbnail is of a picture that can be shown.
-    let mut stills = match (stills.is_empty(), movings.is_empty()) {
-        (true, false) => Vec::new(),
-        _ => still::make(bytes, &header, &stills, config.quality)?,
+    // Where nothing is wished, or nothing but what is there, the header is all that is looked at.
+    let mut stills = match stills.is_empty() {
+        true => Vec::new(),
+        false => still::make(bytes, &header, &stills, config.quality)?,
     }
     .into_iter();
     let mut movings = match movings.is_empty() {

@@ -1,0 +1,20 @@
+//! What administrators of the server do with media, on the paths that their tools know from Synapse.
+
+pub(crate) mod delete;
+pub(crate) mod list;
+pub(crate) mod quarantine;
+
+use tessera_sdk::http::Request;
+use tessera_sdk::matrix::Error;
+
+/// The administrator who asks.
+///
+/// # Errors
+/// `M_FORBIDDEN` for everybody else.
+pub(crate) fn administrator(request: &Request) -> Result<&str, Error> {
+    let principal = request.principal()?;
+    if principal.marks.iter().any(|mark| mark == "admin") {
+        return Ok(&principal.user);
+    }
+    Err(Error::forbidden("you are no administrator of this server"))
+}
