@@ -11,13 +11,15 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, digest, log, params};
 
-use crate::{Plugin, modules, topics};
+use crate::{Plugin, modules, restrictions, topics};
 
 /// How long the host may keep an answer: a logout voids it at once by its topics, so only its table bounds this. Where a node may
 /// miss a wake-up of another, the host keeps it for a few seconds at most.
 const CACHE_MS: u64 = 300_000;
 /// How often it is noted that a user was seen.
 const SEEN_MS: u64 = 3_600_000;
+/// Bytes of a `user-agent` that are kept.
+const MAX_AGENT: usize = 512;
 /// The mark of a principal who is to be seen by nobody else; `rooms` knows it by this name.
 pub(crate) const SHADOW_BANNED: &str = "shadow-banned";
 /// What requests of an expired account are told. Clients know this code from other servers.
@@ -25,11 +27,15 @@ const EXPIRED: &str = "ORG_MATRIX_EXPIRED_ACCOUNT";
 
 impl Guest for Plugin {
     fn authenticate(credentials: Credentials) -> Result<Option<Grant>, Denial> {
-        // The edge has no words of its own for a missing token, and no route of ours is `auth-optional`.
-        token(&credentials)
-            .ok_or_else(Error::missing_token)
-            .and_then(|token| grant(&token, &credentials))
-            .map(Some)
+        // The edge has no words of its own for a missing token.
+        let answer = match token(&credentials) {
+            Some(token) => grant(&token, &credentials).map(Some),
+            None if restrictions::token_is_optional(&credentials.method, &credentials.path) => {
+                Ok(None)
+            }
+            None => Err(Error::missing_token()),
+        };
+        answer
             .map_err(|error| Denial { status: error.http_status(), body: error.body().to_string() })
     }
 }
@@ -45,14 +51,15 @@ fn token(credentials: &Credentials) -> Option<String> {
     query.into_iter().find(|(name, _)| name == "access_token").map(|(_, token)| token)
 }
 
-type Marks = (bool, bool, bool);
-type Row = (String, String, Option<u64>, Option<String>, bool, bool, bool, bool, Option<u64>);
+type Marks = (bool, bool, bool, bool);
+type Row =
+    (String, String, Option<u64>, Option<String>, bool, bool, bool, bool, Option<u64>, bool, bool);
 
 fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     let hash = digest::sha256(token.as_bytes());
     let row: Option<Row> = query(
         "SELECT t.user_id, t.device_id, t.expires_ms, t.replaces, u.deactivated, u.guest, u.admin, \
-         u.shadow_banned, u.last_seen_ms \
+         u.shadow_banned, u.last_seen_ms, u.locked, u.suspended \
          FROM accounts_tokens AS t JOIN accounts_users AS u ON u.user_id = t.user_id \
          WHERE t.hash = $1",
         params![&hash],
@@ -62,10 +69,20 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         Error::new(ErrorCode::UnknownToken, "this access token is unknown or expired")
             .and("soft_logout", json!(soft))
     };
-    let Some((user, device, expires, replaces, deactivated, guest, admin, shadow, seen)) = row
-    else {
-        return Err(unknown(false));
-    };
+    let Some(row) = row else { return Err(unknown(false)) };
+    let (
+        user,
+        device,
+        expires,
+        replaces,
+        deactivated,
+        guest,
+        admin,
+        shadow,
+        seen,
+        locked,
+        suspended,
+    ) = row;
     if deactivated {
         return Err(unknown(false));
     }
@@ -78,12 +95,17 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         first_use(&hash, &replaced)?;
     }
     let mut keep_ms = left.min(CACHE_MS);
+    if guest || suspended || locked {
+        restricted((guest, suspended, locked), credentials)?;
+        // Good for this request only: the same credentials do not open everything.
+        keep_ms = 0;
+    }
     let mut rates = Vec::new();
     if let Some(standing) = modules::standing(&user) {
         keep_ms = keep_ms.min(modules::FRESH_MS.into());
         rates = standing.rates();
         if standing.expired {
-            if !is_logout(&credentials.path) {
+            if !restrictions::is_logout(&credentials.path) {
                 return Err(Error::with_status(403, EXPIRED, "this account has run out"));
             }
             // Good for this request only: the same credentials open nothing else.
@@ -91,7 +113,7 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         }
     }
     if seen.is_none_or(|at| at.saturating_add(SEEN_MS) <= now) {
-        see(&user, &device, &credentials.remote, now);
+        see(&user, &device, credentials, now);
     }
     Ok(Grant {
         topics: vec![topics::session(&hash), topics::sessions(&user)],
@@ -99,7 +121,7 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
             user,
             device: Some(device),
             service: None,
-            marks: marks((guest, admin, shadow)),
+            marks: marks((guest, admin, shadow, suspended)),
             unlimited: false,
             rates,
         },
@@ -107,30 +129,48 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     })
 }
 
-fn marks((guest, admin, shadow): Marks) -> Vec<String> {
-    let marks = [(guest, "guest"), (admin, "admin"), (shadow, SHADOW_BANNED)];
+fn marks((guest, admin, shadow, suspended): Marks) -> Vec<String> {
+    let marks =
+        [(guest, "guest"), (admin, "admin"), (shadow, SHADOW_BANNED), (suspended, "suspended")];
     marks.iter().filter(|(is, _)| *is).map(|(_, mark)| (*mark).to_owned()).collect()
 }
 
-/// What an expired user may still do.
-fn is_logout(path: &str) -> bool {
-    let mut parts = path.trim_start_matches("/_matrix/client/").split('/');
-    let version = parts.next().is_some_and(|version| matches!(version, "v3" | "r0"));
-    let rest: Vec<&str> = parts.collect();
-    path.starts_with("/_matrix/client/")
-        && version
-        && matches!(rest[..], ["logout"] | ["logout", "all"])
+/// Refuses what guests (first), suspended and locked users may not do.
+fn restricted(
+    (guest, suspended, locked): (bool, bool, bool),
+    credentials: &Credentials,
+) -> Result<(), Error> {
+    let (method, path) = (credentials.method.as_str(), credentials.path.as_str());
+    if locked && !restrictions::is_logout(path) {
+        return Err(locked_out());
+    }
+    if suspended && !restrictions::suspended_may(method, path) {
+        let text = "you cannot do this while your account is suspended";
+        return Err(Error::new(ErrorCode::UserSuspended, text));
+    }
+    if guest && !restrictions::guest_may(method, path, &decode_query(&credentials.query)) {
+        return Err(Error::new(ErrorCode::GuestAccessForbidden, "guests may not do this"));
+    }
+    Ok(())
+}
+
+/// What users of locked accounts are told.
+pub(crate) fn locked_out() -> Error {
+    Error::new(ErrorCode::UserLocked, "this account is locked").and("soft_logout", json!(true))
 }
 
 /// Notes that a user and a device are in use. Nothing rests on it, so nothing fails for it.
-fn see(user: &str, device: &str, remote: &str, now: u64) {
+fn see(user: &str, device: &str, credentials: &Credentials, now: u64) {
+    let agent = credentials.headers.iter().find(|(name, _)| name == "user-agent");
+    let agent = agent.map_or("", |(_, value)| value.as_str());
+    let agent = agent.get(..agent.floor_char_boundary(MAX_AGENT)).unwrap_or_default();
     let seen = Batch::new()
         .relaxed()
         .run("UPDATE accounts_users SET last_seen_ms = $2 WHERE user_id = $1", params![user, now])
         .run(
-            "UPDATE accounts_devices SET last_seen_ms = $3, last_seen_ip = $4 \
+            "UPDATE accounts_devices SET last_seen_ms = $3, last_seen_ip = $4, user_agent = $5 \
              WHERE user_id = $1 AND device_id = $2",
-            params![user, device, now, remote],
+            params![user, device, now, &credentials.remote, agent],
         )
         .commit_blind();
     if let Err(error) = seen {

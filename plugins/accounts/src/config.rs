@@ -1,19 +1,91 @@
 //! `[plugins.accounts.config]`.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tessera_sdk::matrix::Error;
 
 /// Who may register.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Registration {
-    /// Anybody.
+    /// Anybody who passes the stages.
     #[default]
     Open,
     /// Nobody.
     Closed,
     /// Who knows the shared secret, through the admin endpoint.
     SharedSecret,
+}
+
+/// Whether somebody who registers proves an e-mail address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Email {
+    /// They cannot.
+    #[default]
+    Off,
+    /// They may.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// When the link in a mail confirms an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MailLinks {
+    /// After a press of the button on the page, so that programs that follow links do not confirm.
+    #[default]
+    Confirm,
+    /// At once; not for new passwords, which always need the button.
+    AtOnce,
+}
+
+/// Who may read profiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileLookups {
+    /// Whoever asks.
+    #[default]
+    Anybody,
+    /// Users of this server.
+    Users,
+}
+
+/// Whom to ask about captchas.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Recaptcha {
+    /// Shown to clients.
+    pub public_key: String,
+    /// Shown to the verifier.
+    pub private_key: String,
+    /// Whether who registers must solve one.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// Takes `secret`, `response`, `remoteip` as a form and answers `{"success": true}`.
+    #[serde(default = "google")]
+    pub verify_url: String,
+}
+
+/// TURN servers for calls.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Turn {
+    /// Such as `turn:turn.example.org?transport=udp`.
+    pub uris: Vec<String>,
+    /// Shared with the TURN server: names and passwords are made from it.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Fixed name, where there is no shared secret.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// Fixed password, where there is no shared secret.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// How long credentials are good.
+    #[serde(default = "a_day")]
+    pub lifetime_ms: u64,
 }
 
 /// The section; defaults stand in `plugin.toml`.
@@ -23,26 +95,142 @@ pub struct Config {
     /// Who may register.
     #[serde(default)]
     pub registration: Registration,
+    /// Who registers needs a token that an administrator made.
+    #[serde(default)]
+    pub registration_token: bool,
+    /// Who registers proves an address.
+    #[serde(default)]
+    pub email: Email,
+    /// Who registers solves a captcha.
+    #[serde(default)]
+    pub recaptcha: Option<Recaptcha>,
+    /// Who registers accepts these: by name, `version` and by language `name` and `url`.
+    #[serde(default)]
+    pub terms: Map<String, Value>,
+    /// Whether guests may come.
+    #[serde(default)]
+    pub guests: bool,
     /// Secret of the admin registration endpoint; without it there is none.
     #[serde(default)]
     pub shared_secret: Option<String>,
-    /// Base URL told by `/.well-known/matrix/client`.
+    /// Base URL told by `/.well-known/matrix/client` and at login; what links in mail begin with.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// Told by `/.well-known/matrix/client`.
+    #[serde(default)]
+    pub identity_server: Option<String>,
+    /// Further members of `/.well-known/matrix/client`.
+    #[serde(default)]
+    pub well_known: Map<String, Value>,
+    /// `/.well-known/matrix/support`.
+    #[serde(default)]
+    pub support: Map<String, Value>,
+    /// `/.well-known/matrix/policy_server`.
+    #[serde(default)]
+    pub policy_server: Map<String, Value>,
     /// How long an access token that can be refreshed lives.
     #[serde(default = "an_hour")]
     pub access_token_lifetime_ms: u64,
     /// Told by `/capabilities`.
     #[serde(default = "version_12")]
     pub default_room_version: String,
+    /// Whether users may change their password.
+    #[serde(default = "yes")]
+    pub password_changes: bool,
+    /// Characters of a new password at least.
+    #[serde(default = "one")]
+    pub password_length: usize,
+    /// Whether users may add and remove addresses.
+    #[serde(default = "yes")]
+    pub threepid_changes: bool,
+    /// Whether `POST /login` takes `m.login.token`.
+    #[serde(default = "yes")]
+    pub token_login: bool,
+    /// Whether a session may ask for a token that logs another device in.
+    #[serde(default = "yes")]
+    pub get_login_token: bool,
+    /// Whether requests for mail answer alike for known and unknown addresses.
+    #[serde(default = "yes")]
+    pub hide_addresses: bool,
+    /// When links in mail confirm.
+    #[serde(default)]
+    pub mail_links: MailLinks,
+    /// Hosts that `next_link` may lead to; absent: any.
+    #[serde(default)]
+    pub next_link_hosts: Option<Vec<String>>,
+    /// Identity servers that may be used; absent: any that can be reached.
+    #[serde(default)]
+    pub identity_servers: Option<Vec<String>>,
+    /// Who may read profiles.
+    #[serde(default)]
+    pub profile_lookups: ProfileLookups,
+    /// TURN servers.
+    #[serde(default)]
+    pub turn: Option<Turn>,
+    /// Name of this service in mails; absent: the server name.
+    #[serde(default)]
+    pub mail_name: Option<String>,
+    /// Texts of mails in place of ours: by kind `subject`, `text`, `html`.
+    #[serde(default)]
+    pub mail_texts: Map<String, Value>,
 }
 
 fn an_hour() -> u64 {
     3_600_000
 }
 
+fn a_day() -> u64 {
+    86_400_000
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> usize {
+    1
+}
+
 fn version_12() -> String {
     "12".to_owned()
+}
+
+fn google() -> String {
+    "https://www.recaptcha.net/recaptcha/api/siteverify".to_owned()
+}
+
+impl Config {
+    /// What cannot be, for the operator to read.
+    ///
+    /// # Errors
+    /// The first such thing.
+    pub fn check(&self) -> Result<(), String> {
+        if self.registration == Registration::SharedSecret && self.shared_secret.is_none() {
+            return Err("registration = \"shared-secret\" needs `shared-secret`".to_owned());
+        }
+        if let Some(url) = &self.base_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            return Err("base-url is an http or https URL".to_owned());
+        }
+        for (name, policy) in &self.terms {
+            let languages = policy.as_object().into_iter().flatten();
+            let known = languages.filter(|(_, text)| text.get("url").is_some_and(Value::is_string));
+            if policy.get("version").is_none_or(|it| !it.is_string()) || known.count() == 0 {
+                let needs = "needs `version` and a language with `name` and `url`";
+                return Err(format!("terms.{name} {needs}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What links of this server begin with, without a slash at the end.
+    pub fn base(&self) -> String {
+        let base = self.base_url.clone();
+        let base =
+            base.unwrap_or_else(|| format!("https://{}", tessera_sdk::crypto::tenant_name()));
+        base.trim_end_matches('/').to_owned()
+    }
 }
 
 /// Reads the section.

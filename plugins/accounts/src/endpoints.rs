@@ -1,6 +1,9 @@
 //! One file for each endpoint.
 
 pub mod admin_register;
+pub mod admin_registration_tokens;
+pub mod admin_restrict;
+pub mod admin_whois;
 pub mod capabilities;
 pub mod deactivate;
 pub mod device;
@@ -12,10 +15,12 @@ pub mod filter;
 pub mod filter_create;
 pub mod global_account_data;
 pub mod login;
+pub mod login_get_token;
 pub mod login_types;
 pub mod logout;
 pub mod logout_all;
 pub mod openid;
+pub mod openid_userinfo;
 pub mod password;
 pub mod profile;
 pub mod profile_field;
@@ -23,10 +28,16 @@ pub mod profile_field_set;
 pub mod refresh;
 pub mod register;
 pub mod register_available;
+pub mod register_guest;
+pub mod registration_token_validity;
 pub mod room_account_data;
 pub mod tag_set;
 pub mod tags;
 pub mod third_parties;
+pub mod threepid_confirm;
+pub mod threepid_request;
+pub mod threepids;
+pub mod turn_server;
 pub mod versions;
 pub mod well_known;
 pub mod whoami;
@@ -37,9 +48,12 @@ use tessera_sdk::http::Route;
 pub const ROUTES: &[Route] = &[
     Route::new("versions", versions::handle),
     Route::new("well-known", well_known::handle),
+    Route::new("support", well_known::support),
+    Route::new("policy-server", well_known::policy_server),
     Route::new("capabilities", capabilities::handle),
     Route::new("login-types", login_types::handle),
     Route::new("login", login::handle),
+    Route::new("login-get-token", login_get_token::handle),
     Route::new("register", register::handle),
     Route::new("admin-nonce", admin_register::nonce),
     Route::new("admin-register", admin_register::register),
@@ -50,7 +64,18 @@ pub const ROUTES: &[Route] = &[
     Route::new("whoami", whoami::handle),
     Route::new("password", password::handle),
     Route::new("deactivate", deactivate::handle),
-    Route::new("threepids", third_parties::threepids),
+    Route::new("threepids", threepids::list),
+    Route::new("threepids-add-old", threepids::add_old),
+    Route::new("threepids-add", threepids::add),
+    Route::new("threepids-bind", threepids::bind),
+    Route::new("threepids-unbind", threepids::unbind),
+    Route::new("threepids-delete", threepids::delete),
+    Route::new("register-email", threepid_request::register),
+    Route::new("threepids-email", threepid_request::add),
+    Route::new("password-email", threepid_request::password),
+    Route::new("msisdn", threepid_request::msisdn),
+    Route::new("email-link", threepid_confirm::show),
+    Route::new("email-confirm", threepid_confirm::confirm),
     Route::new("devices", devices::handle),
     Route::new("device", device::handle),
     Route::new("device-rename", device_rename::handle),
@@ -70,6 +95,21 @@ pub const ROUTES: &[Route] = &[
     Route::new("filter-create", filter_create::handle),
     Route::new("filter", filter::handle),
     Route::new("openid", openid::handle),
-    Route::new("turn-server", third_parties::turn_server),
+    Route::new("openid-userinfo", openid_userinfo::handle),
+    Route::new("turn-server", turn_server::handle),
     Route::new("protocols", third_parties::protocols),
+    Route::new("bridged", third_parties::unknown),
+    Route::new("bridged-location", third_parties::location),
+    Route::new("bridged-user", third_parties::user),
+    Route::new("admin-locked", admin_restrict::locked),
+    Route::new("admin-lock", admin_restrict::lock),
+    Route::new("admin-suspended", admin_restrict::suspended),
+    Route::new("admin-suspend", admin_restrict::suspend),
+    Route::new("whois", admin_whois::handle),
+    Route::new("token-validity", registration_token_validity::handle),
+    Route::new("admin-tokens", admin_registration_tokens::list),
+    Route::new("admin-token-new", admin_registration_tokens::new),
+    Route::new("admin-token", admin_registration_tokens::get),
+    Route::new("admin-token-update", admin_registration_tokens::update),
+    Route::new("admin-token-delete", admin_registration_tokens::delete),
 ];

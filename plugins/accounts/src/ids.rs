@@ -29,6 +29,23 @@ pub fn check_new_localpart(localpart: &str) -> Result<String, Error> {
     Ok(user)
 }
 
+/// A name as it is registered: in small letters.
+pub fn small(localpart: &str) -> String {
+    localpart.to_ascii_lowercase()
+}
+
+/// Checks a localpart that a person wants; capitals count as small letters. Names that begin with `_` are for services.
+///
+/// # Errors
+/// `M_INVALID_USERNAME`.
+pub fn check_chosen_localpart(localpart: &str) -> Result<String, Error> {
+    if localpart.starts_with('_') {
+        let text = "names that begin with _ are for services";
+        return Err(Error::new(ErrorCode::InvalidUsername, text));
+    }
+    check_new_localpart(&small(localpart))
+}
+
 /// What a client means by `user` at login: a localpart or a full id. `None`: nobody here.
 pub fn user_at_login(user: &str) -> Option<String> {
     if user.starts_with('@') {

@@ -1,18 +1,29 @@
-//! Users: registration, log-in, tokens and refresh, devices, profiles, account data, filters, openid; the
+//! Users: registration, log-in, tokens and refresh, devices, addresses, profiles, account data, filters, openid; the
 //! authenticator of all routes.
 
 pub mod account_data;
+pub mod admin;
 mod authenticator;
+pub mod captcha;
 pub mod config;
 pub mod endpoints;
+pub mod identity;
 pub mod ids;
 pub mod login_token;
+pub mod mails;
 pub mod modules;
+pub mod page;
 pub mod password;
+pub mod registration;
+pub mod registration_token;
+pub mod restrictions;
+pub mod secret;
 mod service;
 pub mod session;
+pub mod threepids;
 pub mod topics;
 pub mod uia;
+pub mod validation;
 
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle;
 
@@ -25,12 +36,7 @@ tessera_sdk::serve_http!(Plugin, endpoints::ROUTES);
 impl lifecycle::Guest for Plugin {
     fn start() -> Result<(), String> {
         let config: config::Config = tessera_sdk::config::get()?;
-        if config.registration == config::Registration::SharedSecret
-            && config.shared_secret.is_none()
-        {
-            return Err("registration = \"shared-secret\" needs `shared-secret`".to_owned());
-        }
-        Ok(())
+        config.check()
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tessera_sdk::bindings::http::tessera::plugin::identity::RateOverride;
 use tessera_sdk::hooks::account_policy::{Login, Registration, RegistrationObjection};
-use tessera_sdk::hooks::{self, RequestInfo};
+use tessera_sdk::hooks::{self, RequestInfo, Threepid};
 use tessera_sdk::http::Request;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::{cache, log};
@@ -41,13 +41,14 @@ pub fn check_login(wish: &Wish, request: &Request) -> Result<(), Error> {
 /// A module's refusal.
 pub fn check_registration(
     username: Option<String>,
+    threepid: Option<Threepid>,
     provider: &str,
     requests: &[RequestInfo],
 ) -> Result<bool, Error> {
     if !hooks::answered("tessera:hooks/account-policy") {
         return Ok(false);
     }
-    let registration = Registration { username, threepid: None, provider: provider.to_owned() };
+    let registration = Registration { username, threepid, provider: provider.to_owned() };
     match hooks::check_registration(&registration, requests) {
         Ok(()) => Ok(false),
         Err(RegistrationObjection::Refuse(refusal)) => Err(refusal.into()),
@@ -55,14 +56,20 @@ pub fn check_registration(
     }
 }
 
-/// Names that modules choose for a new user: localpart and display name. `body`: the request's.
-pub fn names(stage: &str, body: &[u8]) -> (Option<String>, Option<String>) {
+/// Names that modules choose for a new user: localpart and display name. `stages`: by stage, what it proved; `body`: the request's.
+pub fn names(stages: &Map<String, Value>, body: &[u8]) -> (Option<String>, Option<String>) {
     if !hooks::answered("tessera:hooks/registration-names") {
         return (None, None);
     }
-    let stages = Value::Object(Map::from_iter([(stage.to_owned(), Value::Object(Map::new()))]));
+    // What was proved is an object for each stage; what proves nothing more is an empty one.
+    let proof = |value: &Value| match value {
+        Value::Object(proof) => Value::Object(proof.clone()),
+        _ => Value::Object(Map::new()),
+    };
+    let stages =
+        Value::Object(stages.iter().map(|(name, value)| (name.clone(), proof(value))).collect());
     let mut body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
-    for secret in ["password", "auth"] {
+    for secret in ["password", "auth", "guest_access_token"] {
         body.remove(secret);
     }
     let (stages, body) = (stages.to_string(), Value::Object(body).to_string());

@@ -8,7 +8,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::query;
 use tessera_sdk::{crypto, digest, limits, params, random};
 
-use crate::ids;
+use crate::{config, ids, threepids};
 
 /// Longest password, in bytes: hashing cost grows with it.
 const MAX_BYTES: usize = 512;
@@ -22,40 +22,83 @@ pub struct Identifier {
     user: Option<String>,
     medium: Option<String>,
     address: Option<String>,
+    /// Of a phone: two capital letters and a number as people of that country write it.
+    country: Option<String>,
+    phone: Option<String>,
+    number: Option<String>,
 }
 
 impl Identifier {
+    /// The identifier in an old request, which had its parts in the body.
+    pub fn of_address(medium: &str, address: &str) -> Self {
+        Self {
+            kind: THIRD_PARTY.to_owned(),
+            user: None,
+            medium: Some(medium.to_owned()),
+            address: Some(address.to_owned()),
+            country: None,
+            phone: None,
+            number: None,
+        }
+    }
+
     /// The third-party identifier, if that is how somebody is meant; canonical.
     pub fn threepid(&self) -> Option<Threepid> {
-        if self.kind != "m.id.thirdparty" {
-            return None;
-        }
-        let (medium, address) = (self.medium.clone()?, self.address.as_deref()?);
-        let address = match medium.as_str() {
-            "msisdn" => address.chars().filter(char::is_ascii_digit).collect(),
-            _ => address.to_lowercase(),
+        let (medium, address) = match self.kind.as_str() {
+            THIRD_PARTY => (self.medium.clone()?, self.address.as_deref()?),
+            // Without the country's code nobody is meant: modules that know phones are told the digits.
+            "m.id.phone" => {
+                self.country.as_deref()?;
+                ("msisdn".to_owned(), self.phone.as_deref().or(self.number.as_deref())?)
+            }
+            _ => return None,
         };
+        let address = threepids::canonical(&medium, address);
         Some(Threepid { medium, address })
+    }
+
+    /// Whether it is of a kind that the specification has.
+    pub fn is_known(&self) -> bool {
+        matches!(self.kind.as_str(), "m.id.user" | THIRD_PARTY | "m.id.phone")
     }
 }
 
+const THIRD_PARTY: &str = "m.id.thirdparty";
+
 /// The local user that is meant. `None`: nobody was named, or nobody here.
-pub fn named(identifier: Option<&Identifier>, legacy: Option<&str>) -> Option<String> {
+///
+/// # Errors
+/// Storage.
+pub fn named(
+    identifier: Option<&Identifier>,
+    legacy: Option<&str>,
+) -> Result<Option<String>, Error> {
     let user = match identifier {
         Some(identifier) if identifier.kind == "m.id.user" => identifier.user.as_deref(),
-        Some(_) => None,
+        Some(identifier) => {
+            let threepid = identifier.threepid();
+            return match threepid {
+                Some(threepid) => threepids::owner(&threepid.medium, &threepid.address),
+                None => Ok(None),
+            };
+        }
         None => legacy,
     };
-    user.and_then(ids::user_at_login)
+    Ok(user.and_then(ids::user_at_login))
 }
 
 /// Checks a password that somebody wants to have.
 ///
 /// # Errors
-/// `M_WEAK_PASSWORD` if it is empty, `M_INVALID_PARAM` if it is too long.
+/// `M_WEAK_PASSWORD` if it is empty or shorter than the operator wants, `M_INVALID_PARAM` if it is too long.
 pub fn check_new(password: &str) -> Result<(), Error> {
     if password.is_empty() {
         return Err(Error::new(ErrorCode::WeakPassword, "the password is empty"));
+    }
+    let least = config::get()?.password_length;
+    if password.chars().count() < least {
+        let text = format!("a password has at least {least} characters");
+        return Err(Error::new(ErrorCode::WeakPassword, text));
     }
     if password.len() > MAX_BYTES {
         return Err(Error::invalid_param(format!("a password has at most {MAX_BYTES} bytes")));
@@ -70,6 +113,8 @@ pub struct Verified {
     pub revision: i64,
     /// The account is no more.
     pub deactivated: bool,
+    /// An administrator has locked it.
+    pub locked: bool,
 }
 
 thread_local! {
@@ -101,8 +146,8 @@ pub fn count_try_by(threepid: &Threepid) -> Result<(), Error> {
 /// # Errors
 /// Storage.
 pub fn verify(user: &str, password: &str) -> Result<Option<Verified>, Error> {
-    let row: Option<(Option<String>, i64, bool)> = query(
-        "SELECT password_hash, revision, deactivated FROM accounts_users WHERE user_id = $1",
+    let row: Option<(Option<String>, i64, bool, bool)> = query(
+        "SELECT password_hash, revision, deactivated, locked FROM accounts_users WHERE user_id = $1",
         params![user],
     )?
     .first()?;
@@ -110,14 +155,14 @@ pub fn verify(user: &str, password: &str) -> Result<Option<Verified>, Error> {
         .with(|nobody| nobody.get_or_init(|| crypto::hash_password(&random::token())).clone());
     let password = if password.len() > MAX_BYTES { "" } else { password };
     match row {
-        Some((_, revision, true)) => {
+        Some((_, revision, true, locked)) => {
             crypto::verify_password(password, &nobody);
             // Whether the password was right is not known any more.
-            Ok(Some(Verified { revision, deactivated: true }))
+            Ok(Some(Verified { revision, deactivated: true, locked }))
         }
-        Some((Some(hash), revision, false)) => {
+        Some((Some(hash), revision, false, locked)) => {
             let right = crypto::verify_password(password, &hash);
-            Ok(right.then_some(Verified { revision, deactivated: false }))
+            Ok(right.then_some(Verified { revision, deactivated: false, locked }))
         }
         _ => {
             crypto::verify_password(password, &nobody);

@@ -5,12 +5,12 @@ use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{
 };
 use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::storage::{self, Batch, query};
-use tessera_sdk::{digest, matrix, params};
+use tessera_sdk::{crypto, digest, matrix, params};
 
 use crate::account_data::{self, Failure};
 use crate::endpoints::login::revision;
 use crate::endpoints::profile_field_set::MAX_SHOWN;
-use crate::endpoints::register::{self, NewAccount};
+use crate::registration::{self, NewAccount};
 use crate::session::{self, Wish};
 use crate::uia::{self, Asking, Checked, Stage};
 use crate::{Plugin, endpoints, login_token, password};
@@ -160,17 +160,19 @@ impl Guest for Plugin {
         if displayname.as_ref().is_some_and(|name| name.len() > MAX_SHOWN) {
             return Err(refused(matrix::Error::invalid_param("the display name is too long")));
         }
-        register::room_for_one().map_err(refused)?;
-        let user = register::free(&localpart).map_err(refused)?;
+        registration::room_for_one().map_err(refused)?;
+        let user = registration::free(&localpart).map_err(refused)?;
         let account = NewAccount {
             user: user.clone(),
-            password,
+            password_hash: password.as_deref().map(crypto::hash_password),
             displayname: displayname.filter(|name| !name.is_empty()),
             admin,
             shadow_banned: false,
             by_admin: true,
+            guest: false,
         };
-        register::commit(register::create(Batch::new(), &account), None).map_err(refused)?;
+        registration::commit(registration::create(Batch::new(), &account), |_| None)
+            .map_err(refused)?;
         Ok(user)
     }
 

@@ -11,6 +11,9 @@ pub const SESSIONS: &str = "accounts.sessions";
 /// Durable: changed account data.
 pub const DATA: &str = "accounts.data";
 
+/// Durable: addresses that users get and lose.
+pub const THREEPIDS: &str = "accounts.threepids";
+
 /// Bytes of account data that a message of [`DATA`] carries; of more it tells only that it changed.
 const MAX_CONTENT: usize = 128 * 1024;
 
@@ -41,6 +44,16 @@ pub fn logged_out(user: &str, device: Option<&str>, kept: Option<&str>) -> Strin
         map.insert("kept_device_id".to_owned(), kept.into());
     }
     payload.to_string()
+}
+
+/// Payload of [`SESSIONS`] for a device with a new name.
+pub fn renamed(user: &str, device: &str) -> String {
+    json!({ "user_id": user, "change": "renamed", "device_id": device }).to_string()
+}
+
+/// Payload of [`THREEPIDS`]; `change`: `added` or `removed`.
+pub fn threepid(user: &str, change: &str, medium: &str, address: &str) -> String {
+    json!({ "user_id": user, "change": change, "medium": medium, "address": address }).to_string()
 }
 
 /// Payload of [`DATA`]. `room`: empty for global.

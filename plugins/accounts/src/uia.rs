@@ -2,8 +2,8 @@
 //!
 //! Spec: client-server API, User-Interactive Authentication API. A session belongs to one endpoint and one user. What was passed is
 //! kept in it only while stages are missing: the request that passes the last one is the request that does the thing, so nothing
-//! that was passed can be used again. An endpoint that is asked with other values in each request, such as registration, may have
-//! its stages kept to the end ([`Asking::keep`]) and takes the session away when it is done ([`Passed::spend`]).
+//! that was passed can be used again. Registration, which may be asked with other values in each request, has its stages
+//! kept to the end ([`Asking::keep`]) and notes whom the session made ([`Passed::spend`]): asked once more, it makes nobody else.
 
 mod session;
 mod stage;
@@ -15,8 +15,12 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
 
+use crate::config;
+
+pub use self::session::LIFETIME_MS;
 use self::session::State;
 use self::stage::Auth;
+use self::stage::Failed;
 pub use self::stage::Stage;
 
 /// Stages of which all must be passed, in order.
@@ -67,6 +71,8 @@ pub struct Passed {
     pub proved: Object,
     /// What was kept.
     pub kept: Object,
+    /// The user whom this session registered before.
+    pub made: Option<String>,
     /// The requests that took part, this one last.
     pub requests: Vec<RequestInfo>,
 }
@@ -77,15 +83,22 @@ impl Passed {
         self.proved.get(stage.name())
     }
 
-    /// Ends the session in this batch: one that is over does nothing twice. The statement, if there is one, conflicts if
-    /// another request ended it.
-    pub fn spend(&self, batch: Batch) -> Batch {
+    /// Notes in this batch whom the session registered. The statement, if there is one, conflicts if it was somebody already.
+    pub fn spend(&self, batch: Batch, user: &str) -> Batch {
         match &self.session {
             None => batch,
-            Some(session) => {
-                batch.run("DELETE FROM accounts_uia WHERE session = $1", params![session]).expect(1)
-            }
+            Some(session) => batch
+                .run(
+                    "UPDATE accounts_uia SET made = $2 WHERE session = $1 AND made = ''",
+                    params![session, user],
+                )
+                .expect(1),
         }
+    }
+
+    /// Whether there is a session, so that [`Passed::spend`] adds a statement.
+    pub fn has_session(&self) -> bool {
+        self.session.is_some()
     }
 }
 
@@ -152,21 +165,23 @@ fn step(
     if let Some(kind) = auth.kind.as_deref()
         && !state.completed.contains_key(kind)
     {
-        let stage = flows.iter().flatten().find(|stage| stage.name() == kind);
-        let Some(stage) = stage else {
-            let error = Error::new(ErrorCode::Unrecognized, "no flow has this stage");
-            return told(state, &error);
-        };
-        if !flows.iter().any(|flow| next(flow, &state) == Some(*stage)) {
-            let error = Error::forbidden("another stage comes first");
-            return told(state, &error);
-        }
-        match stage.attempt(asking, auth) {
-            Ok(proof) => state.completed.insert(kind.to_owned(), proof),
-            Err(error) if error.http_status() == 429 || error.http_status() >= 500 => {
-                return Err(error);
+        let stage = match flows.iter().flatten().find(|stage| stage.name() == kind) {
+            Some(stage) if !flows.iter().any(|flow| next(flow, &state) == Some(*stage)) => {
+                let error = Error::forbidden("another stage comes first");
+                return told(state, &error);
             }
-            Err(error) => return told(state, &error),
+            Some(stage) => *stage,
+            // A captcha may be solved even where none is wanted.
+            None if kind == Stage::Recaptcha.name() && asking.keep.is_some() => Stage::Recaptcha,
+            None => {
+                let error = Error::new(ErrorCode::Unrecognized, "no flow has this stage");
+                return told(state, &error);
+            }
+        };
+        match stage.attempt(asking, auth, &state.session) {
+            Ok(proof) => state.completed.insert(kind.to_owned(), proof),
+            Err(Failed::Over(error)) => return Err(error),
+            Err(Failed::Again(error)) => return told(state, &error),
         };
         let last = flows.iter().any(|flow| next(flow, &state).is_none());
         let stored = !state.session.is_empty();
@@ -183,6 +198,7 @@ fn step(
         session: (!state.session.is_empty()).then_some(state.session),
         proved: state.completed,
         kept: state.kept,
+        made: state.made,
         requests,
     })))
 }
@@ -205,9 +221,10 @@ fn ask(
     };
     let names = |flow: &Flow| flow.iter().map(|stage| stage.name()).collect::<Vec<_>>();
     let flows_told: Vec<_> = flows.iter().map(|flow| json!({ "stages": names(flow) })).collect();
+    let config = config::get()?;
     let mut params = Map::new();
     for stage in flows.iter().flatten() {
-        if let Some(told) = stage.params() {
+        if let Some(told) = stage.params(&config) {
             params.insert(stage.name().to_owned(), told);
         }
     }

@@ -15,9 +15,9 @@ use tessera_sdk::storage::Batch;
 
 use super::login::LoggedIn;
 use super::profile_field_set::MAX_SHOWN;
-use super::register::{self, NewAccount};
+use crate::registration::{self, NewAccount};
 use crate::session::{self, Wish};
-use crate::{config, modules, password, uia};
+use crate::{config, ids, modules, password, uia};
 
 /// Nonces are sessions of this scope.
 const SCOPE: &str = "admin-register";
@@ -72,28 +72,31 @@ pub fn register(request: &Request) -> Result {
         return Err(spent());
     }
     password::check_new(&given)?;
-    let user = register::free(&username)?;
+    let username = ids::small(&username);
+    let user = registration::free(&username)?;
     if body.displayname.as_ref().is_some_and(|name| name.len() > MAX_SHOWN) {
         return Err(Error::invalid_param("the display name is too long"));
     }
     let requests = [request.info()];
-    let shadow_banned = modules::check_registration(Some(username), "shared-secret", &requests)?;
+    let shadow_banned =
+        modules::check_registration(Some(username), None, "shared-secret", &requests)?;
     let account = NewAccount {
         user: user.clone(),
-        password: Some(given),
+        password_hash: Some(crypto::hash_password(&given)),
         displayname: body.displayname,
         admin: body.admin,
         shadow_banned,
         by_admin: true,
+        guest: false,
     };
     // A nonce is good once.
-    let batch = register::create(Batch::new(), &account)
+    let batch = registration::create(Batch::new(), &account)
         .run("DELETE FROM accounts_uia WHERE session = $1", params![&nonce])
         .expect(1);
-    let home_server = crypto::tenant_name();
+    let told = |at| (at == 2).then(spent);
     if body.inhibit_login {
-        register::commit(batch, Some(spent()))?;
-        return Answer::json(&LoggedIn { user_id: user, home_server, issued: None });
+        registration::commit(batch, told)?;
+        return Answer::json(&LoggedIn::new(user, None));
     }
     let wish = Wish {
         user: user.clone(),
@@ -104,8 +107,8 @@ pub fn register(request: &Request) -> Result {
         kind: "register".to_owned(),
     };
     let (batch, issued) = session::log_in(batch, &wish)?;
-    register::commit(batch, Some(spent()))?;
-    Answer::json(&LoggedIn { user_id: user, home_server, issued: Some(issued) })
+    registration::commit(batch, told)?;
+    Answer::json(&LoggedIn::new(user, Some(issued)))
 }
 
 /// Whether `mac` is the HMAC-SHA1 in hexadecimal. Takes as long for a wrong one.

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::Batch;
+use tessera_sdk::storage::{self, Batch, query};
+
+use crate::topics;
 
 /// Bytes of a device's name.
 const MAX_NAME: usize = 512;
@@ -22,14 +24,24 @@ pub fn handle(request: &Request) -> Result {
     if body.display_name.as_ref().is_some_and(|name| name.len() > MAX_NAME) {
         return Err(Error::too_large(format!("a name has at most {MAX_NAME} bytes")));
     }
-    let committed = Batch::new()
-        .run(
-            "UPDATE accounts_devices SET display_name = COALESCE($1, display_name)              WHERE user_id = $2 AND device_id = $3",
-            params![body.display_name, request.user()?, request.param("deviceId")],
-        )
-        .commit_blind()?;
-    if committed.affected.first() == Some(&1) {
+    let (user, device) = (request.user()?, request.param("deviceId"));
+    let sql = "SELECT display_name FROM accounts_devices WHERE user_id = $1 AND device_id = $2";
+    let found: Option<(Option<String>,)> = query(sql, params![user, device])?.first()?;
+    let (before,) = found.ok_or_else(|| Error::not_found("no such device"))?;
+    if body.display_name.is_none() || body.display_name == before {
         return Answer::empty();
     }
-    Err(Error::not_found("no such device"))
+    let renamed = Batch::new()
+        .run(
+            "UPDATE accounts_devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3",
+            params![body.display_name, user, device],
+        )
+        .expect(1)
+        .emit(topics::SESSIONS, user, topics::renamed(user, device))
+        .commit();
+    match renamed {
+        Ok(_) => Answer::empty(),
+        Err(storage::Error::Conflict(_)) => Err(Error::not_found("no such device")),
+        Err(error) => Err(error.into()),
+    }
 }

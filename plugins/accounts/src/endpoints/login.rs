@@ -11,10 +11,11 @@ use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{crypto, hooks, log, params};
 
 use super::login_types::OWN;
-use super::register::{self, NewAccount};
+use crate::authenticator::locked_out;
 use crate::password::{self, Identifier};
+use crate::registration::{self, NewAccount};
 use crate::session::{self, Issued, Wish};
-use crate::{ids, login_token, modules};
+use crate::{config, ids, login_token, modules};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -23,6 +24,9 @@ struct Body {
     identifier: Option<Identifier>,
     /// Before identifiers there was this.
     user: Option<String>,
+    /// And these.
+    medium: Option<String>,
+    address: Option<String>,
     password: Option<String>,
     /// Of `m.login.token`.
     token: Option<String>,
@@ -53,6 +57,21 @@ pub struct LoggedIn {
     /// Tokens and device; nothing if a registration asked not to be logged in.
     #[serde(flatten)]
     pub issued: Option<Issued>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    well_known: Option<Value>,
+}
+
+impl LoggedIn {
+    /// The answer of a registration.
+    pub fn new(user_id: String, issued: Option<Issued>) -> Self {
+        Self { user_id, home_server: crypto::tenant_name(), issued, well_known: None }
+    }
+
+    /// With what the client is to be configured with, if the operator says so.
+    fn told(mut self) -> std::result::Result<Self, Error> {
+        self.well_known = super::well_known::client(&config::get()?);
+        Ok(self)
+    }
 }
 
 /// Who somebody proved to be.
@@ -81,7 +100,10 @@ fn deactivated() -> Error {
 /// `M_FORBIDDEN` for a wrong user or password, without saying which; `M_USER_DEACTIVATED`; `M_UNKNOWN` for
 /// another type of login; a module's refusal; 429 after too many tries.
 pub fn handle(request: &Request) -> Result {
-    let body: Body = request.json()?;
+    let mut body: Body = request.json()?;
+    if let (None, Some(medium), Some(address)) = (&body.identifier, &body.medium, &body.address) {
+        body.identifier = Some(Identifier::of_address(medium, address));
+    }
     let kind = body.kind.clone().ok_or_else(|| Error::missing_param("type is missing"))?;
     let proven = prove(request, &kind, &body)?;
     let user = proven.user;
@@ -116,8 +138,7 @@ pub fn handle(request: &Request) -> Result {
         }
         None => make(request, &wish, proven.displayname)?,
     };
-    let home_server = crypto::tenant_name();
-    let answer = LoggedIn { user_id: user, home_server, issued: Some(issued) };
+    let answer = LoggedIn::new(user, Some(issued)).told()?;
     if proven.extra.is_empty() {
         return Answer::json(&answer);
     }
@@ -136,16 +157,17 @@ fn make(
 ) -> std::result::Result<Issued, Error> {
     let name = localpart(&wish.user).to_owned();
     ids::check_new_localpart(&name)?;
-    register::room_for_one()?;
-    let shadow_banned = modules::check_registration(Some(name), &wish.kind, &[request.info()])?;
+    registration::room_for_one()?;
+    let shadow_banned =
+        modules::check_registration(Some(name), None, &wish.kind, &[request.info()])?;
     let account = NewAccount {
         user: wish.user.clone(),
         displayname: modules::shown(displayname),
         shadow_banned,
         ..NewAccount::default()
     };
-    let (batch, issued) = session::log_in(register::create(Batch::new(), &account), wish)?;
-    match register::commit(batch, None) {
+    let (batch, issued) = session::log_in(registration::create(Batch::new(), &account), wish)?;
+    match registration::commit(batch, |_| None) {
         Ok(()) => Ok(issued),
         // Another log-in made it at the same moment: it is there when the client tries again.
         Err(error) if error.errcode() == ErrorCode::UserInUse.as_str() => {
@@ -156,7 +178,7 @@ fn make(
 }
 
 fn prove(request: &Request, kind: &str, body: &Body) -> std::result::Result<Proven, Error> {
-    let user = password::named(body.identifier.as_ref(), body.user.as_deref());
+    let user = password::named(body.identifier.as_ref(), body.user.as_deref())?;
     let asked = hooks::answered("tessera:hooks/login");
     if asked {
         let threepid = body.identifier.as_ref().and_then(Identifier::threepid);
@@ -180,7 +202,10 @@ fn prove(request: &Request, kind: &str, body: &Body) -> std::result::Result<Prov
     }
     match kind {
         "m.login.password" => by_password(body, user, asked),
-        "m.login.token" => by_token(body),
+        "m.login.token" if config::get()?.token_login => by_token(body),
+        "m.login.application_service" => {
+            Err(Error::forbidden("no application service has this token"))
+        }
         _ if asked && hooks::login_types().iter().any(|login| login.kind == kind) => Err(wrong()),
         _ => {
             let known = OWN.join(", ");
@@ -199,17 +224,28 @@ fn by_password(
     if body.identifier.is_none() && body.user.is_none() {
         return Err(Error::missing_param("identifier is missing"));
     }
+    if body.identifier.as_ref().is_some_and(|identifier| !identifier.is_known()) {
+        return Err(Error::new(ErrorCode::Unknown, "unknown type of identifier").status(400));
+    }
     let given = body.password.as_deref();
     let given = given.ok_or_else(|| Error::missing_param("password is missing"))?;
     // Somebody who cannot be here takes as long as anybody.
     let named = user.as_deref().unwrap_or_default();
     if !counted {
-        password::count_try(named)?;
+        let threepid = body.identifier.as_ref().and_then(Identifier::threepid);
+        match (&user, &threepid) {
+            // Whether or not it is somebody's: who guesses is not told.
+            (_, Some(threepid)) => password::count_try_by(threepid)?,
+            _ => password::count_try(named)?,
+        }
     }
     let verified = password::verify(named, given)?;
     let (Some(user), Some(verified)) = (user, verified) else { return Err(wrong()) };
     if verified.deactivated {
         return Err(deactivated());
+    }
+    if verified.locked {
+        return Err(locked_out());
     }
     Ok(Proven {
         user,
@@ -232,12 +268,13 @@ fn by_token(body: &Body) -> std::result::Result<Proven, Error> {
 /// The revision of an account that is there.
 ///
 /// # Errors
-/// `M_USER_DEACTIVATED`, storage.
+/// `M_USER_DEACTIVATED`, `M_USER_LOCKED`, storage.
 pub fn revision(user: &str) -> std::result::Result<Option<i64>, Error> {
-    let sql = "SELECT revision, deactivated FROM accounts_users WHERE user_id = $1";
-    match query(sql, params![user])?.first::<(i64, bool)>()? {
-        Some((_, true)) => Err(deactivated()),
-        found => Ok(found.map(|(revision, _)| revision)),
+    let sql = "SELECT revision, deactivated, locked FROM accounts_users WHERE user_id = $1";
+    match query(sql, params![user])?.first::<(i64, bool, bool)>()? {
+        Some((_, true, _)) => Err(deactivated()),
+        Some((_, _, true)) => Err(locked_out()),
+        found => Ok(found.map(|(revision, ..)| revision)),
     }
 }
 

@@ -3,12 +3,14 @@
 //! https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
 
 use serde::Deserialize;
+use serde_json::Value;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::Batch;
+use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{crypto, params};
 
-use crate::{password, session, uia};
+use crate::uia::{self, Asking, Checked, Object, Passed, Stage};
+use crate::{config, password, session, threepids, validation};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -21,25 +23,57 @@ fn yes() -> bool {
     true
 }
 
-/// Changes the password after the password stage; the user's other devices are logged out unless told otherwise.
+/// Changes the password: with an access token after the password stage, without one after the e-mail stage, for whom the address belongs to.
+/// The user's other devices are logged out unless told otherwise.
+///
+/// `M_FORBIDDEN` where passwords are not changed here, `M_MISSING_PARAM`, `M_WEAK_PASSWORD`, `M_INVALID_PARAM`.
 pub fn handle(request: &Request) -> Result {
-    let user = request.user()?;
-    let body: Body = request.json()?;
-    if let Some(ask) = uia::password(request)? {
-        return Ok(ask);
+    if !config::get()?.password_changes {
+        return Err(Error::forbidden("passwords are not changed here"));
     }
+    let body: Body = request.json()?;
+    let asked: Object = request.json()?;
+    let asking = Asking::of(request, &asked);
+    let stage = if asking.user.is_some() { Stage::Password } else { Stage::OwnEmail };
+    let passed = match uia::check(&asking, &[vec![stage]])? {
+        Checked::Passed(passed) => passed,
+        Checked::Ask(question) => return Answer::json_with_status(401, &question),
+    };
     let new = body.new_password;
     let new = new.ok_or_else(|| Error::missing_param("new_password is missing"))?;
     password::check_new(&new)?;
+    let (user, proof) = match asking.user {
+        Some(user) => (user.to_owned(), None),
+        None => owner(&passed)?,
+    };
     let mut batch = Batch::new()
         .run(
-            "UPDATE accounts_users SET password_hash = $1, revision = revision + 1              WHERE user_id = $2 AND deactivated = FALSE",
-            params![crypto::hash_password(&new), user],
+            "UPDATE accounts_users SET password_hash = $1, revision = revision + 1 \
+             WHERE user_id = $2 AND deactivated = FALSE",
+            params![crypto::hash_password(&new), &user],
         )
         .expect(1);
-    if body.logout_devices {
-        batch = session::remove_all(batch, user, request.device())?;
+    if let Some(sid) = &proof {
+        batch = validation::spend(batch, sid);
     }
-    batch.commit()?;
-    Answer::empty()
+    if body.logout_devices {
+        batch = session::remove_all(batch, &user, request.device())?;
+    }
+    match batch.commit() {
+        Ok(_) => Answer::empty(),
+        Err(storage::Error::Conflict(_)) if proof.is_some() => Err(validation::failed(400)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whose address was proved, and by which session.
+fn owner(passed: &Passed) -> std::result::Result<(String, Option<String>), Error> {
+    let proved = passed.proved(Stage::OwnEmail);
+    let text = |name: &str| proved.and_then(|it| it.get(name)).and_then(Value::as_str);
+    let (Some(address), Some(sid)) = (text("address"), text("sid")) else {
+        return Err(validation::failed(400));
+    };
+    let user =
+        threepids::owner(threepids::EMAIL, address)?.ok_or_else(|| validation::failed(400))?;
+    Ok((user, Some(sid.to_owned())))
 }

@@ -8,12 +8,25 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{select, snapshot};
 
+use crate::config::{self, ProfileLookups};
 use crate::ids;
 
 /// Everything in a local user's profile. 404 `M_NOT_FOUND` for users that are not here.
 pub fn handle(request: &Request) -> Result {
+    may_look(request)?;
     let user = ids::user_in_path(request.param("userId"))?;
     Answer::json(&read(user)?)
+}
+
+/// Whether who asks may read profiles at all.
+///
+/// # Errors
+/// `M_MISSING_TOKEN` where only users may.
+pub fn may_look(request: &Request) -> std::result::Result<(), Error> {
+    match config::get()?.profile_lookups {
+        ProfileLookups::Anybody => Ok(()),
+        ProfileLookups::Users => request.principal().map(drop),
+    }
 }
 
 /// A profile, as its JSON object.

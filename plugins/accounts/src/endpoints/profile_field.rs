@@ -6,13 +6,14 @@ use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 
-use super::profile;
+use super::profile::{self, may_look};
 use crate::ids;
 
 /// One member of a profile. 404 `M_NOT_FOUND` for an unknown user and for a field that is not set; but display
 /// name and avatar of a known user are then left out of a success, as clients expect since before there were
 /// other fields.
 pub fn handle(request: &Request) -> Result {
+    may_look(request)?;
     let user = ids::user_in_path(request.param("userId"))?;
     let name = request.param("keyName");
     match profile::read(user)?.remove(name) {

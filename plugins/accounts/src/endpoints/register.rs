@@ -3,199 +3,305 @@
 //! https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::Value;
+use tessera_sdk::hooks::Threepid;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, query};
-use tessera_sdk::{clock, crypto, limits, params, random};
+use tessera_sdk::{crypto, digest, params, random};
 
 use super::login::LoggedIn;
-use crate::config::{self, Registration};
+use super::register_guest;
+use crate::config::{self, Config, Email, Registration};
+use crate::registration::{self, NewAccount};
 use crate::session::{self, Wish};
-use crate::uia::{self, Asking, Checked, Object, Stage};
-use crate::{ids, modules, password, topics};
+use crate::uia::{self, Asking, Checked, Flow, Object, Passed, Stage};
+use crate::{ids, modules, password, registration_token, threepids, topics, validation};
 
 #[derive(Debug, Deserialize)]
 struct Body {
     username: Option<String>,
     password: Option<String>,
+    /// Ours: what is kept of a password between requests.
+    password_hash: Option<String>,
     device_id: Option<String>,
     initial_device_display_name: Option<String>,
     #[serde(default)]
     inhibit_login: bool,
     #[serde(default)]
     refresh_token: bool,
+    /// Of the guest who becomes a user.
+    guest_access_token: Option<String>,
 }
 
-/// Registers a user after the dummy stage.
+/// What is kept for later requests of a session. The password is kept as its hash.
+const KEPT: [&str; 6] = [
+    "username",
+    "device_id",
+    "initial_device_display_name",
+    "inhibit_login",
+    "refresh_token",
+    "guest_access_token",
+];
+/// The member that the password's hash is kept under; clients cannot give it.
+const HASH: &str = "password_hash";
+
+/// Registers a user after the stages that the operator wants. Asked again with a session that made a user, it logs that user in again.
 ///
-/// `M_FORBIDDEN` if registration is closed, `M_GUEST_ACCESS_FORBIDDEN` for guests, `M_INVALID_USERNAME`,
-/// `M_USER_IN_USE`, `M_WEAK_PASSWORD`, `M_MISSING_PARAM` without a password, `M_RESOURCE_LIMIT_EXCEEDED` if the tenant may
-/// have no more users.
+/// `M_FORBIDDEN` if registration is closed, `M_GUEST_ACCESS_FORBIDDEN` for guests where there are none, `M_INVALID_USERNAME`,
+/// `M_USER_IN_USE`, `M_WEAK_PASSWORD`, `M_MISSING_PARAM` without a password, `M_THREEPID_IN_USE`, `M_RESOURCE_LIMIT_EXCEEDED` if the
+/// tenant may have no more users.
 pub fn handle(request: &Request) -> Result {
+    let config = config::get()?;
     match request.query("kind") {
         None | Some("user") => {}
-        Some("guest") => {
-            return Err(Error::new(ErrorCode::GuestAccessForbidden, "there are no guests here"));
-        }
+        Some("guest") => return register_guest::handle(request, &config),
         Some(_) => return Err(Error::invalid_param("kind is \"user\" or \"guest\"")),
     }
-    if config::get()?.registration != Registration::Open {
+    let mut asked: Object = request.json()?;
+    asked.remove(HASH);
+    if asked.get("type").and_then(Value::as_str) == Some("m.login.application_service") {
+        return Err(Error::forbidden("no application service registers users here"));
+    }
+    if config.registration != Registration::Open {
         return Err(Error::forbidden("registration is closed"));
     }
-    let body: Body = request.json()?;
-    room_for_one()?;
+    registration::room_for_one()?;
+    let body = read(&asked)?;
+    let guest = body.guest_access_token.as_deref().map(guest_of).transpose()?;
     // Said before the stages, so that a person can choose another name.
+    let first = !asked.contains_key("auth");
     if let Some(username) = &body.username {
-        free(username)?;
+        let user = ids::check_chosen_localpart(username)?;
+        match &guest {
+            Some(guest) if *guest == user => {}
+            Some(_) => return Err(Error::forbidden("this is not the name of that guest")),
+            None => taken(&asked, username)?,
+        }
+    } else if guest.is_some() && first {
+        return Err(Error::missing_param("a guest says who they are: username is missing"));
     }
     if let Some(password) = &body.password {
         password::check_new(password)?;
     }
-    let asked: Object = request.json()?;
-    let passed = match uia::check(&Asking::of(request, &asked), &[vec![Stage::Dummy]])? {
+    let mut asking = Asking::of(request, &asked);
+    asking.keep = Some(keep(&asked, &body));
+    let passed = match uia::check(&asking, &flows(&config))? {
         Checked::Passed(passed) => passed,
         Checked::Ask(question) => return Answer::json_with_status(401, &question),
     };
-    let password = body.password.as_deref();
-    let password = password.ok_or_else(|| Error::missing_param("password is missing"))?;
-    let (username, displayname) = modules::names(Stage::Dummy.name(), request.body());
-    let localpart = username.or(body.username);
-    let shadow_banned =
-        modules::check_registration(localpart.clone(), "password", &passed.requests)?;
-    let localpart = localpart.unwrap_or_else(|| random::letters(12).to_ascii_lowercase());
-    let user = ids::check_new_localpart(&localpart)?;
-    let account = NewAccount {
-        user: user.clone(),
-        password: Some(password.to_owned()),
-        displayname,
-        shadow_banned,
-        ..NewAccount::default()
-    };
-    let batch = create(Batch::new(), &account);
-    if body.inhibit_login {
-        commit(batch, None)?;
-        return Answer::json(&LoggedIn {
-            user_id: user,
-            home_server: crypto::tenant_name(),
-            issued: None,
-        });
+    // What the first request said holds where this one is silent.
+    let mut merged = passed.kept.clone();
+    for (name, value) in &asked {
+        if name == "password" {
+            merged.remove(HASH);
+        }
+        merged.insert(name.clone(), value.clone());
     }
-    let wish = Wish {
-        user: user.clone(),
-        device_id: body.device_id,
-        display_name: body.initial_device_display_name,
+    make(request, &read(&merged)?, &passed)
+}
+
+fn read(object: &Object) -> std::result::Result<Body, Error> {
+    serde_json::from_value(Value::Object(object.clone()))
+        .map_err(|error| Error::bad_json(error.to_string()))
+}
+
+/// Names that are taken are told, unless a session of this request took it.
+fn taken(asked: &Object, username: &str) -> std::result::Result<(), Error> {
+    match registration::free(&ids::small(username)) {
+        Err(error) if error.errcode() == ErrorCode::UserInUse.as_str() => {
+            let session = asked.get("auth").and_then(|auth| auth.get("session"));
+            let Some(session) = session.and_then(Value::as_str) else { return Err(error) };
+            let sql = "SELECT made FROM accounts_uia WHERE session = $1 AND made = $2";
+            let user = ids::local_user(&ids::small(username));
+            match query(sql, params![session, user])?.first::<(String,)>()? {
+                Some(_) => Ok(()),
+                None => Err(error),
+            }
+        }
+        other => other.map(drop),
+    }
+}
+
+fn keep(asked: &Object, body: &Body) -> Object {
+    let mut kept = Object::new();
+    if asked.get("auth").is_some_and(|auth| auth.get("session").is_some()) {
+        // The session has been opened: nothing more is kept.
+        return kept;
+    }
+    for name in KEPT {
+        if let Some(value) = asked.get(name) {
+            kept.insert(name.to_owned(), value.clone());
+        }
+    }
+    // Hashing costs: only where it will be needed, which is in a request without proof.
+    if let (Some(password), false) = (&body.password, asked.contains_key("auth")) {
+        kept.insert(HASH.to_owned(), crypto::hash_password(password).into());
+    }
+    kept
+}
+
+/// What somebody must pass. Flows that are part of another end with the dummy stage, so that it is clear which one is followed.
+fn flows(config: &Config) -> Vec<Flow> {
+    let mut base = Flow::new();
+    if config.registration_token {
+        base.push(Stage::RegistrationToken);
+    }
+    // A captcha that is configured but not required by anything else stands before what sends mail or makes accounts.
+    if config.recaptcha.as_ref().is_some_and(|it| it.required) {
+        base.push(Stage::Recaptcha);
+    }
+    if !config.terms.is_empty() {
+        base.push(Stage::Terms);
+    }
+    let with = |stage: Stage| base.iter().copied().chain([stage]).collect::<Flow>();
+    match config.email {
+        Email::Required => vec![with(Stage::Email)],
+        Email::Optional => vec![with(Stage::Dummy), with(Stage::Email)],
+        Email::Off if base.is_empty() => vec![with(Stage::Dummy)],
+        Email::Off => vec![base],
+    }
+}
+
+/// The guest whose access token this is.
+fn guest_of(token: &str) -> std::result::Result<String, Error> {
+    let sql = "SELECT u.user_id FROM accounts_tokens AS t JOIN accounts_users AS u ON u.user_id = t.user_id \
+               WHERE t.hash = $1 AND u.guest = TRUE AND u.deactivated = FALSE";
+    let found: Option<(String,)> =
+        query(sql, params![digest::sha256(token.as_bytes())])?.first()?;
+    found.map(|(user,)| user).ok_or_else(|| Error::forbidden("this is not a guest's access token"))
+}
+
+fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
+    let wish = |user: &str| Wish {
+        user: user.to_owned(),
+        device_id: body.device_id.clone(),
+        display_name: body.initial_device_display_name.clone(),
         refresh: body.refresh_token,
         remote: request.remote().to_owned(),
         kind: "register".to_owned(),
     };
-    let (batch, issued) = session::log_in(batch, &wish)?;
-    commit(batch, None)?;
-    let home_server = crypto::tenant_name();
-    Answer::json(&LoggedIn { user_id: user, home_server, issued: Some(issued) })
-}
-
-/// Checks that a localpart may be registered; the full id.
-///
-/// # Errors
-/// `M_INVALID_USERNAME`, `M_USER_IN_USE`.
-pub fn free(localpart: &str) -> std::result::Result<String, Error> {
-    let user = ids::check_new_localpart(localpart)?;
-    let sql = "SELECT user_id FROM accounts_users WHERE user_id = $1";
-    match query(sql, params![&user])?.first::<(String,)>()? {
-        Some(_) => Err(in_use()),
-        None => Ok(user),
+    if let Some(user) = &passed.made {
+        return again(&wish(user), body.inhibit_login);
     }
+    let hash = match (&body.password, &body.password_hash) {
+        (Some(password), _) => {
+            password::check_new(password)?;
+            crypto::hash_password(password)
+        }
+        (None, Some(hash)) => hash.clone(),
+        (None, None) => return Err(Error::missing_param("password is missing")),
+    };
+    let address = passed.proved(Stage::Email).and_then(proved_address);
+    if let Some((address, ..)) = &address {
+        threepids::allowed(threepids::EMAIL, address, true)?;
+    }
+    let guest = body.guest_access_token.as_deref().map(guest_of).transpose()?;
+    let (batch, user) = match guest {
+        Some(user) => (grown_up(&user, &hash), user),
+        None => newcomer(request, body, passed, hash, address.as_ref().map(|it| it.0.clone()))?,
+    };
+    let mut next = 2;
+    let mut at = |present: bool| {
+        let index = present.then_some(next);
+        next += u32::from(present);
+        index
+    };
+    // The order of these is that of the statements below.
+    let session_at = at(passed.has_session());
+    let token = passed.proved(Stage::RegistrationToken).and_then(Value::as_str);
+    let token_at = at(token.is_some());
+    let (proof_at, address_at) = (at(address.is_some()), at(address.is_some()));
+    let mut batch = passed.spend(batch, &user);
+    if let Some(token) = token {
+        batch = registration_token::spend(batch, token);
+    }
+    if let Some((address, validated_ms, sid)) = &address {
+        batch = validation::spend(batch, sid);
+        batch = threepids::add(batch, &user, threepids::EMAIL, address, *validated_ms);
+    }
+    let issued = if body.inhibit_login {
+        None
+    } else {
+        let (with, issued) = session::log_in(batch, &wish(&user))?;
+        batch = with;
+        Some(issued)
+    };
+    registration::commit(batch, |index| {
+        let index = Some(index);
+        if index == session_at {
+            Some(storage::Error::Busy.into())
+        } else if index == token_at {
+            Some(Error::new(ErrorCode::Unauthorized, "this registration token is used up"))
+        } else if index == proof_at {
+            Some(validation::failed(400))
+        } else if index == address_at {
+            Some(threepids::in_use())
+        } else {
+            None
+        }
+    })?;
+    Answer::json(&LoggedIn::new(user, issued))
 }
 
-fn in_use() -> Error {
-    Error::new(ErrorCode::UserInUse, "this user name is taken")
-}
-
-/// How often a registration is tried that met another in the database.
-const TRIES: usize = 5;
-
-/// An account to be made.
-#[derive(Debug, Clone, Default)]
-pub struct NewAccount {
-    /// Full id.
-    pub user: String,
-    /// None: no password fits.
-    pub password: Option<String>,
-    /// Shown to others.
-    pub displayname: Option<String>,
-    /// An administrator of this server.
-    pub admin: bool,
-    /// See `tessera:hooks/account-policy`.
-    pub shadow_banned: bool,
-    /// Made by somebody else than the user.
-    pub by_admin: bool,
-}
-
-/// Adds a new user to an empty batch, and counts it: two statements. Deactivated users keep their names.
-pub fn create(batch: Batch, account: &NewAccount) -> Batch {
-    let user = account.user.as_str();
-    let message = json!({ "user_id": user, "change": "registered", "by_admin": account.by_admin });
-    batch
+/// The answer that the first request of this session got, with new tokens.
+fn again(wish: &Wish, inhibit_login: bool) -> Result {
+    let revision = super::login::revision(&wish.user)?;
+    if inhibit_login {
+        return Answer::json(&LoggedIn::new(wish.user.clone(), None));
+    }
+    let guard = Batch::new()
         .run(
-            "INSERT INTO accounts_users (user_id, password_hash, created_ms, deactivated, guest, admin, \
-             displayname, avatar_url, revision, shadow_banned) \
-             VALUES ($1, $2, $3, FALSE, FALSE, $4, $5, NULL, 0, $6)",
-            params![
-                user,
-                account.password.as_deref().map(crypto::hash_password),
-                clock::now_ms(),
-                account.admin,
-                account.displayname.as_deref(),
-                account.shadow_banned
-            ],
+            "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND revision = $2",
+            params![&wish.user, revision.unwrap_or(-1)],
         )
-        // The guard of the cap: whoever registers at the same moment waits here.
+        .expect(1);
+    let (batch, issued) = session::log_in(guard, wish)?;
+    batch.commit()?;
+    Answer::json(&LoggedIn::new(wish.user.clone(), Some(issued)))
+}
+
+/// Address, when it was proved, and the session that proved it.
+fn proved_address(value: &Value) -> Option<(String, u64, String)> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some((text("address")?, value.get("validated_at")?.as_u64()?, text("sid")?))
+}
+
+/// A batch that makes a guest a user: two statements, as for a new one.
+fn grown_up(user: &str, hash: &str) -> Batch {
+    Batch::new()
         .run(
-            "UPDATE accounts_counts SET users = users + 1 WHERE id = 1 AND users < $1",
-            params![cap()],
+            "UPDATE accounts_users SET password_hash = $2, guest = FALSE, revision = revision + 1 \
+             WHERE user_id = $1 AND guest = TRUE AND deactivated = FALSE",
+            params![user, hash],
         )
         .expect(1)
-        .emit(topics::USERS, user, message.to_string())
+        // A guest is counted already.
+        .run("UPDATE accounts_counts SET users = users WHERE id = 1", params![])
+        .wake(topics::sessions(user))
 }
 
-/// How many users there may be.
-fn cap() -> i64 {
-    limits::cap("users").map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX))
-}
-
-/// Checks that there may be one more user.
-///
-/// # Errors
-/// `M_RESOURCE_LIMIT_EXCEEDED`.
-pub fn room_for_one() -> std::result::Result<(), Error> {
-    let cap = cap();
-    if cap == i64::MAX {
-        return Ok(());
-    }
-    let users: Option<(i64,)> =
-        query("SELECT users FROM accounts_counts WHERE id = 1", params![])?.first()?;
-    if users.is_some_and(|(users,)| users < cap) {
-        return Ok(());
-    }
-    let text = "this server has as many users as it may have";
-    Err(Error::new(ErrorCode::ResourceLimitExceeded, text))
-}
-
-/// Commits a batch that begins with [`create`]. `spent`: the error where a further guard of the caller's does not hold.
-///
-/// # Errors
-/// `M_USER_IN_USE` if somebody was quicker, `M_RESOURCE_LIMIT_EXCEEDED` if there may be no more users.
-pub fn commit(batch: Batch, spent: Option<Error>) -> std::result::Result<(), Error> {
-    for _ in 0..TRIES {
-        match batch.clone().commit() {
-            Ok(_) => return Ok(()),
-            Err(storage::Error::Conflict(0)) => return Err(in_use()),
-            Err(storage::Error::Conflict(1)) => room_for_one()?,
-            Err(storage::Error::Conflict(_)) if spent.is_some() => break,
-            Err(storage::Error::Conflict(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(spent.unwrap_or_else(|| storage::Error::Busy.into()))
+fn newcomer(
+    request: &Request,
+    body: &Body,
+    passed: &Passed,
+    hash: String,
+    address: Option<String>,
+) -> std::result::Result<(Batch, String), Error> {
+    let (username, displayname) = modules::names(&passed.proved, request.body());
+    let username = username.or_else(|| body.username.clone());
+    let threepid = address.map(|address| Threepid { medium: threepids::EMAIL.to_owned(), address });
+    let name = username.as_deref().map(ids::small);
+    let shadow_banned =
+        modules::check_registration(name.clone(), threepid, "password", &passed.requests)?;
+    let name = name.unwrap_or_else(|| random::letters(12).to_ascii_lowercase());
+    let user = ids::check_new_localpart(&name)?;
+    let account = NewAccount {
+        user: user.clone(),
+        password_hash: Some(hash),
+        displayname,
+        shadow_banned,
+        ..NewAccount::default()
+    };
+    Ok((registration::create(Batch::new(), &account), user))
 }

@@ -6,12 +6,13 @@ use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 
-use super::register;
+use crate::{ids, registration};
 
 /// Whether a user name can be registered. `M_INVALID_USERNAME`, `M_USER_IN_USE`.
 pub fn handle(request: &Request) -> Result {
     let username = request.query("username");
     let username = username.ok_or_else(|| Error::missing_param("username is missing"))?;
-    register::free(username)?;
+    ids::check_chosen_localpart(username)?;
+    registration::free(&ids::small(username))?;
     Answer::json(&json!({ "available": true }))
 }

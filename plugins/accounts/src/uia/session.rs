@@ -7,7 +7,7 @@ use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{clock, params, random};
 
 /// How long a client may take.
-pub(super) const LIFETIME_MS: u64 = 30 * 60 * 1000;
+pub const LIFETIME_MS: u64 = 30 * 60 * 1000;
 /// Sessions kept at once; the oldest go first. Anybody may open one, so there must be a bound.
 const MAX_SESSIONS: i64 = 10_000;
 /// Bytes of a `user-agent` that are kept.
@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) completed: Map<String, Value>,
     /// What the endpoint wanted to know again.
     pub(super) kept: Map<String, Value>,
+    /// The user whom it registered.
+    pub(super) made: Option<String>,
     /// The request that opened it.
     pub(super) opened: Option<RequestInfo>,
     pub(super) revision: i64,
@@ -73,7 +75,7 @@ pub(super) fn open(
     Ok(session)
 }
 
-type Row = (String, String, i64, String, String, String);
+type Row = (String, String, i64, String, String, String, String);
 
 /// A session of this endpoint and this user that is not over.
 ///
@@ -82,16 +84,19 @@ type Row = (String, String, i64, String, String, String);
 pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Option<State>, Error> {
     let since = clock::now_ms().saturating_sub(LIFETIME_MS);
     let found: Option<Row> = query(
-        "SELECT completed, kept, revision, request_id, remote, user_agent FROM accounts_uia \
+        "SELECT completed, kept, revision, request_id, remote, user_agent, made FROM accounts_uia \
          WHERE session = $1 AND scope = $2 AND user_id = $3 AND created_ms >= $4",
         params![session, scope, user, since],
     )?
     .first()?;
-    let Some((completed, kept, revision, id, remote, user_agent)) = found else { return Ok(None) };
+    let Some((completed, kept, revision, id, remote, user_agent, made)) = found else {
+        return Ok(None);
+    };
     Ok(Some(State {
         session: session.to_owned(),
         completed: serde_json::from_str(&completed).map_err(Error::internal)?,
         kept: serde_json::from_str(&kept).map_err(Error::internal)?,
+        made: (!made.is_empty()).then_some(made),
         opened: Some(RequestInfo { id, remote, user_agent }),
         revision,
     }))

@@ -4,12 +4,14 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tessera_sdk::hooks;
 use tessera_sdk::hooks::login::{Attempt, Verdict};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::{hooks, limits, log};
 
 use super::Asking;
-use crate::password;
+use crate::config::Config;
+use crate::validation::{self, Purpose};
+use crate::{captcha, config, password, registration_token};
 
 /// What has to be passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +20,16 @@ pub enum Stage {
     Dummy,
     /// The password of the user who asks.
     Password,
+    /// A captcha.
+    Recaptcha,
+    /// The operator's terms.
+    Terms,
     /// A token that an administrator made.
     RegistrationToken,
+    /// An e-mail address for a new account.
+    Email,
+    /// An e-mail address that an account has.
+    OwnEmail,
 }
 
 /// The `auth` member of a request body.
@@ -31,6 +41,34 @@ pub(super) struct Auth {
     identifier: Option<password::Identifier>,
     user: Option<String>,
     password: Option<String>,
+    /// Of the captcha.
+    response: Option<String>,
+    /// Of registration.
+    token: Option<String>,
+    #[serde(alias = "threepidCreds")]
+    threepid_creds: Option<Creds>,
+}
+
+/// A proof that a mail reaches somebody.
+#[derive(Debug, Clone, Default, Deserialize)]
+struct Creds {
+    sid: Option<String>,
+    client_secret: Option<String>,
+}
+
+/// Why a stage was not passed.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The client may try again: told beside the stages.
+    Again(Error),
+    /// The request is over.
+    Over(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Over(error)
+    }
 }
 
 impl Stage {
@@ -39,40 +77,60 @@ impl Stage {
         match self {
             Self::Dummy => "m.login.dummy",
             Self::Password => "m.login.password",
+            Self::Recaptcha => "m.login.recaptcha",
+            Self::Terms => "m.login.terms",
             Self::RegistrationToken => "m.login.registration_token",
+            Self::Email | Self::OwnEmail => "m.login.email.identity",
         }
     }
 
     /// What a client needs to know for it, if anything.
-    pub(super) fn params(self) -> Option<Value> {
-        None
+    pub(super) fn params(self, config: &Config) -> Option<Value> {
+        match self {
+            Self::Recaptcha => {
+                config.recaptcha.as_ref().map(|it| json!({ "public_key": it.public_key }))
+            }
+            Self::Terms => Some(json!({ "policies": config.terms })),
+            _ => None,
+        }
     }
 
     /// What the stage proves, as kept in the session.
-    ///
-    /// # Errors
-    /// What the client is told beside the stages, where it may try again; 429 and 5xx otherwise.
-    pub(super) fn attempt(self, asking: &Asking<'_>, auth: &Auth) -> Result<Value, Error> {
+    pub(super) fn attempt(
+        self,
+        asking: &Asking<'_>,
+        auth: &Auth,
+        session: &str,
+    ) -> Result<Value, Failed> {
         match self {
-            Self::Dummy => Ok(json!(true)),
+            Self::Dummy | Self::Terms => Ok(json!(true)),
             Self::Password => password(asking, auth),
-            Self::RegistrationToken => Err(Error::forbidden("no such token")),
+            Self::Recaptcha => recaptcha(asking, auth),
+            Self::RegistrationToken => token(asking, auth, session),
+            Self::Email => email(Purpose::Register, auth),
+            Self::OwnEmail => email(Purpose::Password, auth),
         }
     }
 }
 
 /// The user whose password it is: the one who asks, where that is known.
-fn password(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Error> {
-    let named = password::named(auth.identifier.as_ref(), auth.user.as_deref());
+fn password(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
     let wrong = || Error::forbidden("wrong user or password");
-    // Without a name it is the one who asks; another's password proves nothing.
-    let user = match (asking.user, named) {
-        (Some(me), None) if auth.identifier.is_none() && auth.user.is_none() => me.to_owned(),
+    let unnamed = auth.identifier.is_none() && auth.user.is_none();
+    let user = match (asking.user, password::named(auth.identifier.as_ref(), auth.user.as_deref())?)
+    {
+        (Some(me), None) if unnamed => me.to_owned(),
+        (None, None) if unnamed => return Err(Failed::Again(wrong())),
         (Some(me), Some(named)) if me == named => named,
         (None, Some(named)) => named,
-        _ => return Err(wrong()),
+        // Another's password proves nothing, whatever it is.
+        _ => return Err(Failed::Over(wrong())),
     };
-    if proves(asking, &user, auth)? { Ok(json!({ "user_id": user })) } else { Err(wrong()) }
+    if proves(asking, &user, auth)? {
+        Ok(json!({ "user_id": user }))
+    } else {
+        Err(Failed::Again(wrong()))
+    }
 }
 
 /// Whether the password is the user's. Modules that know about passwords are asked first, as at login.
@@ -95,4 +153,49 @@ fn proves(asking: &Asking<'_>, user: &str, auth: &Auth) -> Result<bool, Error> {
     }
     let given = auth.password.as_deref().unwrap_or_default();
     Ok(password::verify(user, given)?.is_some_and(|found| !found.deactivated))
+}
+
+fn recaptcha(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
+    let Some(known) = config::get()?.recaptcha else {
+        let error = Error::new(ErrorCode::Unrecognized, "there are no captchas here");
+        return Err(Failed::Again(error));
+    };
+    let captcha = |text| Error::with_status(401, text, "the captcha was not solved");
+    let Some(response) = auth.response.as_deref().filter(|it| !it.is_empty()) else {
+        return Err(Failed::Again(captcha("M_CAPTCHA_NEEDED")));
+    };
+    match captcha::solved(&known, response, &asking.request.remote)? {
+        true => Ok(json!(true)),
+        false => Err(Failed::Again(captcha("M_CAPTCHA_INVALID"))),
+    }
+}
+
+fn token(asking: &Asking<'_>, auth: &Auth, session: &str) -> Result<Value, Failed> {
+    let wrong = || Failed::Again(Error::new(ErrorCode::Unauthorized, "this token is not good"));
+    let token = auth
+        .token
+        .as_deref()
+        .ok_or_else(|| Failed::Again(Error::missing_param("token is missing")))?;
+    limits::take("failed-logins", &format!("registration:{}", asking.request.remote), 1)
+        .map_err(Error::limit_exceeded)?;
+    if token.is_empty() || !registration_token::is_good(token, session)? {
+        return Err(wrong());
+    }
+    Ok(json!(token))
+}
+
+fn email(purpose: Purpose, auth: &Auth) -> Result<Value, Failed> {
+    let creds = auth.threepid_creds.clone().unwrap_or_default();
+    let (Some(sid), Some(secret)) = (creds.sid, creds.client_secret) else {
+        return Err(Failed::Again(Error::missing_param("threepid_creds is missing")));
+    };
+    match validation::proved(purpose, &sid, &secret)? {
+        Some(proved) => {
+            log::debug("an address was proved", &[]);
+            Ok(json!({
+                "medium": "email", "address": proved.address, "validated_at": proved.validated_ms, "sid": proved.sid,
+            }))
+        }
+        None => Err(Failed::Again(validation::failed(401))),
+    }
 }

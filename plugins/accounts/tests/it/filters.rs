@@ -60,7 +60,10 @@ fn what_the_server_offers_is_told() {
     let flows = ask(&host, "GET", "login-types", Value::Null).ok();
     assert_eq!(
         flows,
-        json!({ "flows": [{ "type": "m.login.password" }, { "type": "m.login.token" }] })
+        json!({ "flows": [
+            { "type": "m.login.password" },
+            { "type": "m.login.token", "get_login_token": true },
+        ] })
     );
     assert_eq!(ask(&host, "GET", "well-known", Value::Null).error().0, 404);
     assert_eq!(ask(&host, "GET", "threepids", Value::Null).ok(), json!({ "threepids": [] }));

@@ -40,8 +40,9 @@ fn card(host: &TestHost) -> TestAnswer {
 fn types_of_modules_are_shown_beside_the_servers_own() {
     let host = with(|_| None);
     let flows = ask(&host, "GET", "login-types", Value::Null).ok();
-    let kinds = ["m.login.password", "m.login.token", KIND].map(|kind| json!({ "type": kind }));
-    assert_eq!(flows["flows"], json!(kinds));
+    let kinds: Vec<&str> =
+        flows["flows"].as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["m.login.password", "m.login.token", KIND]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn name_is_taken_once_even_if_two_ask_at_the_same_moment() {
 #[test]
 fn bad_names_are_refused() {
     let host = start();
-    for name in ["", "Ann", "a b", "@ann:hs1", "ä", "a:b", &"a".repeat(251)] {
+    for name in ["", "_ann", "a b", "@ann:hs1", "ä", "a:b", &"a".repeat(251)] {
         let answer = send(&host, &json!({ "username": name, "password": "secret" }));
         assert_eq!(answer.error(), (400, "M_INVALID_USERNAME".to_owned()), "{name}");
     }
@@ -164,7 +164,71 @@ fn availability_is_told() {
     };
     assert_eq!(available("bob").ok(), json!({ "available": true }));
     assert_eq!(available("ann").error(), (400, "M_USER_IN_USE".to_owned()));
-    assert_eq!(available("A").error(), (400, "M_INVALID_USERNAME".to_owned()));
+    assert_eq!(available("Ann").error(), (400, "M_USER_IN_USE".to_owned()));
+    assert_eq!(available("a b").error(), (400, "M_INVALID_USERNAME".to_owned()));
     let none = host.request("GET", "register-available").send::<Plugin>();
     assert_eq!(none.error(), (400, "M_MISSING_PARAM".to_owned()));
+}
+
+#[test]
+fn capitals_become_small_letters() {
+    let host = start();
+    let body = json!({ "username": "Ann-X", "password": "x", "auth": { "type": "m.login.dummy" } });
+    assert_eq!(send(&host, &body).ok()["user_id"], "@ann-x:hs1");
+    assert_eq!(send(&host, &body).error(), (400, "M_USER_IN_USE".to_owned()));
+}
+
+#[test]
+fn what_the_first_request_said_holds_to_the_end() {
+    let host = start();
+    let body = json!({
+        "username": "ann", "password": "secret", "device_id": "FIRST", "initial_device_display_name": "Phone",
+    });
+    let session = send(&host, &body).json()["session"].clone();
+    let done =
+        send(&host, &json!({ "auth": { "type": "m.login.dummy", "session": session } })).ok();
+    assert_eq!((&done["user_id"], &done["device_id"]), (&json!("@ann:hs1"), &json!("FIRST")));
+    let entered = crate::words::log_in(&host, crate::words::by_name("ann", "secret"));
+    assert_eq!(entered.status(), 200, "the password is the first request's");
+}
+
+#[test]
+fn hash_cannot_be_given_in_place_of_a_password() {
+    let host = start();
+    let body =
+        json!({ "username": "ann", "password_hash": "x", "auth": { "type": "m.login.dummy" } });
+    assert_eq!(send(&host, &body).error(), (400, "M_MISSING_PARAM".to_owned()));
+}
+
+#[test]
+fn session_registers_one_user_however_often_it_is_asked() {
+    let host = start();
+    for body in [json!({ "password": "x" }), json!({ "username": "ann", "password": "x" })] {
+        let mut body = body;
+        let session = send(&host, &body).json()["session"].clone();
+        body["auth"] = json!({ "type": "m.login.dummy", "session": session });
+        let first = send(&host, &body).ok();
+        let again = send(&host, &body).ok();
+        assert_eq!(first["user_id"], again["user_id"]);
+        assert_ne!(first["access_token"], again["access_token"]);
+        assert!(who(&again["access_token"]).is_ok());
+    }
+    let users = host.messages("accounts.users");
+    assert_eq!(users.len(), 2, "{users:?}");
+}
+
+#[test]
+fn application_services_do_not_register_yet() {
+    let host = start();
+    let body = json!({ "type": "m.login.application_service", "username": "bot" });
+    assert_eq!(send(&host, &body).error(), (403, "M_FORBIDDEN".to_owned()));
+}
+
+#[test]
+fn password_may_have_to_be_long() {
+    let host = builder().config("accounts", &json!({ "password-length": 8 })).start();
+    let body =
+        |password: &str| json!({ "password": password, "auth": { "type": "m.login.dummy" } });
+    assert_eq!(send(&host, &body("1234567")).error(), (400, "M_WEAK_PASSWORD".to_owned()));
+    send(&host, &body("12345678")).ok();
 }

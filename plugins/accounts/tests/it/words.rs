@@ -15,6 +15,7 @@ pub(crate) const ACCOUNTS: PluginUnderTest = PluginUnderTest {
         ("0002_counts", include_str!("../../migrations/0002_counts.sql")),
         ("0003_modules", include_str!("../../migrations/0003_modules.sql")),
         ("0004_uia", include_str!("../../migrations/0004_uia.sql")),
+        ("0005_clients", include_str!("../../migrations/0005_clients.sql")),
     ],
 };
 

@@ -1,0 +1,57 @@
+//! Asks the verifier of captchas.
+
+use serde_json::Value;
+use tessera_sdk::fetch::{self, Body};
+use tessera_sdk::matrix::Error;
+
+use crate::config::Recaptcha;
+
+/// Bytes of an answer.
+const MAX_ANSWER: u64 = 64 * 1024;
+/// Bytes of what a client may give.
+const MAX_RESPONSE: usize = 16 * 1024;
+
+/// Whether the verifier is content.
+///
+/// # Errors
+/// 503 if it cannot be asked.
+pub fn solved(config: &Recaptcha, response: &str, remote: &str) -> Result<bool, Error> {
+    if response.is_empty() || response.len() > MAX_RESPONSE {
+        return Ok(false);
+    }
+    let form =
+        [("secret", config.private_key.as_str()), ("response", response), ("remoteip", remote)];
+    let form: Vec<String> =
+        form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    let headers =
+        [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
+    let request = fetch::Request {
+        method: "POST".to_owned(),
+        url: config.verify_url.clone(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        body: Body::Bytes(form.join("&").into_bytes()),
+        timeout_ms: 0,
+        max_bytes: MAX_ANSWER,
+        connect_to: None,
+        server_name: None,
+        into_blob: false,
+    };
+    let failed = |reason: String| Error::internal(format!("captcha: {reason}")).status(503);
+    let answer = fetch::send(&request).map_err(|error| failed(format!("{error:?}")))?;
+    let Body::Bytes(bytes) = answer.body else { return Err(failed("no answer".to_owned())) };
+    let said: Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(answer.status == 200 && said.get("success").and_then(Value::as_bool) == Some(true))
+}
+
+/// Percent-encodes all but letters, digits and `-._~`.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

@@ -1,0 +1,189 @@
+//! Identity servers: told of a user's addresses when the user asks for it, and told to forget them.
+//!
+//! Spec: Identity Service API, Establishing associations.
+
+use serde_json::{Value, json};
+use tessera_sdk::fetch::{self, Body};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{Batch, query};
+use tessera_sdk::{crypto, log, params};
+
+use crate::config;
+
+/// Bytes of an answer.
+const MAX_ANSWER: u64 = 64 * 1024;
+/// Identity servers that are told of one user's addresses.
+const MAX_BINDINGS: i64 = 200;
+
+/// Checks the name of an identity server.
+///
+/// # Errors
+/// `M_INVALID_PARAM` if it cannot be one, `M_SERVER_NOT_TRUSTED` if the operator does not want it.
+fn check(server: &str) -> Result<(), Error> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+    if server.is_empty() || server.len() > 255 || !server.bytes().all(allowed) {
+        return Err(Error::invalid_param("id_server is no host"));
+    }
+    match config::get()?.identity_servers {
+        Some(known) if !known.iter().any(|known| known == server) => {
+            let text = "this identity server is not to be used here";
+            Err(Error::with_status(400, "M_SERVER_NOT_TRUSTED", text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn post(
+    server: &str,
+    path: &str,
+    authorization: &str,
+    body: &Value,
+) -> Result<(u16, Value), String> {
+    let headers = [("content-type", "application/json"), ("authorization", authorization)];
+    let request = fetch::Request {
+        method: "POST".to_owned(),
+        url: format!("https://{server}{path}"),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        body: Body::Bytes(body.to_string().into_bytes()),
+        timeout_ms: 0,
+        max_bytes: MAX_ANSWER,
+        connect_to: None,
+        server_name: None,
+        into_blob: false,
+    };
+    let answer = fetch::send(&request).map_err(|error| format!("{error:?}"))?;
+    let body = match answer.body {
+        Body::Bytes(bytes) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        Body::None | Body::Blob(_) => Value::Null,
+    };
+    Ok((answer.status, body))
+}
+
+/// Tells an identity server that what a session of its own proved belongs to a user.
+///
+/// # Errors
+/// What the identity server says; 502 if it cannot be asked.
+pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> Result<(), Error> {
+    check(server)?;
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::invalid_param("id_access_token cannot be one"));
+    }
+    let known: Option<(i64,)> =
+        query("SELECT COUNT(*) FROM accounts_bindings WHERE user_id = $1", params![user])?
+            .first()?;
+    if known.is_some_and(|(count,)| count >= MAX_BINDINGS) {
+        return Err(Error::forbidden("too many addresses are bound: unbind some"));
+    }
+    let body = json!({ "sid": sid, "client_secret": secret, "mxid": user });
+    let path = "/_matrix/identity/v2/3pid/bind";
+    let (status, said) =
+        post(server, path, &format!("Bearer {token}"), &body).map_err(|reason| {
+            log::warn("an identity server could not be asked", &[("reason", &reason)]);
+            Error::with_status(502, "M_UNKNOWN", "the identity server cannot be reached")
+        })?;
+    let text = |name: &str| said.get(name).and_then(Value::as_str);
+    if status != 200 {
+        let errcode = text("errcode").filter(|it| it.len() < 100).unwrap_or("M_UNKNOWN");
+        let error = text("error").filter(|it| it.len() < 1000);
+        let status = if (400..500).contains(&status) && status != 401 { status } else { 502 };
+        let error = error.unwrap_or("the identity server refused");
+        return Err(Error::with_status(status, errcode, error));
+    }
+    if let (Some(medium), Some(address)) = (text("medium"), text("address")) {
+        Batch::new()
+            .run(
+                "INSERT INTO accounts_bindings (user_id, medium, address, id_server) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT DO NOTHING",
+                params![user, medium, address, server],
+            )
+            .commit_blind()?;
+    }
+    Ok(())
+}
+
+/// Tells identity servers to forget a user's address: the one that is named, else those that were told through us. Whether all of them
+/// did; false, too, where none is known.
+///
+/// # Errors
+/// `M_INVALID_PARAM`, `M_SERVER_NOT_TRUSTED`, storage.
+pub fn unbind(
+    user: &str,
+    medium: &str,
+    address: &str,
+    server: Option<&str>,
+) -> Result<bool, Error> {
+    let sql = "SELECT id_server FROM accounts_bindings WHERE user_id = $1 AND medium = $2 AND address = $3";
+    let servers: Vec<String> = match server {
+        Some(server) => {
+            check(server)?;
+            vec![server.to_owned()]
+        }
+        None => {
+            let known: Vec<(String,)> = query(sql, params![user, medium, address])?.all()?;
+            known.into_iter().map(|(server,)| server).collect()
+        }
+    };
+    let mut all = !servers.is_empty();
+    for server in servers {
+        if !forget(user, medium, address, &server) {
+            all = false;
+            continue;
+        }
+        Batch::new()
+            .run(
+                "DELETE FROM accounts_bindings WHERE user_id = $1 AND medium = $2 AND address = $3 \
+                 AND id_server = $4",
+                params![user, medium, address, &server],
+            )
+            .commit_blind()?;
+    }
+    Ok(all)
+}
+
+/// [`unbind`] for all addresses of a user.
+///
+/// # Errors
+/// As [`unbind`].
+pub fn unbind_all(user: &str, server: Option<&str>) -> Result<bool, Error> {
+    let sql = "SELECT medium, address FROM accounts_bindings WHERE user_id = $1 \
+               UNION SELECT medium, address FROM accounts_threepids WHERE user_id = $1 AND $2 = 1";
+    let named = i64::from(server.is_some());
+    let known: Vec<(String, String)> = query(sql, params![user, named])?.all()?;
+    let mut all = true;
+    for (medium, address) in known {
+        all &= unbind(user, &medium, &address, server)?;
+    }
+    Ok(all)
+}
+
+/// `id_server_unbind_result`.
+pub fn result(all: bool) -> &'static str {
+    if all { "success" } else { "no-support" }
+}
+
+/// One request, signed by this server. Spec: Server-Server API, Request Authentication.
+fn forget(user: &str, medium: &str, address: &str, server: &str) -> bool {
+    let path = "/_matrix/identity/v2/3pid/unbind";
+    let body = json!({ "mxid": user, "threepid": { "medium": medium, "address": address } });
+    let origin = crypto::tenant_name();
+    // Keys of JSON objects are in order here, so this is canonical.
+    let signed = json!({
+        "method": "POST", "uri": path, "origin": origin, "destination": server, "content": body,
+    });
+    let signature = crypto::sign(&[signed.to_string()]).pop().unwrap_or_default();
+    let key = crypto::key().id;
+    let header = format!(
+        "X-Matrix origin=\"{origin}\",destination=\"{server}\",key=\"{key}\",sig=\"{signature}\""
+    );
+    match post(server, path, &header, &body) {
+        Ok((200, _)) => true,
+        Ok((status, _)) => {
+            log::warn("an identity server did not unbind", &[("status", &status.to_string())]);
+            false
+        }
+        Err(reason) => {
+            log::warn("an identity server could not be asked", &[("reason", &reason)]);
+            false
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Proof that somebody reads the mail of an address: a link is sent there.
+//!
+//! Spec: client-server API, `…/email/requestToken`; Identity Service API, Email associations, for the form of the words.
+
+use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{self, Batch, query};
+use tessera_sdk::{clock, digest, params, random};
+
+use crate::secret;
+
+/// How long a link is good, and then what it proved.
+pub const LIFETIME_MS: u64 = 60 * 60 * 1000;
+/// Proofs kept at once; the oldest go first. Anybody may ask for one.
+const MAX_KEPT: i64 = 10_000;
+
+/// What a proof is for; one of one kind is good for no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new account.
+    Register,
+    /// A new password for an account that has the address.
+    Password,
+    /// An address of an account.
+    Add,
+}
+
+impl Purpose {
+    /// As stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Register => "register",
+            Self::Password => "password",
+            Self::Add => "add",
+        }
+    }
+
+    fn of(name: &str) -> Self {
+        match name {
+            "register" => Self::Register,
+            "password" => Self::Password,
+            _ => Self::Add,
+        }
+    }
+}
+
+/// What came of the wish for a mail.
+#[derive(Debug)]
+pub struct Begun {
+    /// The session's id.
+    pub sid: String,
+    /// What the mail has to carry. None: this mail has been sent.
+    pub token: Option<String>,
+}
+
+/// Begins a proof, or goes on with one of the same address and client secret.
+///
+/// # Errors
+/// Storage.
+pub fn begin(
+    purpose: Purpose,
+    address: &str,
+    client_secret: &str,
+    send_attempt: u64,
+    next_link: &str,
+) -> Result<Begun, Error> {
+    let now = clock::now_ms();
+    let found: Option<(String, u64, u64)> = query(
+        "SELECT sid, send_attempt, created_ms FROM accounts_validations \
+         WHERE purpose = $1 AND address = $2 AND client_secret = $3",
+        params![purpose.name(), address, client_secret],
+    )?
+    .first()?;
+    let sid = match found {
+        Some((sid, sent, created)) if created.saturating_add(LIFETIME_MS) > now => {
+            if sent >= send_attempt {
+                return Ok(Begun { sid, token: None });
+            }
+            sid
+        }
+        _ => random::token(),
+    };
+    let token = random::token();
+    Batch::new()
+        .run(
+            "DELETE FROM accounts_validations WHERE created_ms < $1",
+            params![now.saturating_sub(LIFETIME_MS)],
+        )
+        .run(
+            "DELETE FROM accounts_validations WHERE sid IN (SELECT v.sid FROM accounts_validations AS v \
+             ORDER BY v.created_ms DESC LIMIT 1000 OFFSET $1)",
+            params![MAX_KEPT - 1],
+        )
+        .run(
+            "INSERT INTO accounts_validations (sid, purpose, address, client_secret, send_attempt, token, \
+             next_link, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+             ON CONFLICT (purpose, address, client_secret) DO UPDATE SET send_attempt = excluded.send_attempt, \
+             token = excluded.token, next_link = excluded.next_link, created_ms = excluded.created_ms",
+            params![
+                &sid,
+                purpose.name(),
+                address,
+                client_secret,
+                send_attempt,
+                digest::sha256(token.as_bytes()),
+                next_link,
+                now
+            ],
+        )
+        .commit_blind()?;
+    Ok(Begun { sid, token: Some(token) })
+}
+
+/// Takes back that a mail was sent, so that the same wish is not taken for one that was met.
+///
+/// # Errors
+/// Storage.
+pub fn forget(sid: &str) -> Result<(), Error> {
+    let sql = "DELETE FROM accounts_validations WHERE sid = $1 AND validated_ms IS NULL";
+    Batch::new().run(sql, params![sid]).commit_blind()?;
+    Ok(())
+}
+
+/// A link that somebody follows.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whose mail it was in.
+    pub address: String,
+    /// Where to go afterwards; empty: nowhere.
+    pub next_link: String,
+}
+
+type LinkRow = (String, String, String, String, String);
+
+/// What a link means, if it is good now.
+///
+/// # Errors
+/// Storage.
+pub fn follow(sid: &str, client_secret: &str, token: &str) -> Result<Option<Link>, Error> {
+    let found: Option<LinkRow> = query(
+        "SELECT purpose, address, next_link, client_secret, token FROM accounts_validations \
+         WHERE sid = $1 AND created_ms > $2",
+        params![sid, clock::now_ms().saturating_sub(LIFETIME_MS)],
+    )?
+    .first()?;
+    let Some((purpose, address, next_link, known, hash)) = found else { return Ok(None) };
+    let right = secret::same(&known, client_secret)
+        & secret::same(&hash, &digest::sha256(token.as_bytes()));
+    Ok(right.then(|| Link { purpose: Purpose::of(&purpose), address, next_link }))
+}
+
+/// Notes that the address is proved.
+///
+/// # Errors
+/// Storage.
+pub fn confirm(sid: &str) -> Result<(), Error> {
+    Batch::new()
+        .run(
+            "UPDATE accounts_validations SET validated_ms = $2 WHERE sid = $1 AND validated_ms IS NULL",
+            params![sid, clock::now_ms()],
+        )
+        .commit_blind()?;
+    Ok(())
+}
+
+/// An address that was proved.
+#[derive(Debug, Clone)]
+pub struct Proved {
+    /// The session.
+    pub sid: String,
+    /// Canonical.
+    pub address: String,
+    /// When.
+    pub validated_ms: u64,
+}
+
+/// What a session has proved for this purpose. None: nothing, or the session is over, or the secret is not its own.
+///
+/// # Errors
+/// Storage.
+pub fn proved(purpose: Purpose, sid: &str, client_secret: &str) -> Result<Option<Proved>, Error> {
+    let found: Option<(String, String, Option<u64>)> = query(
+        "SELECT address, client_secret, validated_ms FROM accounts_validations \
+         WHERE sid = $1 AND purpose = $2 AND created_ms > $3",
+        params![sid, purpose.name(), clock::now_ms().saturating_sub(LIFETIME_MS)],
+    )?
+    .first()?;
+    let Some((address, known, Some(validated_ms))) = found else { return Ok(None) };
+    let right = secret::same(&known, client_secret);
+    Ok(right.then(|| Proved { sid: sid.to_owned(), address, validated_ms }))
+}
+
+/// Spends a proof in a batch: it is good once. The statement conflicts if another was quicker.
+pub fn spend(batch: Batch, sid: &str) -> Batch {
+    batch.run("DELETE FROM accounts_validations WHERE sid = $1", params![sid]).expect(1)
+}
+
+/// 401 `M_THREEPID_AUTH_FAILED`: what is said where there is no proof.
+pub fn failed(status: u16) -> Error {
+    let text = "this address is not proved: follow the link in the mail first";
+    Error::with_status(status, "M_THREEPID_AUTH_FAILED", text)
+}
+
+/// Whether a commit failed because of the statement at `index`.
+pub fn is_conflict(error: &storage::Error, index: u32) -> bool {
+    matches!(error, storage::Error::Conflict(at) if *at == index)
+}
