@@ -53,6 +53,7 @@ CREATE TABLE keys_signatures (
     signer text NOT NULL,
     signer_key text NOT NULL,
     signature text NOT NULL,
+    position bigint NOT NULL,
     PRIMARY KEY (target_user, target_key, signer, signer_key)
 );
 CREATE INDEX keys_signatures_by_signer ON keys_signatures (signer, signer_key);

@@ -33,20 +33,13 @@ fn one(message: &Message) -> Result<(), Error> {
     let batch = Batch::new().done(message.id);
     let batch = match (change.change.as_str(), &change.device_id) {
         ("login" | "renamed", _) => batch,
-        ("logout", Some(device)) => {
-            let batch = devices::forget(batch, user, &[device.clone()], message.position);
-            forget_transactions(batch, user, device)
-        }
-        ("logout", None) => {
-            let gone = known(user, change.kept_device_id.as_deref())?;
-            let batch = devices::forget(batch, user, &gone, message.position);
-            gone.iter().fold(batch, |batch, device| forget_transactions(batch, user, device))
-        }
+        ("logout", Some(device)) => forget(batch, user, std::slice::from_ref(device)),
+        ("logout", None) => forget(batch, user, &known(user, change.kept_device_id.as_deref())?),
         ("deactivated", _) => {
             // Their keys of users stay: who verified them sees that it was them.
             backup::forget_all(user)?;
             let batch = dehydrated::forget(batch, user);
-            devices::forget(batch, user, &known(user, None)?, message.position)
+            forget(batch, user, &known(user, None)?)
         }
         _ => return Ok(()),
     };
@@ -54,12 +47,11 @@ fn one(message: &Message) -> Result<(), Error> {
     Ok(())
 }
 
-/// Transactions count by device; another device of this name is another.
-fn forget_transactions(batch: Batch, user: &str, device: &str) -> Batch {
-    batch.run(
-        "DELETE FROM keys_transactions WHERE user_id = $1 AND device_id = $2",
-        params![user, device],
-    )
+/// Transactions count by device: another one of its name is another.
+fn forget(batch: Batch, user: &str, gone: &[String]) -> Batch {
+    let rows = gone.iter().map(|device| params![user, device]).collect();
+    devices::forget(batch, user, gone)
+        .run_many("DELETE FROM keys_transactions WHERE user_id = $1 AND device_id = $2", rows)
 }
 
 /// Devices of which something is stored, without one that is kept and the dehydrated one, which no log-out ends.

@@ -94,17 +94,35 @@ pub(crate) fn changed_for(mut batch: Batch, viewer: &str, users: &[String]) -> B
         .wake(topic(viewer))
 }
 
-/// Adds to a batch that everything is forgotten of some devices that was stored up to a position.
-pub(crate) fn forget(mut batch: Batch, user: &str, devices: &[String], up_to: u64) -> Batch {
-    let rows = || devices.iter().map(|device| params![user, device, up_to]).collect::<Vec<_>>();
-    for table in ["keys_devices", "keys_one_time", "keys_fallback", "keys_to_device"] {
-        let sql =
-            format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND position <= $3");
-        batch = batch.run_many(&sql, rows());
-    }
-    let rows = devices.iter().map(|device| params![user, device]).collect();
-    batch = batch
-        .run_many("DELETE FROM keys_signatures WHERE target_user = $1 AND target_key = $2", rows);
-    let rows = devices.iter().map(|device| params![user, format!("ed25519:{device}")]).collect();
-    batch.run_many("DELETE FROM keys_signatures WHERE signer = $1 AND signer_key = $2", rows)
+/// Adds to a batch that everything is forgotten of some devices that are gone. One of them may be there again by its name: what was
+/// stored since its making stays. It is looked at in the statement itself, so that nothing falls between.
+pub(crate) fn forget(batch: Batch, user: &str, devices: &[String]) -> Batch {
+    const GONE: &str = "position < COALESCE((SELECT d.position FROM accounts_v2_devices AS d \
+                        WHERE d.user_id = $1 AND d.device_id = $2), $3)";
+    let rows = |prefix: &str| -> Vec<_> {
+        let row = |device: &String| params![user, device, i64::MAX, format!("{prefix}{device}")];
+        devices.iter().map(row).collect()
+    };
+    let batch = ["keys_devices", "keys_one_time", "keys_fallback", "keys_to_device"].iter().fold(
+        batch,
+        |batch, table| {
+            let rows = devices.iter().map(|device| params![user, device, i64::MAX]).collect();
+            let sql =
+                format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND {GONE}");
+            batch.run_many(&sql, rows)
+        },
+    );
+    batch
+        .run_many(
+            &format!(
+                "DELETE FROM keys_signatures WHERE target_user = $1 AND target_key = $4 AND {GONE}"
+            ),
+            rows(""),
+        )
+        .run_many(
+            &format!(
+                "DELETE FROM keys_signatures WHERE signer = $1 AND signer_key = $4 AND {GONE}"
+            ),
+            rows("ed25519:"),
+        )
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{Batch, query, snapshot};
+use tessera_sdk::storage::{Batch, position, query, snapshot};
 
 use crate::cross_signing::{self, Key, MASTER, SELF_SIGNING, USER_SIGNING};
 use crate::{devices, query as lookup, signed};
@@ -216,13 +216,15 @@ fn store(user: &str, signatures: &[Signature]) -> std::result::Result<(), Error>
     if fresh.is_empty() {
         return Ok(());
     }
-    let rows = fresh
-        .iter()
-        .map(|s| params![&s.target_user, &s.target_key, user, &s.signer_key, &s.signature]);
-    let mut batch = Batch::new().run_many(
-        "INSERT INTO keys_signatures (target_user, target_key, signer, signer_key, signature) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (target_user, target_key, signer, signer_key) \
-         DO UPDATE SET signature = excluded.signature",
+    let mut batch = Batch::new();
+    let at = batch.take_positions(1);
+    let rows = fresh.iter().map(|s| {
+        params![&s.target_user, &s.target_key, user, &s.signer_key, &s.signature, position(at)]
+    });
+    batch = batch.run_many(
+        "INSERT INTO keys_signatures (target_user, target_key, signer, signer_key, signature, position) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (target_user, target_key, signer, signer_key) \
+         DO UPDATE SET signature = excluded.signature, position = excluded.position",
         rows.collect(),
     );
     let mut others: Vec<String> =

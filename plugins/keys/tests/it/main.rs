@@ -8,5 +8,14 @@
     reason = "tests"
 )]
 
+mod backup;
+mod changes;
+mod claim;
+mod cross_signing;
+mod dehydrated;
+mod devices;
 mod server;
-mod views;
+mod services;
+mod signer;
+mod to_device;
+mod upload;
