@@ -312,12 +312,29 @@ fn offered(base: &str) -> bool {
         "wasi:random/",
         "wasi:sockets/",
     ];
-    const CAPABILITIES: [&str; 12] = [
-        "storage", "bus", "fetch", "blobs", "crypto", "cache", "timers", "limits", "log",
+    const CAPABILITIES: [&str; 13] = [
+        "storage", "bus", "fetch", "mail", "blobs", "crypto", "cache", "timers", "limits", "log",
         "metrics", "config", "peers",
     ];
     match base.strip_prefix("tessera:host/") {
         Some(capability) => CAPABILITIES.contains(&capability),
         None => PREFIXES.iter().any(|prefix| base.starts_with(prefix)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_capability_of_the_contract_is_offered() {
+        let world = include_str!("../../../wit/host/host.wit").split("world capabilities").nth(1);
+        let names: Vec<&str> = world
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("import ")?.strip_suffix(';'))
+            .collect();
+        assert!(names.len() > 10, "{names:?}");
+        for name in names {
+            assert!(super::offered(&format!("tessera:host/{name}")), "{name}");
+        }
     }
 }
