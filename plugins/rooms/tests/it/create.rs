@@ -174,7 +174,8 @@ fn wrong_wishes_are_refused() {
         (json!({"invite": ["bob"]}), 400, "M_INVALID_PARAM"),
         (json!({"invite": [ALICE]}), 400, "M_INVALID_PARAM"),
         (json!({"invite": vec![BOB; 201]}), 400, "M_INVALID_PARAM"),
-        (json!({"invite_3pid": [{}]}), 400, "M_INVALID_PARAM"),
+        (json!({"invite_3pid": [{}]}), 400, "M_MISSING_PARAM"),
+        (json!({"invite_3pid": [{"id_server": "x"}]}), 403, "M_SERVER_NOT_TRUSTED"),
         (json!({"room_alias_name": "a:b"}), 400, "M_INVALID_PARAM"),
         (json!({"room_alias_name": "a b"}), 400, "M_INVALID_PARAM"),
         (

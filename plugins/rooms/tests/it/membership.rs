@@ -214,3 +214,15 @@ fn invites_are_limited_by_sender() {
     let answer = server.about(ALICE, "invite", &room, "@dave:hs1");
     assert_eq!(answer.error(), (429, "M_LIMIT_EXCEEDED".to_owned()));
 }
+
+#[test]
+fn what_a_client_says_beside_is_part_of_its_join() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat"}));
+    let body = json!({"org.example.mood": "good", "membership": "ban", "reason": "hello",
+        "join_authorised_via_users_server": ALICE});
+    let _ = server.ask(BOB, "POST", "join-room", &[("roomId", &room)], &body).ok();
+    let event = server.events(&room).pop().unwrap();
+    let expected = json!({"membership": "join", "org.example.mood": "good", "reason": "hello"});
+    assert_eq!(event["content"], expected);
+}

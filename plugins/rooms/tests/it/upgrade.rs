@@ -39,6 +39,8 @@ fn room_moves_with_its_state() {
             server.get(BOB, "get-visibility", &[("roomId", room)]).ok()["visibility"].clone()
         };
         assert_eq!((listed(&room), listed(&new)), (json!("private"), json!("public")));
+        let named = |room: &str| find(&server, room, "m.room.canonical_alias")["content"]["alias"].clone();
+        assert_eq!((named(&room), named(&new)), (Value::Null, json!("#here:hs1")));
         let message = json!({"body": "x", "msgtype": "m.text"});
         assert_eq!(
             server.send(BOB, &room, "m.room.message", "t", &message).status(),

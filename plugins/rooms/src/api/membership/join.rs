@@ -21,6 +21,9 @@ use crate::{api::body, ids};
 struct Body {
     reason: Option<String>,
     third_party_signed: Option<CanonicalJsonObject>,
+    /// What else stands in the body becomes part of the event.
+    #[serde(flatten)]
+    content: CanonicalJsonObject,
 }
 
 #[derive(Serialize)]
@@ -40,7 +43,11 @@ pub fn by_id(request: &Request) -> Result {
 }
 
 fn join(request: &Request, room_id: &str) -> Result {
-    let body: Body = body::of(request)?;
+    let mut body: Body = body::of(request)?;
+    // Of these the server knows better.
+    for key in ["membership", "join_authorised_via_users_server", "third_party_invite"] {
+        body.content.remove(key);
+    }
     let asker = Asker::of(request)?;
     if let Some(signed) = &body.third_party_signed {
         third_party::accept(room_id, asker.user(), signed)?;
@@ -52,7 +59,7 @@ fn join(request: &Request, room_id: &str) -> Result {
         target: asker.user(),
         membership: "join",
         reason: body.reason.as_deref(),
-        content: Default::default(),
+        content: body.content,
         authoriser: authoriser.as_deref(),
     };
     change(&wish, |before, _| Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send }))?;

@@ -46,12 +46,10 @@ pub(super) fn accept(room_id: &str, user: &str, signed: &CanonicalJsonObject) ->
     if !ids::is_local(sender) {
         return Err(Error::forbidden("the inviter is of another server"));
     }
-    // The sender is part of the proof and not of the event.
-    let mut proof = signed.clone();
-    proof.retain(|key, _| matches!(key.as_str(), "mxid" | "token" | "signatures"));
+    // Whole, because all of it is signed.
     let third_party = object([
         ("display_name", invite.get("display_name").cloned()),
-        ("signed", Some(proof.into())),
+        ("signed", Some(signed.clone().into())),
     ]);
     Act { room_id, needs, transaction: None, asker: None }
         .run(|view| {

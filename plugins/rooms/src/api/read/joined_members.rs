@@ -16,9 +16,8 @@ use crate::ids;
 
 #[derive(Serialize)]
 struct Member {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Null where there is none: clients and suites look for the keys.
     display_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<String>,
 }
 
