@@ -25,14 +25,14 @@ impl World {
         Self { server, http: http::client().unwrap(), base, _config: None }
     }
 
-    /// A server whose testing descriptor has these lines at its end.
+    /// A server whose testing descriptor has these lines at its end; a table that is in both is theirs alone.
     pub(crate) async fn start_with_config(more: &str) -> Self {
         let testing = binary::testing_config()
             .map(|path| fs::read_to_string(path).unwrap())
             .unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("tessera.toml");
-        fs::write(&config, format!("{testing}\n{more}\n")).unwrap();
+        fs::write(&config, with_lines(&testing, more)).unwrap();
         let server =
             Server::start_with(Options { config: Some(config), ..Options::testing().unwrap() })
                 .await
@@ -72,6 +72,22 @@ impl World {
         let event = user.get(&format!("/rooms/{room}/event/{event_id}")).await.unwrap();
         assert_eq!(event["content"]["body"], "still there");
     }
+}
+
+fn with_lines(testing: &str, more: &str) -> String {
+    let header = |line: &str| line.starts_with('[') && !line.starts_with("[[");
+    let theirs: Vec<&str> = more.lines().map(str::trim).filter(|line| header(line)).collect();
+    let (mut text, mut left_out) = (String::new(), false);
+    for line in testing.lines() {
+        if line.starts_with('[') {
+            left_out = theirs.contains(&line.trim());
+        }
+        if !left_out {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    format!("{text}\n{more}\n")
 }
 
 #[track_caller]
