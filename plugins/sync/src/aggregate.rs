@@ -1,7 +1,7 @@
 //! What events carry beyond themselves: redactions and bundled aggregations.
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use tessera_sdk::matrix::Error;
@@ -31,16 +31,32 @@ impl FromRow for Related {
     }
 }
 
-/// Reads what belongs to events: three answers, for [`extras`]. What relates to them counts up to the position `last`.
+/// Reads what belongs to events: four answers, for [`extras`]. What relates to them counts up to the position `last`.
 pub(crate) fn selects(
     user: &str,
     device: Option<&str>,
     events: &[&EventRow],
     last: i64,
 ) -> Vec<Select> {
+    selects_without(user, device, events, last, &BTreeSet::new())
+}
+
+/// As [`selects`], without what ignored users have sent.
+pub(crate) fn selects_without(
+    user: &str,
+    device: Option<&str>,
+    events: &[&EventRow],
+    last: i64,
+    ignored: &BTreeSet<String>,
+) -> Vec<Select> {
+    let ignored: Vec<String> = ignored.iter().cloned().collect();
     let device = device.unwrap_or("");
     let ids: Vec<String> = events.iter().map(|event| event.event_id.clone()).collect();
     let redactions: Vec<String> = events.iter().filter_map(|e| e.redacted_by.clone()).collect();
+    let threads = "(SELECT r.relates_to AS root, COUNT(r.event_id) AS n, MAX(r.position) AS latest, \
+         SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_relations r \
+         JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.relates_to IN ($3) AND r.rel_type = 'm.thread' \
+         AND r.position <= $4 AND c.redacted_by IS NULL AND r.sender NOT IN ($5) GROUP BY r.relates_to) t";
     vec![
         select(
             &format!(
@@ -53,21 +69,28 @@ pub(crate) fn selects(
                 "SELECT r.relates_to, r.rel_type, 0, 0, {COLUMNS} FROM rooms_v1_relations r \
                  JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} \
                  WHERE r.relates_to IN ($3) AND r.rel_type IN ('m.replace', 'm.reference') \
-                 AND r.position <= $4 AND e.redacted_by IS NULL \
+                 AND r.position <= $4 AND e.redacted_by IS NULL AND r.sender NOT IN ($6) \
                  ORDER BY e.origin_ts DESC, e.event_id DESC LIMIT $5"
             ),
-            params![user, device, ids.clone(), last, MAX_RELATED],
+            params![user, device, ids.clone(), last, MAX_RELATED, ignored.clone()],
         ),
         select(
             &format!(
-                "SELECT t.root, 'm.thread', t.n, t.mine, {COLUMNS} FROM (SELECT r.relates_to AS root, \
-                 COUNT(r.event_id) AS n, MAX(r.position) AS latest, \
-                 SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_relations r \
-                 JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.relates_to IN ($3) \
-                 AND r.rel_type = 'm.thread' AND r.position <= $4 AND c.redacted_by IS NULL GROUP BY r.relates_to) t \
+                "SELECT t.root, 'm.thread', t.n, t.mine, {COLUMNS} FROM {threads} \
                  JOIN rooms_v1_events e ON e.position = t.latest {TRANSACTION}"
             ),
-            params![user, device, ids, last],
+            params![user, device, ids.clone(), last, ignored.clone()],
+        ),
+        // What was changed in the latest event of a thread.
+        select(
+            &format!(
+                "SELECT r.relates_to, r.rel_type, 0, t.mine, {COLUMNS} FROM {threads} \
+                 JOIN rooms_v1_events l ON l.position = t.latest \
+                 JOIN rooms_v1_relations r ON r.relates_to = l.event_id AND r.rel_type = 'm.replace' AND r.position <= $4 \
+                 JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} WHERE e.redacted_by IS NULL \
+                 ORDER BY e.origin_ts DESC, e.event_id DESC LIMIT $6"
+            ),
+            params![user, device, ids, last, ignored, MAX_RELATED],
         ),
     ]
 }
@@ -108,6 +131,7 @@ pub(crate) fn extras(
     let redactions: Vec<EventRow> = next()?.all()?;
     let related: Vec<Related> = next()?.all()?;
     let threads: Vec<Related> = next()?.all()?;
+    let thread_edits: Vec<Related> = next()?.all()?;
     let mut extras: HashMap<String, Extra> = HashMap::new();
     for &event in events {
         let mut extra = Extra::default();
@@ -136,8 +160,14 @@ pub(crate) fn extras(
             bundle.insert("m.reference".to_owned(), json!({ "chunk": references }));
         }
         if let Some(thread) = threads.iter().find(of_event) {
+            let latest = &thread.event;
+            let mut edits = thread_edits.iter().filter(|edit| edit.parent == latest.event_id);
+            let relations = match edits.find(|edit| is_edit(&edit.event, latest)) {
+                Some(edit) => Some(json!({ "m.replace": write(&edit.event, Extra::default())? })),
+                None => None,
+            };
             let summary = json!({
-                "latest_event": write(&thread.event, Extra::default())?,
+                "latest_event": write(latest, Extra { relations, ..Extra::default() })?,
                 "count": thread.count,
                 "current_user_participated": thread.participated || event.sender == user,
             });

@@ -5,11 +5,11 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tessera_sdk::http::{Answer, Request, Result};
-use tessera_sdk::matrix::{ClientFormat, Error};
+use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{clock, params, presentation};
+use tessera_sdk::{params, presentation};
 
-use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
+use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION};
 use crate::history::{self, Reader};
 use crate::state::{self, Undone, select_undone};
 use crate::token::Token;
@@ -81,12 +81,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     let events_after = written.split_off(1 + before.len());
     let events_before = written.split_off(1);
     let event = written.pop().ok_or_else(|| Error::internal("the event got lost"))?;
-    let writer = Writer {
-        now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
-        format: ClientFormat::WithRoomId,
-        fields: None,
-        federation: false,
-    };
+    let writer = history::writer();
     let speaks = |row: &EventRow| shown.iter().any(|e| Some(&e.sender) == row.state_key.as_ref());
     let mut state = state
         .values()

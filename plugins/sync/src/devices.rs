@@ -36,7 +36,7 @@ pub(crate) struct Devices {
 }
 
 /// Where the device began: what was sent to an earlier one of the same id is not for it.
-const BORN: &str = "COALESCE((SELECT n.position FROM accounts_v1_devices n WHERE n.user_id = $1 AND n.device_id = $2), 0)";
+pub(crate) const BORN: &str = "COALESCE((SELECT n.position FROM accounts_v1_devices n WHERE n.user_id = $1 AND n.device_id = $2), 0)";
 
 /// Reads it: five answers, for [`Devices::read`].
 ///

@@ -1,5 +1,7 @@
 //! Rows of `rooms_v1_events` as clients get them.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tessera_sdk::matrix::{ClientFormat, Error, Pdu, Unsigned};
@@ -7,7 +9,7 @@ use tessera_sdk::storage::{FromRow, RowError, Value as SqlValue};
 
 /// The columns that [`EventRow`] reads, of `rooms_v1_events e` and `rooms_v1_transactions x`.
 pub const COLUMNS: &str = "e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, \
-     e.json, e.redacted_by, x.txn_id";
+     e.json, e.redacted_by, x.txn_id, EXISTS (SELECT 1 FROM accounts_v1_erased z WHERE z.user_id = e.sender) AS erased";
 /// Joins the transaction of the reader's own device; `$1` is the user and `$2` the device.
 pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
      ON x.event_id = e.event_id AND x.user_id = $1 AND x.device_id = $2";
@@ -46,6 +48,8 @@ pub struct EventRow {
     pub redacted_by: Option<String>,
     /// The transaction id, if the reading device sent it.
     pub txn_id: Option<String>,
+    /// Whether the sender had all that they said hidden from those who come later; not read of current state.
+    pub erased: Option<bool>,
     /// Whether other events relate to it, where [`RELATED`] was read.
     pub related: Option<bool>,
     /// Whether the unread counts know it, where [`COUNTED`] was read.
@@ -66,6 +70,7 @@ impl FromRow for EventRow {
             json,
             redacted_by,
             txn_id,
+            erased,
             related,
             counted,
             current,
@@ -80,6 +85,7 @@ impl FromRow for EventRow {
             json,
             redacted_by,
             txn_id,
+            erased,
             related,
             counted,
             current,
@@ -119,11 +125,15 @@ impl Writer<'_> {
     /// # Errors
     /// Only if a stored event is none.
     pub fn write(&self, row: &EventRow, extra: Extra) -> Result<Box<RawValue>, Error> {
+        let json = match hidden(row, extra.membership.as_deref()) {
+            true => Cow::Owned(emptied(&row.json)?),
+            false => Cow::Borrowed(row.json.as_str()),
+        };
         if self.federation {
-            return RawValue::from_string(row.json.clone()).map_err(Error::internal);
+            return RawValue::from_string(json.into_owned()).map_err(Error::internal);
         }
         let (replaces_state, prev_content) = extra.replaced.unzip();
-        let event = Pdu::parse(&row.json).map_err(Error::internal)?;
+        let event = Pdu::parse(&json).map_err(Error::internal)?;
         let unsigned = Unsigned {
             age: Some((self.now_ms - event.origin_server_ts).max(0)),
             transaction_id: row.txn_id.clone(),
@@ -141,6 +151,23 @@ impl Writer<'_> {
             None => Ok(raw),
         }
     }
+}
+
+/// Whether the content is kept from the reader: its sender was erased, and the reader was not in the room then. Spec: `POST
+/// /account/deactivate`, `erase`. State and redactions stay: the room rests on them.
+fn hidden(row: &EventRow, membership: Option<&str>) -> bool {
+    row.erased == Some(true)
+        && row.state_key.is_none()
+        && row.kind != "m.room.redaction"
+        && membership != Some("join")
+}
+
+/// A stored event without its content.
+fn emptied(json: &str) -> Result<String, Error> {
+    let mut event: serde_json::Map<String, Value> =
+        serde_json::from_str(json).map_err(Error::internal)?;
+    event.insert("content".to_owned(), Value::Object(<_>::default()));
+    serde_json::to_string(&event).map_err(Error::internal)
 }
 
 /// The content of a stored event.

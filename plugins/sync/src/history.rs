@@ -9,7 +9,7 @@ use tessera_sdk::storage::{self, select};
 use tessera_sdk::{clock, params, presentation};
 
 use crate::aggregate;
-use crate::event::{EventRow, Extra, Writer};
+use crate::event::{EventRow, Extra, STATE, Writer};
 use crate::filter::EventFilter;
 use crate::ignored;
 use crate::visibility::{self, Setting, Visibility};
@@ -26,7 +26,7 @@ pub(crate) struct Reader<'a> {
     pub device: Option<&'a str>,
     pub room_id: &'a str,
     pub view: Visibility,
-    ignored: BTreeSet<String>,
+    pub ignored: BTreeSet<String>,
 }
 
 /// Events as clients get them.
@@ -44,7 +44,26 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// `M_FORBIDDEN` for who never was in the room or has forgotten it, unless it is world readable now.
     pub(crate) fn of(request: &'a Request) -> Result<Self, Error> {
-        let (user, room_id) = (request.user()?, request.param("roomId"));
+        Self::in_room(request, request.param("roomId"))
+    }
+
+    /// As [`Reader::of`], for a room that the path does not name.
+    ///
+    /// # Errors
+    /// As [`Reader::of`].
+    pub(crate) fn in_room(request: &'a Request, room_id: &'a str) -> Result<Self, Error> {
+        Self::find(request.user()?, request.device(), room_id)
+    }
+
+    /// As [`Reader::of`], where there is no request.
+    ///
+    /// # Errors
+    /// As [`Reader::of`].
+    pub(crate) fn find(
+        user: &'a str,
+        device: Option<&'a str>,
+        room_id: &'a str,
+    ) -> Result<Self, Error> {
         let rooms = [room_id.to_owned()];
         let moment = storage::snapshot(&[
             visibility::select_settings(&rooms),
@@ -74,7 +93,7 @@ impl<'a> Reader<'a> {
         if !was_in && !open {
             return Err(Error::forbidden("you are not in this room"));
         }
-        Ok(Self { user, device: request.device(), room_id, view, ignored })
+        Ok(Self { user, device, room_id, view, ignored })
     }
 
     /// Whether an event is for this reader: they may see it, and do not ignore its sender.
@@ -91,51 +110,81 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether the reader is in the room now.
+    pub(crate) fn is_in(&self) -> bool {
+        self.view.memberships.last().is_some_and(|(_, membership)| membership == "join")
+    }
+
     /// Writes events with their redactions and aggregations, and for `lazy` the member events of their senders. One storage call.
     pub(crate) fn write(&self, events: &[EventRow], lazy: bool) -> Result<Written, Error> {
-        if events.is_empty() {
-            return Ok(Written::default());
-        }
-        let writer = Writer {
-            now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
-            format: ClientFormat::WithRoomId,
-            fields: None,
-            federation: false,
-        };
         let events: Vec<&EventRow> = events.iter().collect();
-        let mut selects = aggregate::selects(self.user, self.device, &events, self.last_position());
-        if lazy {
-            let mut senders: Vec<String> = events.iter().map(|e| e.sender.clone()).collect();
-            senders.sort_unstable();
-            senders.dedup();
-            selects.push(select(
-                "SELECT position, event_id, room_id, type, state_key, sender, json, NULL, NULL \
-                 FROM rooms_v1_current_state \
-                 WHERE room_id = $1 AND type = 'm.room.member' AND state_key IN ($2)",
-                params![self.room_id, senders],
-            ));
-        }
-        let mut answers = storage::snapshot(&selects)?.answers();
-        let mut extras = aggregate::extras(&writer, self.user, &events, &mut answers)?;
-        let mut chunk = events
-            .iter()
-            .map(|event| {
-                let extra = extras.remove(&event.event_id).unwrap_or_default();
-                let membership = Some(self.view.membership_at(event.position).to_owned());
-                writer.write(event, Extra { membership, ..extra })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let members: Vec<EventRow> = match answers.next() {
-            Some(rows) => rows.all()?,
-            None => Vec::new(),
-        };
-        let mut state = members
-            .iter()
-            .map(|row| writer.write(row, Extra::default()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let written = chunk.iter_mut().chain(&mut state);
-        presentation::add_fields(written.map(|event| (None, event)), self.user);
-        Ok(Written { chunk, state })
+        let membership = |event: &EventRow| self.view.membership_at(event.position).to_owned();
+        let lazy = lazy.then_some(self.room_id);
+        let last = self.last_position();
+        write(self.user, self.device, &self.ignored, &events, last, lazy, membership)
+    }
+}
+
+/// Writes events for a user with their redactions and with what relates to them up to a position, and the member events of their
+/// senders in the room `lazy`. `membership`: the user's, at an event. One storage call.
+///
+/// # Errors
+/// Storage; a view is not as documented.
+pub(crate) fn write(
+    user: &str,
+    device: Option<&str>,
+    ignored: &BTreeSet<String>,
+    events: &[&EventRow],
+    last: i64,
+    lazy: Option<&str>,
+    membership: impl Fn(&EventRow) -> String,
+) -> Result<Written, Error> {
+    if events.is_empty() {
+        return Ok(Written::default());
+    }
+    let writer = writer();
+    let mut selects = aggregate::selects_without(user, device, events, last, ignored);
+    if let Some(room) = lazy {
+        let mut senders: Vec<String> = events.iter().map(|e| e.sender.clone()).collect();
+        senders.sort_unstable();
+        senders.dedup();
+        selects.push(select(
+            &format!(
+                "{STATE} WHERE room_id = $1 AND type = 'm.room.member' AND state_key IN ($2) \
+                 AND position <= $3"
+            ),
+            params![room, senders, last],
+        ));
+    }
+    let mut answers = storage::snapshot(&selects)?.answers();
+    let mut extras = aggregate::extras(&writer, user, events, &mut answers)?;
+    let mut chunk = events
+        .iter()
+        .map(|event| {
+            let extra = extras.remove(&event.event_id).unwrap_or_default();
+            writer.write(event, Extra { membership: Some(membership(event)), ..extra })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let members: Vec<EventRow> = match answers.next() {
+        Some(rows) => rows.all()?,
+        None => Vec::new(),
+    };
+    let mut state = members
+        .iter()
+        .map(|row| writer.write(row, Extra::default()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let written = chunk.iter_mut().chain(&mut state);
+    presentation::add_fields(written.map(|event| (None, event)), user);
+    Ok(Written { chunk, state })
+}
+
+/// How the endpoints of history write events.
+pub(crate) fn writer() -> Writer<'static> {
+    Writer {
+        now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
+        format: ClientFormat::WithRoomId,
+        fields: None,
+        federation: false,
     }
 }
 

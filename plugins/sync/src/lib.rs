@@ -9,8 +9,10 @@ mod history;
 mod ignored;
 mod messages;
 pub(crate) mod near;
+mod old;
 pub(crate) mod online;
 mod relations;
+mod search;
 mod sliding;
 mod state;
 pub mod sync;
@@ -31,6 +33,11 @@ pub const ROUTES: &[Route] = &[
     Route::new("relations", relations::handle),
     Route::new("threads", threads::handle),
     Route::new("timestamp", timestamp::handle),
+    Route::new("search", search::handle),
+    Route::parking("events", sync::stream::handle, sync::stream::resume),
+    Route::new("event", old::event::handle),
+    Route::new("initial-sync", sync::initial::handle),
+    Route::new("room-initial-sync", old::room::handle),
 ];
 
 /// The plug-in.

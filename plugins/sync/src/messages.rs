@@ -49,8 +49,8 @@ pub(crate) fn handle(request: &Request) -> Result {
     // Where the client named no start: the newest event is what the answer began with.
     let start = match (from, events.first()) {
         (Some(token), _) => token.0,
-        (None, Some(event)) => event.position,
-        (None, None) => 0,
+        (None, Some(event)) if direction == Direction::Backward => event.position,
+        (None, _) => 0,
     };
     Answer::json(&Body {
         start: Token(start).to_string(),
@@ -124,7 +124,9 @@ fn read(
             }
         }
         if exhausted {
-            return Ok((kept, None));
+            // As other servers do: only a page without events is the last one. Clients ask once more.
+            let end = (!kept.is_empty()).then_some(at);
+            return Ok((kept, end));
         }
     }
     Ok((kept, Some(at)))

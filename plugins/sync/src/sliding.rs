@@ -22,8 +22,6 @@ mod rooms;
 mod scope;
 mod wanted;
 
-use std::collections::HashMap;
-
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{bus, clock, presentation, storage};
@@ -32,7 +30,7 @@ use ask::{Ask, Resumed};
 use connection::Connection;
 use details::Details;
 use fill::Plan;
-use lazy::Members;
+use lazy::Sending;
 use overview::Overview;
 use pos::Pos;
 use request::Body;
@@ -148,7 +146,7 @@ struct News {
     /// Something was left for the next answer.
     cut: bool,
     /// Members sent, by room.
-    lazy: HashMap<String, (Members, Vec<(String, i64)>)>,
+    lazy: Sending,
 }
 
 impl News {
@@ -185,7 +183,7 @@ impl News {
             plan.fill(ask, &writer, from, overview.horizon)?
         };
 
-        let mut lazy = HashMap::new();
+        let mut lazy = Sending::new();
         let mut response = Response { txn_id: ask.txn_id.clone(), ..Response::default() };
         for draft in drafts {
             let id = draft.look.row.room_id.clone();

@@ -143,6 +143,7 @@ mod tests {
             json: String::new(),
             redacted_by: None,
             txn_id: None,
+            erased: None,
             related: None,
             counted: None,
             current: None,

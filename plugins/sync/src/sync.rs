@@ -9,14 +9,17 @@ mod ask;
 mod draft;
 pub(crate) mod ephemeral;
 mod fill;
+pub(crate) mod initial;
 mod queries;
 mod read;
 mod response;
 mod rooms;
 mod settle;
+pub(crate) mod stream;
+mod summary;
 
 use tessera_sdk::http::{Answer, Parked, Request, Result};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{bus, clock, presentation};
 
 use ask::Ask;
@@ -133,7 +136,7 @@ fn look(
         return Ok(Found::Answer(held.park(progress, until.saturating_sub(now))?));
     }
     let horizon = news.horizon;
-    let mut response = rooms::assemble(ask, filter, news)?;
+    let mut response = rooms::assemble(ask, filter, news, ClientFormat::WithoutRoomId)?;
     if response.is_empty() && !ask.full_state {
         return Ok(Found::Nothing(horizon, Box::new(response)));
     }

@@ -123,8 +123,8 @@ impl Plan<'_> {
         for ((from, end, limit), rooms) in timelines {
             // The event just before the newest ones bounds the range: work for each room is limited however long its past.
             let sql = format!(
-                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_rooms r CROSS JOIN rooms_v1_events e {TRANSACTION} \
-                 WHERE r.room_id IN ($3) AND e.room_id = r.room_id AND e.position > COALESCE((SELECT l.position \
+                "SELECT {COLUMNS}, {RELATED} FROM rooms_v1_memberships r CROSS JOIN rooms_v1_events e {TRANSACTION} \
+                 WHERE r.user_id = $1 AND r.room_id IN ($3) AND e.room_id = r.room_id AND e.position > COALESCE((SELECT l.position \
                  FROM rooms_v1_events l WHERE l.room_id = r.room_id AND l.position > $4 AND l.position <= $5 \
                  AND l.stream AND NOT l.rejected ORDER BY l.position DESC LIMIT 1 OFFSET $6), $4) \
                  AND e.position <= $5 AND e.stream AND NOT e.rejected ORDER BY e.position DESC"
@@ -139,8 +139,8 @@ impl Plan<'_> {
                 "SELECT r.room_id, (SELECT MAX(t.position) FROM (SELECT e.position AS position, e.type AS type \
                  FROM rooms_v1_events e WHERE e.room_id = r.room_id AND e.position > $2 AND e.position <= $3 \
                  AND e.stream AND NOT e.rejected ORDER BY e.position DESC LIMIT $4) t WHERE t.type IN ($5)) AS bump \
-                 FROM rooms_v1_rooms r WHERE r.room_id IN ($1)",
-                params![rooms, from, end, BUMP_LOOKS, types.clone()],
+                 FROM rooms_v1_memberships r WHERE r.user_id = $6 AND r.room_id IN ($1)",
+                params![rooms, from, end, BUMP_LOOKS, types.clone(), self.user],
             );
         }
     }

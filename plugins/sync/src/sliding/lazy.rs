@@ -1,6 +1,6 @@
 //! Which members a lazy client has been sent. Kept at hand only: where it is lost, members are sent once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use tessera_sdk::cache;
@@ -23,6 +23,9 @@ struct Entry {
 /// Members of one room by their ids.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Members(BTreeMap<String, Entry>);
+
+/// What the client had before, and the members and their events' positions that go out now, by room.
+pub(super) type Sending = HashMap<String, (Members, Vec<(String, i64)>)>;
 
 fn cache_key(key: &Key, room: &str) -> String {
     format!("lazy:{}\n{}\n{}\n{room}", key.user, key.device, key.conn)

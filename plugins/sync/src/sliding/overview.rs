@@ -9,7 +9,8 @@ use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select}
 use super::ask::Ask;
 use super::connection::Connection;
 use super::facts::{self, Facts, Needs};
-use crate::{devices, ignored};
+use crate::devices::{self, BORN};
+use crate::ignored;
 
 /// Its count is told even where it is 0: clients take a missing count for no news.
 const USUAL_ALGORITHM: &str = "signed_curve25519";
@@ -207,8 +208,10 @@ fn selects(ask: &Ask, sent: &Connection, needs: &Needs, parts: Parts) -> Vec<Sel
     if let Some((told, limit)) = parts.to_device {
         selects.push(devices::select_told(&ask.user, device, told));
         selects.push(select(
-            "SELECT position, sender, type, content FROM keys_v1_to_device \
-             WHERE user_id = $1 AND device_id = $2 AND position > $3 ORDER BY position LIMIT $4",
+            &format!(
+                "SELECT position, sender, type, content FROM keys_v1_to_device WHERE user_id = $1 AND device_id = $2 \
+                 AND position > $3 AND position > {BORN} ORDER BY position LIMIT $4"
+            ),
             params![&ask.user, device.unwrap_or(""), told, limit + 1],
         ));
     }
@@ -261,13 +264,13 @@ impl Overview {
         }
         if parts.e2ee {
             let changed = next()?.all::<(String, i64)>()?.into_iter();
-            let mut keys = Keys::default();
-            keys.changed = changed.filter(|(_, at)| *at <= horizon).map(|(user, _)| user).collect();
-            keys.stirred = next()?.all::<(String,)>()?.into_iter().map(|(room,)| room).collect();
-            keys.one_time.insert(USUAL_ALGORITHM.to_owned(), 0);
-            keys.one_time.extend(next()?.all::<(String, i64)>()?);
-            keys.fallback = next()?.all::<(String,)>()?.into_iter().map(|(name,)| name).collect();
-            overview.keys = Some(keys);
+            let mut one_time = BTreeMap::from([(USUAL_ALGORITHM.to_owned(), 0)]);
+            let names = |rows: Vec<(String,)>| rows.into_iter().map(|(name,)| name);
+            let changed = changed.filter(|(_, at)| *at <= horizon).map(|(user, _)| user).collect();
+            let stirred = names(next()?.all()?).collect();
+            one_time.extend(next()?.all::<(String, i64)>()?);
+            let fallback = names(next()?.all()?).collect();
+            overview.keys = Some(Keys { one_time, fallback, changed, stirred });
         }
         if parts.to_device.is_some() {
             overview.told_messages = Some(next()?);

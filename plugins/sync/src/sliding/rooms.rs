@@ -1,6 +1,6 @@
 //! Rooms as an answer tells of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tessera_sdk::matrix::Error;
 use super::ask::Ask;
 use super::details::Details;
 use super::fill::{Filled, Plan};
-use super::lazy::Members;
+use super::lazy::{Members, Sending};
 use super::overview::Overview;
 use super::response::{Hero, Room};
 use super::scope::Look;
@@ -212,7 +212,7 @@ impl Draft {
         overview: &Overview,
         filled: &mut Filled,
         writer: &Writer<'_>,
-        lazy: &mut HashMap<String, (Members, Vec<(String, i64)>)>,
+        lazy: &mut Sending,
     ) -> Result<Room, Error> {
         let id = self.look.row.room_id.clone();
         let known = self.look.told;

@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::token::SyncToken;
 
 /// The longest wait: clients ask for 30 s as a rule; proxies cut what is silent for minutes.
-const MAX_TIMEOUT_MS: u64 = 120_000;
+pub(super) const MAX_TIMEOUT_MS: u64 = 120_000;
 /// An inline filter is kept while the request is parked, and that state is capped at 16 KiB.
 const MAX_INLINE_FILTER: usize = 12 * 1024;
 /// First byte of the parked state: another version of this plug-in may resume it.
@@ -69,6 +69,23 @@ impl Ask {
             rooms: 0,
             held_until_ms: None,
         })
+    }
+
+    /// What the user is to be told, whatever their device.
+    pub(super) fn plain(user: &str, since: Option<i64>, deadline_ms: u64) -> Self {
+        Self {
+            user: user.to_owned(),
+            device: None,
+            since,
+            to_device: None,
+            filter: None,
+            full_state: false,
+            use_state_after: false,
+            unstable_state_after: false,
+            deadline_ms,
+            rooms: 0,
+            held_until_ms: None,
+        }
     }
 
     pub(super) fn from_parked(parked: &Parked) -> std::result::Result<Self, Error> {

@@ -146,6 +146,10 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
         let (events, cut) = shorten(events, filter);
         draft.events = events;
         draft.limited |= cut || unseen;
+        if draft.fresh && ask.since.is_some() {
+            // Of a room that is new to the client only one whose beginning is shown has no gap.
+            draft.limited |= draft.events.first().is_none_or(|event| event.kind != "m.room.create");
+        }
         drafts.push(draft);
     }
     drafts
@@ -172,6 +176,8 @@ fn leave(ask: &Ask, draft: &mut Draft, events: &mut Vec<EventRow>, membership: &
         return;
     }
     match draft.changes.iter().rev().find(|change| change.prev_membership == "join") {
+        // Joined and left since the token: the room is new to the client.
+        Some(_) if draft.changes.iter().any(Change::enters) => draft.full = true,
         Some(left) => {
             draft.deltas.retain(|d| d.position <= left.position || d.event_id == draft.own_event);
         }

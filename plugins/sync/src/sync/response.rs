@@ -26,7 +26,7 @@ pub(super) struct Timeline {
     pub prev_batch: String,
 }
 
-#[derive(Debug, Default, Serialize, PartialEq)]
+#[derive(Debug, Default, Clone, Serialize, PartialEq)]
 pub(super) struct Summary {
     #[serde(rename = "m.heroes", skip_serializing_if = "Option::is_none")]
     pub heroes: Option<Vec<String>>,

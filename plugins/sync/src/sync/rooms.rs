@@ -23,9 +23,6 @@ use crate::visibility::Visibility;
 /// How long it is remembered which members a lazy client has been sent.
 const SENT_MEMBERS_MS: u32 = 60 * 60 * 1000;
 
-/// State that a summary rests on.
-const SUMMARIZED: [&str; 3] = ["m.room.member", "m.room.name", "m.room.canonical_alias"];
-
 /// Everything that belongs to one answer.
 struct Answering<'a> {
     ask: &'a Ask,
@@ -60,24 +57,25 @@ fn offers(ask: &Ask, filter: &Filter, news: &mut News, rooms: &mut Rooms) -> Res
 }
 
 /// Makes the answer. At most one storage call.
-pub(super) fn assemble(ask: &Ask, filter: &Filter, mut news: News) -> Result<Response, Error> {
+pub(super) fn assemble(
+    ask: &Ask,
+    filter: &Filter,
+    mut news: News,
+    format: ClientFormat,
+) -> Result<Response, Error> {
     let now_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
     let federation = filter.event_format.as_deref() == Some("federation");
     let answering = Answering {
         ask,
         filter,
-        writer: Writer {
-            now_ms,
-            format: ClientFormat::WithoutRoomId,
-            fields: filter.event_fields.as_deref(),
-            federation,
-        },
+        writer: Writer { now_ms, format, fields: filter.event_fields.as_deref(), federation },
         lazy: filter.room.state.lazy_load_members,
     };
     let movements = Movements::of(ask, &news);
     let drafts = drafts(ask, filter, &mut news);
     let (mut plan, newly_sent) = answering.plan(&drafts);
     plan.movements = movements;
+    plan.ignored = news.ignored.clone();
     let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
     let (fresh, left) = (plan.fresh, plan.left);
 
@@ -247,10 +245,7 @@ impl Answering<'_> {
                     }
                 }
             }
-            let named = draft.deltas.iter().any(|delta| SUMMARIZED.contains(&delta.kind.as_str()));
-            if draft.joined && (draft.full || named) {
-                plan.summaries.insert(room.clone());
-            }
+            plan.summaries.want(draft, &self.ask.user);
         }
         (plan, newly_sent)
     }
@@ -260,7 +255,7 @@ impl Answering<'_> {
         let undone = filled.undone.remove(&draft.room_id).unwrap_or_default();
         let mut current = filled.state.remove(&draft.room_id).unwrap_or_default();
         if self.lazy && draft.full {
-            current.extend(filled.heroes.remove(&draft.room_id).unwrap_or_default().events);
+            current.extend(filled.summaries.heroes.remove(&draft.room_id).unwrap_or_default());
         }
         if let Some(view) = &view {
             restrict(&mut draft, view, &mut current);
@@ -314,7 +309,7 @@ impl Answering<'_> {
             unstable_state_after,
             account_data: Events::default(),
             ephemeral: None,
-            summary: filled.summaries.remove(&draft.room_id),
+            summary: filled.summaries.summaries.remove(&draft.room_id),
             unread_notifications: None,
             unread_thread_notifications: BTreeMap::new(),
         })

@@ -75,3 +75,39 @@ fn what_came_after_a_leave_is_not_bundled() {
     let body = world.sync(BOB, &[("filter", r#"{"room":{"include_leave":true}}"#)]);
     assert!(!body.to_string().contains("secret"));
 }
+
+#[test]
+fn threads_leave_out_ignored_users_and_show_edits_of_their_latest_event() {
+    let world = world_with_room();
+    world.join(ROOM, CAROL);
+    let root = world.say(ROOM, ALICE, "root");
+    let reply = |sender: &str| {
+        let relation = json!({ "rel_type": "m.thread", "event_id": root });
+        world.send(ROOM, sender, json!({ "body": "reply", "m.relates_to": relation }))
+    };
+    let latest = reply(BOB);
+    let edit = json!({
+        "body": "* better", "m.new_content": { "body": "better" },
+        "m.relates_to": { "rel_type": "m.replace", "event_id": latest },
+    });
+    let edit = world.send(ROOM, BOB, edit);
+    reply(CAROL);
+    world.account_data(
+        ALICE,
+        "",
+        "m.ignored_user_list",
+        &json!({ "ignored_users": { CAROL: {} } }),
+    );
+    for body in [
+        world.sync(ALICE, &[])["rooms"]["join"][ROOM]["timeline"]["events"].clone(),
+        world.room_get(ALICE, "messages", &[("dir", "f")]).ok()["chunk"].clone(),
+    ] {
+        let event =
+            body.as_array().unwrap().iter().find(|e| e["event_id"] == root.as_str()).unwrap();
+        let thread = &event["unsigned"]["m.relations"]["m.thread"];
+        assert_eq!(thread["count"], 1);
+        assert_eq!(thread["latest_event"]["event_id"], latest);
+        let replaced = &thread["latest_event"]["unsigned"]["m.relations"]["m.replace"];
+        assert_eq!(replaced["event_id"], edit);
+    }
+}

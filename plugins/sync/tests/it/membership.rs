@@ -225,3 +225,30 @@ fn rooms_that_were_left_come_with_their_account_data() {
     let data = &body["rooms"]["leave"][ROOM]["account_data"]["events"];
     assert_eq!(data[0]["type"], "m.tag");
 }
+
+#[test]
+fn a_room_joined_and_left_since_the_token_is_told_with_its_whole_state() {
+    let world = world_with_room();
+    let first = token(&world.sync(CAROL, &[]));
+    world.join(ROOM, CAROL);
+    world.leave(ROOM, CAROL);
+    world.state(ROOM, ALICE, "m.room.topic", "", json!({ "topic": "secret" }));
+    let filter = r#"{"room":{"timeline":{"types":[]},"include_leave":true}}"#;
+    let body = world.sync(CAROL, &[("since", &first), ("filter", filter)]);
+    let state = types(&body["rooms"]["leave"][ROOM]["state"]["events"]).len();
+    assert_eq!(state, 5, "create, power levels and three members: {body}");
+    assert!(!body.to_string().contains("secret"));
+}
+
+#[test]
+fn a_room_joined_since_the_token_has_a_gap_unless_its_beginning_is_shown() {
+    let world = world_with_room();
+    let first = token(&world.sync(CAROL, &[]));
+    world.join(ROOM, CAROL);
+    let limited = |filter: &str| -> serde_json::Value {
+        let body = world.sync(CAROL, &[("since", &first), ("filter", filter)]);
+        joined(&body, ROOM)["timeline"]["limited"].clone()
+    };
+    assert_eq!(limited("{}"), false);
+    assert_eq!(limited(r#"{"room":{"timeline":{"types":["m.room.member"]}}}"#), true);
+}

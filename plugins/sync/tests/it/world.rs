@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tessera_plugin_sync::Plugin;
 use tessera_sdk::http::WakeReason;
 use tessera_sdk::params;
+use tessera_sdk::services::rooms::Found;
 use tessera_sdk::storage::{self, Batch, position};
 use tessera_test_host::{PluginUnderTest, TestAnswer, TestHost};
 
@@ -20,7 +21,7 @@ name = "accounts"
 version = "0.1.0"
 description = "fixture"
 [storage]
-exposes = ["accounts_v1_account_data", "accounts_v1_devices", "accounts_v1_filters"]
+exposes = ["accounts_v1_account_data", "accounts_v1_devices", "accounts_v1_erased", "accounts_v1_filters"]
 "#;
 
 const ACCOUNTS_TABLES: &str = "
@@ -31,6 +32,8 @@ CREATE TABLE accounts_filters (user_id text NOT NULL, filter_id text NOT NULL, j
   PRIMARY KEY (user_id, filter_id));
 CREATE TABLE accounts_devices (user_id text NOT NULL, device_id text NOT NULL, position bigint NOT NULL,
   PRIMARY KEY (user_id, device_id));
+CREATE TABLE accounts_erased (user_id text PRIMARY KEY);
+CREATE VIEW accounts_v1_erased AS SELECT user_id FROM accounts_erased;
 CREATE VIEW accounts_v1_devices AS SELECT user_id, device_id, position FROM accounts_devices;
 CREATE VIEW accounts_v1_account_data AS SELECT user_id, room_id, type, content, position
   FROM accounts_account_data;
@@ -83,7 +86,10 @@ pub(crate) fn world() -> World {
         .plugin(PluginUnderTest {
             name: "sync",
             manifest: include_str!("../../plugin.toml"),
-            migrations: &[],
+            migrations: &[(
+                "0001_connections",
+                include_str!("../../migrations/0001_connections.sql"),
+            )],
         })
         .plugin(PluginUnderTest {
             name: "rooms",
@@ -121,6 +127,14 @@ pub(crate) fn world() -> World {
     host.services(|services| {
         services.push_rules =
             std::sync::Arc::new(|_, _| Ok(json!({ "global": { "override": [] } }).to_string()));
+        services.search_rooms = std::sync::Arc::new(|host, words, rooms, newest, limit, offset| {
+            let search = if newest { storage::search_newest } else { storage::search };
+            let hits =
+                host.acting("rooms", || search("messages", words, Some(rooms), limit, offset));
+            let found =
+                |hit: storage::Hit| Found { event_id: hit.key, room_id: hit.group, rank: hit.rank };
+            Ok(hits.unwrap().into_iter().map(found).collect())
+        });
     });
     World { host, state: RefCell::default(), events: Cell::new(0) }
 }
@@ -172,6 +186,10 @@ impl World {
                 params![position(at), id, room, kind, state_key, sender, ts, json.to_string()],
             )
             .wake(format!("room:{room}"));
+        let text = ["body", "name", "topic"].iter().find_map(|field| content[field].as_str());
+        if let Some(text) = text {
+            batch = batch.text("messages", id, room, Some(text.to_owned()));
+        }
         let relation = &content["m.relates_to"];
         if let Some(parent) = relation["event_id"].as_str() {
             let (rel, key) = (relation["rel_type"].as_str().unwrap(), relation["key"].as_str());
@@ -393,6 +411,22 @@ impl World {
         for (name, value) in params {
             request = request.param(name, value);
         }
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        request.send::<Plugin>()
+    }
+
+    /// Sends a POST to the plug-in.
+    pub(crate) fn post(
+        &self,
+        user: &str,
+        route: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> TestAnswer {
+        let _ = self.host.calls();
+        let mut request = self.host.request("POST", route).user(user).device("D").json(body);
         for (name, value) in query {
             request = request.query(name, value);
         }
