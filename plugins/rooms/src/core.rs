@@ -3,10 +3,12 @@
 //! Nothing here reads storage, time or randomness, so that every decision can be replayed from a recording,
 //! natively or in wasm, and comes out the same.
 
+pub mod acl;
 pub mod build;
 pub mod content;
 pub mod decide;
 pub mod event;
+pub mod incoming;
 pub mod power;
 pub mod relation;
 pub mod resolve;

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod policy;
 pub mod profiles;
 pub mod provider;
+pub mod receive;
 pub mod redaction;
 pub mod settings;
 pub mod shut_down;

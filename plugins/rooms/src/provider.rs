@@ -1,7 +1,7 @@
 //! `tessera:services/rooms`: what other plug-ins ask of this one.
 
 use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{
-    Error, Found, Guest, Received, StateEntry,
+    Error, Found, Guest, Missing, Outcome, Received, StateEntry,
 };
 use tessera_sdk::matrix;
 use tessera_sdk::params;
@@ -11,13 +11,15 @@ use crate::api::directory::visibility;
 use crate::api::{create, membership, send};
 use crate::asker::Asker;
 use crate::core::{StoredEvent, content};
-use crate::store::state_at;
-use crate::{Plugin, directory, ids, profiles, shut_down};
+use crate::store::{auth, state_at};
+use crate::{Plugin, directory, ids, profiles, receive, shut_down};
 
 /// Rooms that one search looks into.
 const MAX_SEARCHED: usize = 1_000;
 /// What one search gives.
 const MAX_FOUND: u32 = 500;
+/// Events whose auth chain is told at once.
+const MAX_CHAINED: usize = 1_000;
 
 fn refused(error: matrix::Error) -> Error {
     match error.http_status() {
@@ -168,33 +170,61 @@ impl Guest for Plugin {
         profiles::apply(&user, displayname.as_deref(), avatar_url.as_deref()).map_err(refused)
     }
 
-    fn receive(_: String, _: String, _: Vec<String>) -> Result<Vec<Received>, Error> {
-        Err(unavailable())
+    fn receive(
+        room_id: String,
+        origin: String,
+        events: Vec<String>,
+    ) -> Result<Vec<Received>, Error> {
+        let received = receive::receive(&room_id, &origin, &events).map_err(refused)?;
+        Ok(received.into_iter().map(told).collect())
     }
 
-    fn receive_outliers(_: String, _: String, _: Vec<String>) -> Result<Vec<Received>, Error> {
-        Err(unavailable())
+    fn receive_outliers(
+        room_id: String,
+        room_version: String,
+        events: Vec<String>,
+    ) -> Result<Vec<Received>, Error> {
+        let room_id = ids::room(&room_id).map_err(refused)?;
+        let received = receive::receive_outliers(room_id, &room_version, &events);
+        Ok(received.map_err(refused)?.into_iter().map(told).collect())
     }
 
     fn receive_with_state(
-        _: String,
-        _: String,
-        _: String,
-        _: String,
-        _: Vec<String>,
+        room_id: String,
+        room_version: String,
+        origin: String,
+        event: String,
+        state: Vec<String>,
     ) -> Result<Received, Error> {
-        Err(unavailable())
+        let room_id = ids::room(&room_id).map_err(refused)?;
+        receive::receive_with_state(room_id, &room_version, &origin, &event, &state)
+            .map(told)
+            .map_err(refused)
     }
 
-    fn auth_chain(_: String, _: Vec<String>) -> Result<Vec<String>, Error> {
-        Err(unavailable())
+    fn auth_chain(room_id: String, events: Vec<String>) -> Result<Vec<String>, Error> {
+        if events.len() > MAX_CHAINED {
+            let text = format!("at most {MAX_CHAINED} auth chains can be asked for at once");
+            return Err(refused(matrix::Error::invalid_param(text)));
+        }
+        auth::chain(&room_id, &events).map_err(refused)
     }
 
-    fn acl_allows(_: String, _: String) -> Result<bool, Error> {
-        Err(unavailable())
+    fn acl_allows(room_id: String, server: String) -> Result<bool, Error> {
+        receive::acl_allows(&room_id, &server).map_err(refused)
     }
 }
 
-fn unavailable() -> Error {
-    Error::Unavailable("events of other servers are not taken yet".to_owned())
+fn told((event_id, outcome): receive::Received) -> Received {
+    let outcome = match outcome {
+        receive::Outcome::Accepted => Outcome::Accepted,
+        receive::Outcome::Duplicate => Outcome::Duplicate,
+        receive::Outcome::Rejected(reason) => Outcome::Rejected(reason),
+        receive::Outcome::SoftFailed(reason) => Outcome::SoftFailed(reason),
+        receive::Outcome::Needs(missing) => Outcome::Needs(Missing {
+            prev_events: missing.prev_events,
+            auth_events: missing.auth_events,
+        }),
+    };
+    Received { event_id, outcome }
 }

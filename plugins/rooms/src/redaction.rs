@@ -5,6 +5,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, Select, select};
 
+use crate::core::Version;
 use crate::core::power::Power;
 use crate::store::View;
 
@@ -34,28 +35,34 @@ impl Target {
     /// `M_NOT_FOUND` if the room has no such event, `M_FORBIDDEN` if the user has not the power.
     pub fn read(view: &mut View, extra: usize, event_id: &str, user: &str) -> Result<Self, Error> {
         let row = view.extra(extra).first::<(String, String, String, Option<String>, String)>()?;
-        let Some((room_id, kind, sender, redacted_by, json)) =
-            row.filter(|row| row.0 == view.room.room_id)
-        else {
+        let Some((room_id, kind, sender, redacted_by, json)) = row else {
             return Err(Error::not_found("the room has no such event"));
         };
+        if room_id != view.room.room_id {
+            return Err(Error::invalid_param("the event is of another room"));
+        }
         if kind == "m.room.create" {
             return Err(Error::forbidden("the create event cannot be redacted"));
         }
         if !Power::of(&view.room.version, &view.state).may_redact(user, &sender) {
             return Err(Error::forbidden("not enough power to redact the event of another user"));
         }
-        let pruned = match redacted_by {
-            Some(_) => None,
-            None => {
-                let mut object: CanonicalJsonObject =
-                    serde_json::from_str(&json).map_err(Error::internal)?;
-                redact_in_place(&mut object, &view.room.version.rules().redaction, None)
-                    .map_err(Error::internal)?;
-                Some(serde_json::to_string(&object).map_err(Error::internal)?)
-            }
-        };
-        Ok(Self { event_id: event_id.to_owned(), room_id, pruned })
+        Self::of_row(&view.room.version, event_id, &room_id, redacted_by.is_some(), &json)
+    }
+
+    /// An event that is stored as `json` and may be redacted.
+    ///
+    /// # Errors
+    /// It is no event: a fault.
+    pub fn of_row(
+        version: &Version,
+        event_id: &str,
+        room_id: &str,
+        redacted: bool,
+        json: &str,
+    ) -> Result<Self, Error> {
+        let pruned = if redacted { None } else { Some(prune(version, json)?) };
+        Ok(Self { event_id: event_id.to_owned(), room_id: room_id.to_owned(), pruned })
     }
 
     /// Prunes the event in the commit that stores the redaction.
@@ -76,4 +83,14 @@ impl Target {
             )
             .text("messages", &self.event_id, &self.room_id, None)
     }
+}
+
+/// The event without what a redaction takes away. Spec: room versions, Redactions.
+///
+/// # Errors
+/// It is no event: a fault.
+pub fn prune(version: &Version, json: &str) -> Result<String, Error> {
+    let mut object: CanonicalJsonObject = serde_json::from_str(json).map_err(Error::internal)?;
+    redact_in_place(&mut object, &version.rules().redaction, None).map_err(Error::internal)?;
+    serde_json::to_string(&object).map_err(Error::internal)
 }

@@ -1,8 +1,12 @@
 //! The tables: what is read for a decision, and what a decision writes.
 
+pub mod auth;
+pub mod idle;
 pub mod new_event;
+pub mod place;
 pub mod room;
 pub mod state_at;
+pub mod states;
 pub mod view;
 pub mod write;
 

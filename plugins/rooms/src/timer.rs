@@ -2,12 +2,16 @@
 
 use tessera_sdk::bindings::timer::exports::tessera::plugin::timer::Guest;
 
+use crate::store::idle;
 use crate::{Plugin, delayed};
 
 impl Guest for Plugin {
-    fn fire(name: String, _payload: String) -> Result<(), String> {
+    fn fire(name: String, payload: String) -> Result<(), String> {
         if let Some(delay_id) = name.strip_prefix(delayed::TIMER) {
             return delayed::fire(delay_id).map_err(|error| error.to_string());
+        }
+        if name == idle::TIMER {
+            return idle::fire(&payload).map_err(|error| error.to_string());
         }
         Err(format!("no timer is called {name}"))
     }

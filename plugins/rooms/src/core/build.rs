@@ -165,7 +165,18 @@ fn redacted(version: &Version, object: &CanonicalJsonObject) -> Result<String, B
 /// The JSON is no event.
 pub fn reference_hash(version: &Version, json: &str) -> Result<String, BuildError> {
     let object: CanonicalJsonObject = serde_json::from_str(json).map_err(malformed)?;
-    Ok(STANDARD_NO_PAD.encode(Sha256::digest(redacted(version, &object)?.as_bytes())))
+    Ok(STANDARD_NO_PAD.encode(reference_hash_of(version, &object)?))
+}
+
+/// Reference hash of an event, 32 bytes.
+///
+/// # Errors
+/// It is no event.
+pub fn reference_hash_of(
+    version: &Version,
+    object: &CanonicalJsonObject,
+) -> Result<[u8; 32], BuildError> {
+    Ok(Sha256::digest(redacted(version, object)?.as_bytes()).into())
 }
 
 fn auth_events(place: &Place<'_>, draft: &Draft) -> Result<Vec<Arc<StoredEvent>>, BuildError> {

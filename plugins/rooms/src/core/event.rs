@@ -25,6 +25,7 @@ pub struct StoredEvent {
     prev_events: Vec<OwnedEventId>,
     auth_events: Vec<OwnedEventId>,
     redacts: Option<OwnedEventId>,
+    depth: u64,
     rejected: bool,
     hash: Option<String>,
 }
@@ -66,6 +67,8 @@ struct Wire<'a> {
     auth_events: Vec<Reference<'a>>,
     #[serde(borrow, default)]
     redacts: Option<Cow<'a, str>>,
+    #[serde(default)]
+    depth: Option<serde_json::Number>,
 }
 
 fn wrong(error: impl std::fmt::Display) -> NotAnEvent {
@@ -106,6 +109,7 @@ impl StoredEvent {
                 .map(|id| EventId::parse(id.as_ref()))
                 .transpose()
                 .map_err(wrong)?,
+            depth: wire.depth.and_then(|depth| depth.as_u64()).unwrap_or_default(),
             rejected,
             hash: None,
         })
@@ -121,6 +125,11 @@ impl StoredEvent {
     /// Its reference hash, where it was noted.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
+    }
+
+    /// Its depth in the graph as its sender says.
+    pub fn depth(&self) -> u64 {
+        self.depth
     }
 
     /// Its id.

@@ -85,6 +85,11 @@ impl<'a> Power<'a> {
         user == sender || self.user(user) >= self.needed("redact", 50)
     }
 
+    /// Whether a user may redact whatever others say.
+    pub fn may_redact_all(&self, user: &str) -> bool {
+        self.user(user) >= self.needed("redact", 50)
+    }
+
     /// Whether a user may invite.
     pub fn may_invite(&self, user: &str) -> bool {
         self.user(user) >= self.needed("invite", 0)

@@ -1,7 +1,9 @@
 //! One state out of several: state resolution.
 //!
 //! Rooms are written one event after another here, so their graph forks only where another server took part.
-//! Spec: room version 2 (2.0) and room version 12 (2.1), State resolution. The algorithm is ruma's.
+//! Spec: room version 1, State resolution (ours, see `v1`); room version 2 (2.0) and room version 12 (2.1): ruma's.
+
+mod v1;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,15 +17,16 @@ use super::event::StoredEvent;
 use super::state::State;
 use super::version::Version;
 
-/// Events by id: all those in the states, and their auth chains.
+/// Events by id.
 pub type Known = HashMap<OwnedEventId, Arc<StoredEvent>>;
+/// A state: event ids by type and state key.
+pub type Map = StateMap<OwnedEventId>;
+/// A set of event ids.
+pub type Ids = EventIdSet<OwnedEventId>;
 
 /// Why there is no resolved state.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// Room version 1 has an algorithm of its own, which is not here.
-    #[error("room version {0} has no state resolution here")]
-    Version(String),
     /// An event that is needed is not known; ask for it and try again.
     #[error("event {0} is not known")]
     Missing(OwnedEventId),
@@ -32,7 +35,7 @@ pub enum ResolveError {
     Failed(String),
 }
 
-/// Resolves states of one room. A single state is its own resolution.
+/// Resolves states of one room, of which every event and all that they rest on are known. A single state is its own resolution.
 ///
 /// # Errors
 /// See [`ResolveError`].
@@ -40,30 +43,42 @@ pub fn resolve(version: &Version, states: &[State], known: &Known) -> Result<Sta
     if let [state] = states {
         return Ok(state.clone());
     }
-    let rules = version.rules();
-    let algorithm = rules
-        .state_res
-        .v2_rules()
-        .ok_or_else(|| ResolveError::Version(version.name().to_owned()))?;
-    let maps: Vec<StateMap<OwnedEventId>> = states.iter().map(as_map).collect();
+    let maps: Vec<Map> = states.iter().map(as_map).collect();
     let chains = maps
         .iter()
         .map(|map| auth_chain(map.values().cloned(), known))
         .collect::<Result<Vec<_>, _>>()?;
-    let fetch = |id: &EventId| known.get(id).cloned();
-    let subgraph = |conflicted: &StateMap<Vec<OwnedEventId>>| {
-        subgraph(conflicted.values().flatten().cloned().collect(), known)
-    };
-    let resolved =
-        ruma::state_res::resolve(&rules.authorization, algorithm, &maps, chains, fetch, subgraph)
-            .map_err(|error| ResolveError::Failed(error.to_string()))?;
-    resolved
+    resolve_maps(version, &maps, chains, known, |id| known.get(id).cloned())?
         .into_values()
         .map(|id| known.get(&id).cloned().ok_or(ResolveError::Missing(id)))
         .collect()
 }
 
-fn as_map(state: &State) -> StateMap<OwnedEventId> {
+/// Resolves states given as ids. `chains`: the auth chain of each; what lies in all of them may be left out of all. `known`
+/// holds the conflicted events and all that they rest on; `fetch` gives any event of the states or of `known`.
+///
+/// # Errors
+/// See [`ResolveError`].
+pub fn resolve_maps(
+    version: &Version,
+    maps: &[Map],
+    chains: Vec<Ids>,
+    known: &Known,
+    fetch: impl Fn(&EventId) -> Option<Arc<StoredEvent>>,
+) -> Result<Map, ResolveError> {
+    let rules = version.rules();
+    let Some(algorithm) = rules.state_res.v2_rules() else {
+        return v1::resolve(&rules.authorization, maps, fetch);
+    };
+    let subgraph = |conflicted: &StateMap<Vec<OwnedEventId>>| {
+        subgraph(conflicted.values().flatten().cloned().collect(), known)
+    };
+    ruma::state_res::resolve(&rules.authorization, algorithm, maps, chains, fetch, subgraph)
+        .map_err(|error| ResolveError::Failed(error.to_string()))
+}
+
+/// The state as ids.
+pub fn as_map(state: &State) -> Map {
     state
         .events()
         .map(|event| {
@@ -75,10 +90,13 @@ fn as_map(state: &State) -> StateMap<OwnedEventId> {
 }
 
 /// The events and everything that they rest on.
-fn auth_chain(
+///
+/// # Errors
+/// [`ResolveError::Missing`].
+pub fn auth_chain(
     from: impl Iterator<Item = OwnedEventId>,
     known: &Known,
-) -> Result<EventIdSet<OwnedEventId>, ResolveError> {
+) -> Result<Ids, ResolveError> {
     let mut chain = EventIdSet::new();
     let mut open: Vec<OwnedEventId> = from.collect();
     while let Some(id) = open.pop() {
@@ -144,13 +162,14 @@ mod tests {
         ) {
             self.now_ms += 1;
             let content = content::parse(body.to_string().as_bytes()).unwrap();
+            let chosen_id = format!("${}:hs1", self.now_ms);
             let place = Place {
                 version: &self.version,
                 room_id: self.room_id.as_deref(),
                 extremities: &self.ends,
                 state: &self.state,
                 now_ms: self.now_ms,
-                chosen_id: Some("$chosen:hs1"),
+                chosen_id: Some(&chosen_id),
             };
             let built = build::build(&place, &Draft::state(kind, key, by, content)).unwrap();
             assert_eq!(decide_local(&self.version, &built.event, &self.state).refusal(), None);
@@ -234,13 +253,5 @@ mod tests {
         known.remove(&gone);
         let error = resolve(&one.version, &[one.state.clone(), two.state], &known).unwrap_err();
         assert!(matches!(error, ResolveError::Missing(id) if id == gone));
-    }
-
-    #[test]
-    fn version_1_is_not_resolved() {
-        let version = Version::named("1").unwrap();
-        let states = [State::default(), State::default()];
-        let error = resolve(&version, &states, &Known::new()).unwrap_err();
-        assert_eq!(error.to_string(), "room version 1 has no state resolution here");
     }
 }

@@ -75,17 +75,33 @@ pub fn stripped_state(state: &State, own: &StoredEvent) -> String {
 /// The words of an event that a search looks at. Spec: client-server API, Server Side Search.
 pub fn search_text(event: &StoredEvent) -> Option<String> {
     #[derive(Deserialize)]
+    struct Edit {
+        body: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Relates {
+        rel_type: Option<String>,
+    }
+    #[derive(Deserialize)]
     struct Words {
         body: Option<String>,
         name: Option<String>,
         topic: Option<String>,
+        #[serde(rename = "m.new_content")]
+        new_content: Option<Edit>,
+        #[serde(rename = "m.relates_to")]
+        relates_to: Option<Relates>,
     }
     let kind = event.kind();
     if !matches!(kind.as_str(), "m.room.message" | "m.room.name" | "m.room.topic") {
         return None;
     }
     let words: Words = event.content_as()?;
+    let edits = words.relates_to.and_then(|relates| relates.rel_type);
+    let edits = edits.as_deref() == Some("m.replace");
     match kind.as_str() {
+        // The body of an edit is there for clients that know of none.
+        "m.room.message" if edits => words.new_content.and_then(|new| new.body).or(words.body),
         "m.room.message" => words.body,
         "m.room.name" => words.name,
         _ => words.topic,

@@ -1,22 +1,25 @@
 //! What an accepted chain of events writes, as one batch.
 
+use std::sync::Arc;
+
 use ruma::state_res::Event as _;
 use serde::Serialize;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, IntoValue, Value, position};
 
+use super::auth;
 use super::new_event::{NewEvent, Profile};
 use super::room::RoomRow;
-use crate::core::Extremity;
+use crate::core::{Extremity, StoredEvent};
 
 /// A new full copy of the state is made when a chain of differences is this long: reading a state takes at most
 /// so many small groups, and a copy is paid for by as many state events.
-const MAX_CHAIN: i64 = 50;
+pub(super) const MAX_CHAIN: i64 = 50;
 
 /// A row number that may be one of this commit's positions.
 #[derive(Debug, Clone, Copy)]
-enum Id {
+pub(crate) enum Id {
     Known(i64),
     New(u32),
 }
@@ -45,16 +48,35 @@ struct Message<'a> {
 }
 
 /// The rows of a chain, table by table, so that each table is one statement.
-#[derive(Default)]
-struct Rows {
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
     events: Vec<Vec<Value>>,
-    current: Vec<Vec<Value>>,
-    deltas: Vec<Vec<Value>>,
-    groups: Vec<Vec<Value>>,
-    entries: Vec<Vec<Value>>,
+    pub(crate) current: Vec<Vec<Value>>,
+    pub(crate) deltas: Vec<Vec<Value>>,
+    pub(crate) groups: Vec<Vec<Value>>,
+    pub(crate) entries: Vec<Vec<Value>>,
     memberships: Vec<Vec<Value>>,
     changes: Vec<Vec<Value>>,
     relations: Vec<Vec<Value>>,
+    edges: Vec<Vec<Value>>,
+}
+
+/// What is noted of an event beside itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Refused by the auth rules.
+    pub rejected: bool,
+    /// Allowed by its own past, not by the room's present.
+    pub soft_failed: bool,
+    /// Not shown for another reason: a redaction that is not in force.
+    pub held: bool,
+}
+
+impl Marks {
+    /// Part of the timeline here.
+    pub fn shown(self) -> bool {
+        self == Self::default()
+    }
 }
 
 struct Groups {
@@ -105,7 +127,7 @@ pub fn write(
                 rows.entries.push(params![place, new.event.kind(), key, new.event.id()]);
             }
         }
-        rows.event(room, place, new, before, groups.group);
+        rows.event(room, place, new, (before, groups.group), Marks::default());
         let named: Vec<_> = new.event.prev_events().map(|id| id.as_str()).collect();
         extremities.retain(|Extremity(id, ..)| !named.contains(&id.as_str()));
         extremities.push(new.extremity.clone());
@@ -116,8 +138,8 @@ pub fn write(
     batch = match new_room {
         Some(new) => batch.run(
             "INSERT INTO rooms_rooms (room_id, version, creator, position, revision, extremities, depth,
-               state_group, state_base, state_chain, published, created_ms)
-             VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11)",
+               state_group, state_base, state_chain, published, created_ms, auth_edges)
+             VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11, TRUE)",
             params![
                 room.room_id.as_str(),
                 room.version.name(),
@@ -158,6 +180,10 @@ pub fn write(
             params![place],
         );
     }
+    if room.extremities.len() > 1 {
+        // The state may have come of a resolution; from now on an event rests on it.
+        batch = batch.run("DELETE FROM rooms_idle_groups WHERE group_id = $1", params![room.group]);
+    }
     for (offset, new) in (first..).zip(events) {
         batch = announce(batch, room, offset, new)?;
     }
@@ -175,7 +201,12 @@ pub struct NewRoom {
     pub now_ms: u64,
 }
 
-fn announce(mut batch: Batch, room: &RoomRow, offset: u32, new: &NewEvent) -> Result<Batch, Error> {
+pub(crate) fn announce(
+    mut batch: Batch,
+    room: &RoomRow,
+    offset: u32,
+    new: &NewEvent,
+) -> Result<Batch, Error> {
     let kind = new.event.kind();
     let message = Message {
         event_id: new.event.id(),
@@ -197,8 +228,18 @@ fn announce(mut batch: Batch, room: &RoomRow, offset: u32, new: &NewEvent) -> Re
 }
 
 impl Rows {
-    fn event(&mut self, room: &RoomRow, place: Id, new: &NewEvent, before: Id, after: Id) {
+    pub(crate) fn event(
+        &mut self,
+        room: &RoomRow,
+        place: Id,
+        new: &NewEvent,
+        (before, after): (Id, Id),
+        marks: Marks,
+    ) {
         let event = &new.event;
+        if !marks.rejected {
+            self.edges.extend(auth::edges(event));
+        }
         self.events.push(params![
             place,
             event.id(),
@@ -211,8 +252,11 @@ impl Rows {
             before,
             after,
             new.json.as_str(),
+            marks.rejected,
+            marks.soft_failed,
+            marks.shown(),
         ]);
-        if let Some(relation) = &new.relation {
+        if let (true, Some(relation)) = (marks.shown(), &new.relation) {
             self.relations.push(params![
                 event.id(),
                 place,
@@ -228,36 +272,71 @@ impl Rows {
 
     fn state(&mut self, room: &RoomRow, place: Id, new: &NewEvent, key: &str) {
         let (event, kind) = (&new.event, new.event.kind());
-        let room_id = room.room_id.as_str();
-        self.current.push(params![room_id, kind.as_str(), key, event.id(), place]);
-        let replaced = new.replaces.as_ref().map(|old| old.id());
-        self.deltas.push(params![place, room_id, kind.as_str(), key, event.id(), replaced]);
-        if kind != "m.room.member" {
-            return;
+        self.current.push(params![room.room_id.as_str(), kind.as_str(), key, event.id(), place]);
+        self.change(room, place, (&kind, key), Some(event), new.replaces.as_ref());
+        if kind == "m.room.member" {
+            self.membership(
+                room,
+                place,
+                key,
+                (Some(event), new.replaces.as_ref()),
+                new.stripped.as_deref(),
+            );
         }
-        let membership = event.membership().unwrap_or_default();
-        let before = new.replaces.as_ref().and_then(|old| old.membership()).unwrap_or_default();
+    }
+
+    /// A change of the current state at a position.
+    pub(crate) fn change(
+        &mut self,
+        room: &RoomRow,
+        place: Id,
+        (kind, key): (&str, &str),
+        new: Option<&Arc<StoredEvent>>,
+        old: Option<&Arc<StoredEvent>>,
+    ) {
+        let (new, old) = (new.map(|event| event.id()), old.map(|event| event.id()));
+        self.deltas.push(params![place, room.room_id.as_str(), kind, key, new, old]);
+    }
+
+    /// A change of a membership. Without a new event the user has left by the one that was in force.
+    pub(crate) fn membership(
+        &mut self,
+        room: &RoomRow,
+        place: Id,
+        user: &str,
+        (new, old): (Option<&Arc<StoredEvent>>, Option<&Arc<StoredEvent>>),
+        stripped: Option<&str>,
+    ) {
+        let Some(event) = new.or(old) else {
+            return;
+        };
+        let room_id = room.room_id.as_str();
+        let membership = match new {
+            Some(event) => event.membership().unwrap_or_default(),
+            None => "leave".to_owned(),
+        };
+        let before = old.and_then(|old| old.membership()).unwrap_or_default();
         let profile: Profile = event.content_as().unwrap_or_default();
         self.memberships.push(params![
             room_id,
-            key,
+            user,
             membership.as_str(),
             event.id(),
             event.sender().as_str(),
             place,
-            new.stripped.as_deref(),
+            stripped,
             profile.displayname,
             profile.avatar_url,
         ]);
-        self.changes.push(params![place, room_id, key, membership.as_str(), before, event.id()]);
+        self.changes.push(params![place, room_id, user, membership.as_str(), before, event.id()]);
     }
 
-    fn statements(self, batch: Batch) -> Batch {
+    pub(crate) fn statements(self, batch: Batch) -> Batch {
         batch
             .run_many(
                 "INSERT INTO rooms_events (position, event_id, room_id, type, state_key, sender, origin_ts, depth,
-                   state_before, state_after, json)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                   state_before, state_after, json, rejected, soft_failed, stream)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 self.events,
             )
             .run_many(
@@ -298,5 +377,6 @@ impl Rows {
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 self.relations,
             )
+            .run_many(auth::INSERT_EDGE, self.edges)
     }
 }

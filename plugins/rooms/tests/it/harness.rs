@@ -17,6 +17,7 @@ pub(crate) const ROOMS: PluginUnderTest = PluginUnderTest {
         ("0001_init", include_str!("../../migrations/0001_init.sql")),
         ("0002_blocked", include_str!("../../migrations/0002_blocked.sql")),
         ("0003_directory", include_str!("../../migrations/0003_directory.sql")),
+        ("0010_graph", include_str!("../../migrations/0010_graph.sql")),
     ],
 };
 

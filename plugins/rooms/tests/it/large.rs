@@ -1,0 +1,164 @@
+//! A room with 10,000 members: what one event costs is counted in calls and rows, which do not depend on the machine.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use tessera_plugin_rooms::receive::Outcome;
+use tessera_plugin_rooms::store::state_at;
+use tessera_sdk::{params, storage};
+
+use crate::harness::{ALICE, BOB, CAROL, Server, server};
+
+const MEMBERS: usize = 10_000;
+
+/// Makes a room look as if many had joined: the rows that their joins would have left.
+fn crowd(server: &Server, room: &str) {
+    let row: Vec<(i64,)> =
+        server.rows("SELECT state_base FROM rooms_rooms WHERE room_id = $1", params![room]);
+    let base = row[0].0;
+    for chunk in (0..MEMBERS).collect::<Vec<_>>().chunks(1_000) {
+        let mut batch = storage::Batch::new();
+        batch.take_positions(1_000);
+        let (mut events, mut entries, mut current, mut members) = (vec![], vec![], vec![], vec![]);
+        for (offset, n) in (0..).zip(chunk) {
+            let (user, id) = (format!("@m{n}:hs1"), format!("$m{n}"));
+            let json = json!({
+                "type": "m.room.member", "state_key": user, "sender": user, "room_id": room,
+                "content": {"membership": "join"}, "origin_server_ts": 1, "depth": 5,
+                "prev_events": [], "auth_events": [], "hashes": {"sha256": ""},
+            });
+            let place = || storage::position(offset);
+            events.push(vec![
+                place(),
+                storage::Value::Text(id.clone()),
+                storage::Value::Text(room.to_owned()),
+                storage::Value::Text(user.clone()),
+                storage::Value::Text(json.to_string()),
+                storage::Value::Integer(base),
+            ]);
+            entries.push(params![base, &user, &id]);
+            current.push(vec![
+                storage::Value::Text(room.to_owned()),
+                storage::Value::Text(user.clone()),
+                storage::Value::Text(id.clone()),
+                place(),
+            ]);
+            members.push(vec![
+                storage::Value::Text(room.to_owned()),
+                storage::Value::Text(user),
+                storage::Value::Text(id),
+                place(),
+            ]);
+        }
+        batch
+            .run_many(
+                "INSERT INTO rooms_events (position, event_id, room_id, type, state_key, sender, origin_ts, depth,
+                   json, state_before, state_after) VALUES ($1, $2, $3, 'm.room.member', $4, $4, 1, 5, $5, $6, $6)",
+                events,
+            )
+            .run_many(
+                "INSERT INTO rooms_state_entries (group_id, type, state_key, event_id)
+                 VALUES ($1, 'm.room.member', $2, $3)",
+                entries,
+            )
+            .run_many(
+                "INSERT INTO rooms_current_state (room_id, type, state_key, event_id, position)
+                 VALUES ($1, 'm.room.member', $2, $3, $4)",
+                current,
+            )
+            .run_many(
+                "INSERT INTO rooms_memberships (room_id, user_id, membership, event_id, sender, position)
+                 VALUES ($1, $2, 'join', $3, $2, $4)",
+                members,
+            )
+            .commit()
+            .unwrap();
+    }
+}
+
+fn entries(server: &Server) -> i64 {
+    server.rows::<(i64,)>("SELECT COUNT(*) AS n FROM rooms_state_entries", vec![])[0].0
+}
+
+#[test]
+fn event_in_a_room_of_ten_thousand_costs_what_it_costs_in_a_small_one() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    let members: Vec<(i64,)> = server.rows(
+        "SELECT COUNT(*) AS n FROM rooms_v1_memberships WHERE room_id = $1 AND membership = 'join'",
+        params![&room],
+    );
+    assert_eq!(members[0].0, i64::try_from(MEMBERS).unwrap() + 1);
+    let _ = server.host.calls();
+
+    server.text(ALICE, &room, "hello");
+    assert_eq!(server.host.calls(), 2, "a message");
+    let before = entries(&server);
+    let _ = server.host.calls();
+    let _ = server.join(BOB, &room).ok();
+    assert!(server.host.calls() <= 4, "a join");
+    assert_eq!(entries(&server), before + 1, "the state is not copied");
+
+    let _ = server.host.calls();
+    let _ = server.put_state(ALICE, &room, "m.room.topic", "", &json!({"topic": "t"})).ok();
+    assert_eq!(server.host.calls(), 2, "a state event");
+
+    // A state that was is read by its types.
+    let last: Vec<(i64,)> =
+        server.rows("SELECT state_group FROM rooms_rooms WHERE room_id = $1", params![&room]);
+    let _ = server.host.calls();
+    let some = state_at::resolve(last[0].0, &["m.room.topic".to_owned()]).unwrap();
+    assert_eq!((server.host.calls(), some.len()), (1, 1));
+    let whole = state_at::resolve(last[0].0, &[]).unwrap();
+    assert!(server.host.calls() == 1 && whole.len() > MEMBERS);
+}
+
+#[test]
+fn full_copy_of_the_state_is_made_once_in_fifty() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    let copies = || -> i64 {
+        server.rows::<(i64,)>(
+            "SELECT COUNT(*) AS n FROM rooms_state_groups WHERE group_id = base",
+            vec![],
+        )[0]
+        .0
+    };
+    let before = copies();
+    for n in 0..60 {
+        let _ = server.host.calls();
+        let _ = server.put_state(ALICE, &room, "org.example", "", &json!({"n": n})).ok();
+        assert_eq!(server.host.calls(), 2, "the database makes the copy by itself");
+    }
+    assert!(copies() - before <= 2, "{}", copies() - before);
+}
+
+#[test]
+fn fork_in_a_large_room_reads_what_it_changed() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    let mut peer = crate::peer::Peer::new("11");
+    peer.adopt(&server, &room);
+    let base = peer.last();
+    let one = peer.member(&[&base], "@one:hs2", "@one:hs2", "join");
+    let two = peer.member(&[&base], "@two:hs3", "@two:hs3", "join");
+    assert_eq!(peer.give(&[&one]), [Outcome::Accepted]);
+    let before = entries(&server);
+    let _ = server.host.calls();
+    assert_eq!(peer.give(&[&two]), [Outcome::Accepted]);
+    let calls = server.host.calls();
+    assert!(calls <= 20, "{calls} calls to resolve a fork");
+    assert!(entries(&server) - before <= 3, "no state is copied");
+    let there: BTreeSet<String> = ["@one:hs2", "@two:hs3"]
+        .into_iter()
+        .filter(|user| server.membership(&room, user) == "join")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(there.len(), 2);
+    let _ = server.host.calls();
+    let _ = server.join(CAROL, &room).ok();
+    assert!(server.host.calls() <= 4, "what merges them costs no more than elsewhere");
+}
