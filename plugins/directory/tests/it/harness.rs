@@ -53,6 +53,7 @@ pub(crate) fn configured(config: &Value) -> Server {
                 ("0001_init", include_str!("../../../rooms/migrations/0001_init.sql")),
                 ("0002_blocked", include_str!("../../../rooms/migrations/0002_blocked.sql")),
                 ("0003_directory", include_str!("../../../rooms/migrations/0003_directory.sql")),
+                ("0010_graph", include_str!("../../../rooms/migrations/0010_graph.sql")),
             ],
         })
         .plugin(PluginUnderTest {
