@@ -110,8 +110,13 @@ sub _descriptor
       '"guests"'        => 'true',
    );
    if( my $recaptcha = $self->{recaptcha_config} ) {
-      $accounts{'"recaptcha"'} = sprintf '{ public-key = "%s", private-key = "%s", verify-url = "%s" }',
+      $accounts{'"recaptcha"'} = sprintf '{ public-key = "%s", private-key = "%s", verify-url = "%s", required = false }',
          $recaptcha->{public_key}, $recaptcha->{private_key}, $recaptcha->{siteverify_api};
+   }
+   # Suites follow links and press no buttons.
+   if( $self->{smtp_server_config} ) {
+      $accounts{'"email"'} = '"optional"';
+      $accounts{'"mail-links"'} = '"at-once"';
    }
    my $accounts = join ", ", map { "$_ = $accounts{$_}" } sort keys %accounts;
 
