@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod http;
 pub mod mail;
 pub mod proc;
+pub mod push;
 pub mod random;
 pub mod raw;
 pub mod script;

@@ -6,6 +6,7 @@ mod notifications;
 mod pushers;
 mod pushrules;
 pub(crate) mod rule;
+mod unsubscribe;
 
 use tessera_sdk::http::Route;
 
@@ -19,4 +20,5 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("pushers", pushers::list),
     Route::new("pushers-set", pushers::set),
     Route::new("notifications", notifications::handle),
+    Route::new("unsubscribe", unsubscribe::handle),
 ];

@@ -9,9 +9,13 @@ mod ledger;
 mod read;
 mod room;
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::Message;
 use tessera_sdk::{log, matrix, storage};
+
+use crate::pushers;
 
 /// How often a batch is tried when rooms are evaluated by two at once.
 const TRIES: usize = 3;
@@ -38,13 +42,27 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
             Err(error) => log::error("malformed event", &[("reason", &error.to_string())]),
         }
     }
+    let config = pushers::configured().map_err(text)?;
     for _ in 0..TRIES {
         let work = read::batch(&told).map_err(text)?;
-        let ledgers: Vec<_> =
-            work.rooms.iter().map(|room| ledger::write(room, &work.tenant)).collect();
-        match commit::all(&ledgers, &work.tenant) {
+        let ledgers: Vec<_> = work
+            .rooms
+            .iter()
+            .map(|room| ledger::write(room, &work.tenant, &work.invited))
+            .collect();
+        let shards: BTreeSet<i64> = ledgers
+            .iter()
+            .flat_map(|ledger| &ledger.pushes)
+            .map(|push| push.pusher.shard)
+            .collect();
+        pushers::serve(&shards, false);
+        match commit::all(&ledgers, &work.tenant, config.mail_after_ms) {
             Err(storage::Error::Conflict(_)) => {}
-            other => return other.map_err(|error| format!("storage: {error:?}")),
+            Err(error) => return Err(format!("storage: {error:?}")),
+            Ok(()) => {
+                pushers::serve(&shards, true);
+                return Ok(());
+            }
         }
     }
     Err("rooms are evaluated by two at once".to_owned())

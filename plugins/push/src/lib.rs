@@ -5,10 +5,14 @@
 mod consumer;
 mod endpoints;
 mod events;
+mod pushers;
 mod receipts;
 mod recount;
 mod rules;
+mod send;
 mod service;
+
+use tessera_sdk::bindings::timer::exports::tessera::plugin::timer;
 
 /// The plug-in.
 #[derive(Debug)]
@@ -16,7 +20,18 @@ pub struct Plugin;
 
 tessera_sdk::serve_http!(Plugin, endpoints::ROUTES);
 
+impl timer::Guest for Plugin {
+    fn fire(name: String, _payload: String) -> Result<(), String> {
+        match name.strip_prefix(pushers::TIMER_PREFIX) {
+            Some(shard) => send::shard(shard).map_err(|error| error.to_string()),
+            None => Err(format!("no timer is called {name}")),
+        }
+    }
+}
+
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_consumer!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_push!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_timer!(Plugin);

@@ -6,7 +6,7 @@ use tessera_sdk::storage::{self, Batch, Value, position};
 use tessera_sdk::{clock, params};
 
 use super::ledger::{Ledger, Thread};
-use crate::recount;
+use crate::{pushers, recount};
 
 /// Topic of docs/views.md: events of some room have been evaluated.
 const PROGRESS: &str = "push.progress";
@@ -66,7 +66,11 @@ const GUARD: &str = "INSERT INTO push_rooms (room_id, position) VALUES ($1, $2) 
 ///
 /// # Errors
 /// `conflict` if another evaluated one of the rooms meanwhile; storage.
-pub(super) fn all(ledgers: &[Ledger], tenant: &str) -> Result<(), storage::Error> {
+pub(super) fn all(
+    ledgers: &[Ledger],
+    tenant: &str,
+    mail_after_ms: u64,
+) -> Result<(), storage::Error> {
     if ledgers.is_empty() {
         return Ok(());
     }
@@ -138,6 +142,11 @@ pub(super) fn all(ledgers: &[Ledger], tenant: &str) -> Result<(), storage::Error
     for sql in CLEAR {
         batch = batch.run_many(sql, rows.clear.clone());
     }
+    for ledger in ledgers {
+        batch = pushers::queue(batch, &ledger.room_id, &ledger.pushes);
+    }
+    let told = ledgers.iter().flat_map(|ledger| &ledger.pushes).map(|push| &push.pusher);
+    batch = pushers::touch(batch, told, mail_after_ms);
     for topic in rows.wake {
         batch = batch.wake(topic);
     }

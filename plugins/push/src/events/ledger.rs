@@ -9,6 +9,7 @@ use tessera_sdk::matrix::server_name;
 use super::evaluate::{self, Memo, Parsed, Verdict, verdict};
 use super::read::{Custom, Event, Room};
 use super::room;
+use crate::pushers::{Push, Pusher};
 
 /// Changes of one thread.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub(super) struct Notified {
     pub event_id: String,
     pub thread: String,
     pub sender: String,
+    /// Whom it invites.
+    pub invites: Option<String>,
     /// By the default rules.
     pub verdict: Verdict,
     /// Members with rules of their own, and invited users.
@@ -53,10 +56,12 @@ pub(super) struct Ledger {
     pub joined: BTreeMap<String, i64>,
     pub left: BTreeSet<String>,
     pub notified: Vec<Notified>,
+    /// What pushers are told of it.
+    pub pushes: Vec<Push>,
 }
 
-/// Evaluates the events of a room, oldest first.
-pub(super) fn write(room: &Room, tenant: &str) -> Ledger {
+/// Evaluates the events of a room, oldest first. `invited`: pushers of those whom the batch invites.
+pub(super) fn write(room: &Room, tenant: &str, invited: &[Pusher]) -> Ledger {
     let mut ledger = Ledger {
         room_id: room.room_id.clone(),
         seen: room.seen,
@@ -78,6 +83,7 @@ pub(super) fn write(room: &Room, tenant: &str) -> Ledger {
         let thread = parsed.map(|parsed| parsed.thread).unwrap_or_default();
         ledger.enter(event, thread, notified, server_name(&event.sender) == tenant);
     }
+    ledger.push(room, invited);
     ledger
 }
 
@@ -99,6 +105,39 @@ impl Ledger {
         } else {
             self.joined.remove(user);
             self.left.insert(user.clone());
+        }
+    }
+
+    /// What pushers are told.
+    fn push(&mut self, room: &Room, invited: &[Pusher]) {
+        if room.pushers.is_empty() && invited.is_empty() {
+            return;
+        }
+        for notified in &self.notified {
+            let position = notified.position;
+            let own = |user: &str| {
+                let exceptions = notified.known.iter().chain(&notified.mentioned);
+                exceptions.into_iter().find(|(known, _)| known == user).map(|(_, verdict)| verdict)
+            };
+            let members = room.pushers.iter().filter_map(|pusher| {
+                let user = pusher.key.user_id.as_str();
+                // Who joined in this batch hears of nothing before.
+                let joined = self.joined.get(user).is_none_or(|joined| *joined < position);
+                let hears = joined && user != notified.sender;
+                hears.then(|| (pusher, own(user).unwrap_or(&notified.verdict)))
+            });
+            let invited = invited.iter().filter_map(|pusher| {
+                let user = pusher.key.user_id.as_str();
+                let target = notified.invites.as_deref() == Some(user) && user != notified.sender;
+                own(user).filter(|_| target).map(|verdict| (pusher, verdict))
+            });
+            let told = members.chain(invited).filter(|(_, verdict)| verdict.notify);
+            self.pushes.extend(told.map(|(pusher, verdict)| Push {
+                pusher: pusher.clone(),
+                position,
+                event_id: notified.event_id.clone(),
+                actions: verdict.actions.clone(),
+            }));
         }
     }
 
@@ -152,6 +191,7 @@ impl Judge<'_> {
             event_id: event.event_id.clone(),
             thread: parsed.thread.clone(),
             sender: event.sender.clone(),
+            invites: event.state_key.clone().filter(|_| parsed.invite),
             verdict: common,
             known: Vec::new(),
             mentioned: Vec::new(),

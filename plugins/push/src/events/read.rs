@@ -11,10 +11,13 @@ use tessera_sdk::storage::{self, FromRow, RowError, Value, select};
 use tessera_sdk::{crypto, log};
 
 use super::Payload;
+use crate::pushers::{Key, Pusher};
 use crate::rules;
 
 /// Rules kept parsed, in bytes of their JSON. Past it all are forgotten and read again when they are needed.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
+/// Pushers of a batch's rooms; what is beyond hears nothing of it.
+const MAX_PUSHERS: i64 = 20_000;
 /// Rule sets read at once.
 const CHUNK: usize = 200;
 
@@ -78,6 +81,8 @@ pub(super) struct Room {
     pub custom: Vec<Custom>,
     /// Those among the invited of this batch.
     pub invited: Vec<Custom>,
+    /// Pushers of joined members.
+    pub pushers: Vec<Pusher>,
     /// JSON of `m.room.power_levels` and `m.room.create`.
     pub power_levels: Option<String>,
     pub create: Option<String>,
@@ -87,6 +92,8 @@ pub(super) struct Room {
 #[derive(Debug)]
 pub(super) struct Work {
     pub tenant: String,
+    /// Pushers of those whom events of the batch invite.
+    pub invited: Vec<Pusher>,
     /// In the order of their ids.
     pub rooms: Vec<Room>,
 }
@@ -113,7 +120,7 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
     let ids: Vec<String> = told.iter().map(|event| event.event_id.clone()).collect();
     let names: BTreeSet<&str> = told.iter().map(|event| event.room_id.as_str()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    let invited: Vec<String> = told
+    let invitees_told: Vec<String> = told
         .iter()
         .filter(|event| event.kind == "m.room.member")
         .filter_map(|event| event.state_key.clone())
@@ -143,7 +150,18 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
         ),
         select(
             "SELECT user_id, position FROM push_rules WHERE user_id IN ($1)",
-            params![invited.clone()],
+            params![invitees_told.clone()],
+        ),
+        select(
+            "SELECT m.room_id, p.user_id, p.app_id, p.pushkey, p.shard, p.kind FROM rooms_v1_memberships m \
+             JOIN push_pushers p ON p.user_id = m.user_id WHERE m.room_id IN ($1) AND m.membership = 'join' \
+             AND p.enabled = TRUE LIMIT $2",
+            params![names.clone(), MAX_PUSHERS],
+        ),
+        select(
+            "SELECT '' AS room_id, user_id, app_id, pushkey, shard, kind FROM push_pushers \
+             WHERE user_id IN ($1) AND enabled = TRUE LIMIT $2",
+            params![invitees_told, MAX_PUSHERS],
         ),
         select(
             "SELECT room_id, type, json FROM rooms_v1_current_state WHERE room_id IN ($1) \
@@ -164,6 +182,8 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
     let counts: Vec<(String, i64)> = next()?.all()?;
     let members: Vec<(String, String, Option<String>, i64)> = next()?.all()?;
     let invitees: Vec<(String, i64)> = next()?.all()?;
+    let pushers: Vec<PusherRow> = next()?.all()?;
+    let invited_pushers: Vec<PusherRow> = next()?.all()?;
     let state: Vec<(String, String, String)> = next()?.all()?;
     let stays: Vec<(String, i64)> = next()?.all()?;
 
@@ -178,6 +198,11 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
     for (room, n) in counts {
         rooms.entry(room).and_modify(|room| room.members = n);
     }
+    for row in pushers {
+        let (room, pusher) = pusher(row);
+        rooms.entry(room).and_modify(|room| room.pushers.push(pusher));
+    }
+    let invited = invited_pushers.into_iter().map(|row| pusher(row).1).collect();
     for (room, kind, json) in state {
         if let Some(room) = rooms.get_mut(&room) {
             let place =
@@ -220,7 +245,15 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
             room.invited.push(Custom { user_id, display_name, rules: Rc::clone(rules) });
         }
     }
-    Ok(Work { tenant, rooms: rooms.into_values().collect() })
+    Ok(Work { tenant, invited, rooms: rooms.into_values().collect() })
+}
+
+/// `room_id, user_id, app_id, pushkey, shard, kind`
+type PusherRow = (String, String, String, String, i64, String);
+
+fn pusher((room, user_id, app_id, pushkey, shard, kind): PusherRow) -> (String, Pusher) {
+    let key = Key { user_id, app_id, pushkey };
+    (room, Pusher { key, shard, email: kind == "email" })
 }
 
 /// Ids of the member events.

@@ -10,12 +10,14 @@
 
 mod counting;
 mod load;
+mod mails;
 mod members;
 mod model;
 mod notifications;
 mod pushers;
 mod receipts;
 mod rules;
+mod sending;
 mod service;
 mod together;
 mod world;

@@ -15,7 +15,13 @@ fn pusher() -> Value {
 }
 
 fn list(world: &World, user: &str) -> Value {
-    world.request(user, "GET", "pushers", &[], None).ok()["pushers"].clone()
+    let mut pushers = world.request(user, "GET", "pushers", &[], None).ok()["pushers"].clone();
+    for pusher in pushers.as_array_mut().unwrap() {
+        let pusher = pusher.as_object_mut().unwrap();
+        assert_eq!(pusher.remove("org.matrix.msc3881.enabled"), Some(json!(true)));
+        assert_eq!(pusher.remove("org.matrix.msc3881.device_id"), Some(json!("D")));
+    }
+    pushers
 }
 
 fn set(world: &World, user: &str, body: &Value) -> tessera_test_host::TestAnswer {
@@ -26,21 +32,7 @@ fn set(world: &World, user: &str, body: &Value) -> tessera_test_host::TestAnswer
 fn world_with_devices() -> World {
     let world = world();
     for user in [ALICE, BOB] {
-        let mut batch = Batch::new();
-        let at = batch.take_positions(1);
-        let position = tessera_sdk::storage::position(at);
-        world
-            .host
-            .acting("accounts", || {
-                batch
-                    .run(
-                        "INSERT INTO accounts_devices (user_id, device_id, last_seen_ms, last_seen_ip, position) \
-                         VALUES ($1, 'D', 0, '', $2)",
-                        params![user, position],
-                    )
-                    .commit()
-            })
-            .unwrap();
+        world.device(user);
     }
     world
 }
@@ -102,7 +94,8 @@ fn bad_pushers_are_refused() {
         ("device_display_name", Value::Null, "M_MISSING_PARAM"),
         ("app_id", json!("x".repeat(65)), "M_INVALID_PARAM"),
         ("pushkey", json!("x".repeat(513)), "M_INVALID_PARAM"),
-        ("kind", json!("email"), "M_INVALID_PARAM"),
+        ("kind", json!("sms"), "M_INVALID_PARAM"),
+        ("kind", json!("email"), "M_THREEPID_NOT_FOUND"),
         ("kind", json!(7), "M_INVALID_PARAM"),
         ("data", json!({ "url": "http://x/_matrix/push/v1/notify" }), "M_INVALID_PARAM"),
         ("data", json!({ "url": "https://x/elsewhere" }), "M_INVALID_PARAM"),

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tessera_plugin_push::Plugin;
@@ -14,36 +15,27 @@ pub(crate) const BOB: &str = "@bob:hs1";
 pub(crate) const CAROL: &str = "@carol:hs1";
 pub(crate) const ROOM: &str = "!room:hs1";
 
-macro_rules! plugin {
-    ($name:literal) => {
-        PluginUnderTest {
-            name: $name,
-            manifest: include_str!(concat!("../../../", $name, "/plugin.toml")),
-            migrations: &[(
-                "0001_init",
-                include_str!(concat!("../../../", $name, "/migrations/0001_init.sql")),
-            )],
-        }
+/// A first-party plug-in with all of its migrations, whoever adds the next one.
+fn first_party(name: &'static str) -> PluginUnderTest {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    let read = |path: &Path| -> &'static str {
+        Box::leak(std::fs::read_to_string(path).unwrap().into_boxed_str())
     };
+    let mut files: Vec<_> = std::fs::read_dir(folder.join("migrations"))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    let stem = |path: &Path| -> &'static str {
+        Box::leak(path.file_stem().unwrap().to_str().unwrap().to_owned().into_boxed_str())
+    };
+    let migrations: Vec<_> = files.iter().map(|file| (stem(file), read(file))).collect();
+    PluginUnderTest {
+        name,
+        manifest: read(&folder.join("plugin.toml")),
+        migrations: Box::leak(migrations.into_boxed_slice()),
+    }
 }
-
-const PUSH: PluginUnderTest = PluginUnderTest {
-    name: "push",
-    manifest: include_str!("../../plugin.toml"),
-    migrations: &[
-        ("0001_init", include_str!("../../migrations/0001_init.sql")),
-        ("0002_progress", include_str!("../../migrations/0002_progress.sql")),
-    ],
-};
-
-const PRESENCE: PluginUnderTest = PluginUnderTest {
-    name: "presence",
-    manifest: include_str!("../../../presence/plugin.toml"),
-    migrations: &[
-        ("0001_init", include_str!("../../../presence/migrations/0001_init.sql")),
-        ("0002_routes", include_str!("../../../presence/migrations/0002_routes.sql")),
-    ],
-};
 
 /// One server.
 pub(crate) struct World {
@@ -60,18 +52,28 @@ pub(crate) struct Stored {
 }
 
 pub(crate) fn world() -> World {
+    world_with(&json!({}))
+}
+
+/// With the operator's configuration of `push`.
+pub(crate) fn world_with(config: &Value) -> World {
     let host = TestHost::builder()
-        .plugin(PUSH)
-        .plugin(plugin!("rooms"))
-        .plugin(plugin!("accounts"))
-        .plugin(PRESENCE)
+        .plugin(first_party("push"))
+        .plugin(first_party("rooms"))
+        .plugin(first_party("accounts"))
+        .plugin(first_party("presence"))
+        .config("push", config)
         .start();
     World { host, memberships: RefCell::default(), events: Cell::new(0) }
 }
 
 /// A room that alice has made, with bob and carol in it; all of it evaluated.
 pub(crate) fn world_with_room() -> World {
-    let world = world();
+    room_in(world())
+}
+
+/// The same in a world.
+pub(crate) fn room_in(world: World) -> World {
     world.create(ROOM, ALICE);
     world.join(ROOM, BOB);
     world.join(ROOM, CAROL);
@@ -302,6 +304,15 @@ impl World {
     /// Makes or changes a push rule.
     pub(crate) fn rule(&self, user: &str, kind: &str, id: &str, body: &Value) -> TestAnswer {
         self.request(user, "PUT", "rule", &[("kind", kind), ("ruleId", id)], Some(body))
+    }
+
+    /// A device of a user, `D`, as all requests have.
+    pub(crate) fn device(&self, user: &str) {
+        let mut batch = Batch::new();
+        let at = position(batch.take_positions(1));
+        let sql = "INSERT INTO accounts_devices (user_id, device_id, last_seen_ms, last_seen_ip, position) \
+             VALUES ($1, 'D', 0, '', $2)";
+        self.host.acting("accounts", || batch.run(sql, params![user, at]).commit()).unwrap();
     }
 
     /// No notifications of the room for the user, mentions excepted.
