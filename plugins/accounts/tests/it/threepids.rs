@@ -417,3 +417,17 @@ fn addresses_may_be_kept_as_they_are() {
     assert_eq!(ask(&host, "POST", "password", json!({})).error(), forbidden);
     assert!(mails.lock().unwrap().is_empty());
 }
+
+#[test]
+fn addresses_are_shown_to_others_by_a_view() {
+    let (host, mails) = start(json!({}));
+    register(&host, "ann");
+    let sid = proved(&host, &mails, "threepids-email", "a@example.org");
+    add(&host, ANN, &sid).ok();
+    let sql = "SELECT user_id, medium, address, validated_ms, added_ms FROM accounts_v1_threepids";
+    let rows: Vec<(String, String, String, u64, u64)> =
+        tessera_sdk::storage::query(sql, vec![]).unwrap().all().unwrap();
+    let now = host.now_ms();
+    let row = (ANN.to_owned(), "email".to_owned(), "a@example.org".to_owned(), now, now);
+    assert_eq!(rows, [row]);
+}
