@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::timeout};
 
@@ -94,19 +95,17 @@ impl Drop for PushGateway {
     }
 }
 
-async fn notify(
-    State(shared): State<Arc<Shared>>,
-    Json(body): Json<Value>,
-) -> (StatusCode, Json<Value>) {
+async fn notify(State(shared): State<Arc<Shared>>, body: Bytes) -> (StatusCode, String) {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let notification = body.get("notification").cloned().unwrap_or_default();
     let mut failing = shared.failing.lock().unwrap_or_else(PoisonError::into_inner);
     if *failing > 0 {
         *failing -= 1;
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(Value::Null));
+        return (StatusCode::SERVICE_UNAVAILABLE, String::new());
     }
     drop(failing);
     shared.told.lock().unwrap_or_else(PoisonError::into_inner).push(notification);
     let rejected = shared.rejected.lock().unwrap_or_else(PoisonError::into_inner).clone();
     shared.changed.notify_waiters();
-    (StatusCode::OK, Json(json!({ "rejected": rejected })))
+    (StatusCode::OK, json!({ "rejected": rejected }).to_string())
 }
