@@ -106,13 +106,32 @@ pub fn token_is_optional(method: &str, path: &str) -> bool {
     let parts = parts(path).unwrap_or_default();
     matches!(
         (method, words(&parts).as_slice()),
-        ("GET", ["versions"] | ["profile", ..]) | ("POST", ["account", "password" | "deactivate"])
+        (
+            "GET",
+            ["versions"]
+                | ["profile", ..]
+                | ["publicRooms"]
+                | ["room_summary", _]
+                | ["summary", _]
+                | ["rooms", _, "summary"]
+        ) | ("POST", ["account", "password" | "deactivate"])
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn public_rooms_and_summaries_are_shown_without_a_token() {
+        let optional = |path| token_is_optional("GET", path);
+        assert!(optional("/_matrix/client/v3/publicRooms"));
+        assert!(optional("/_matrix/client/v1/room_summary/!a:b"));
+        assert!(optional("/_matrix/client/unstable/im.nheko.summary/summary/%23a%3Ab"));
+        assert!(optional("/_matrix/client/unstable/im.nheko.summary/rooms/!a:b/summary"));
+        assert!(!optional("/_matrix/client/v1/rooms/!a:b/hierarchy"));
+        assert!(!token_is_optional("POST", "/_matrix/client/v3/publicRooms"));
+    }
 
     #[test]
     fn guests_may_look_into_rooms_and_write_there_but_not_make_any() {
