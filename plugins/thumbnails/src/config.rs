@@ -22,7 +22,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_pixels: 40_000_000,
-            max_moving_pixels: 60_000_000,
+            max_moving_pixels: 20_000_000,
             max_frames: 300,
             max_bytes: 50 << 20,
             quality: 80,

@@ -135,7 +135,9 @@ fn header(bytes: &[u8], config: &Config) -> Result<Header, Error> {
             let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits()).map_err(failed)?;
             let moving = decoder.is_apng().map_err(failed)?;
             let still = u64::from(decoder.color_type().bytes_per_pixel());
-            (Box::new(decoder), if moving { still.max(4) * 3 } else { still }, moving)
+            // Half as much again for a stretch that is cut out.
+            let still = still * 3 / 2;
+            (Box::new(decoder), if moving { still.max(6) * 2 } else { still }, moving)
         }
         ImageFormat::Gif => {
             let decoder = GifDecoder::new(Cursor::new(bytes)).map_err(failed)?;

@@ -35,22 +35,45 @@ pub(crate) fn make(
 /// and memory; the last half by a filter, which keeps edges sharp.
 pub(crate) fn scaled(picture: &DynamicImage, plan: &Plan) -> DynamicImage {
     let (part, out) = (plan.part, plan.out);
-    let stretch;
-    let picture = if part.width == picture.width() && part.height == picture.height() {
-        picture
+    let near = |part: u32, out: u32| part.min(out.saturating_mul(2));
+    let (width, height) = (near(part.width, out.width), near(part.height, out.height));
+    let is_whole = part.width == picture.width() && part.height == picture.height();
+    let close = if is_whole && (width, height) == (part.width, part.height) {
+        None
+    } else if is_whole {
+        Some(picture.thumbnail_exact(width, height))
     } else {
-        stretch = picture.crop_imm(plan.left, plan.top, part.width, part.height);
-        &stretch
+        Some(stretch(picture, plan, width, height))
     };
-    if part == out {
-        return picture.clone();
+    let close = close.as_ref().unwrap_or(picture);
+    if (width, height) == (out.width, out.height) {
+        return close.clone();
     }
-    let twice = |side: u32| side.saturating_mul(2);
-    if part.width >= twice(out.width) && part.height >= twice(out.height) {
-        let near = picture.thumbnail_exact(twice(out.width), twice(out.height));
-        return near.resize_exact(out.width, out.height, FilterType::CatmullRom);
+    close.resize_exact(out.width, out.height, FilterType::CatmullRom)
+}
+
+/// The planned stretch, averaged down to this size. Cut out before or after, whichever needs less memory.
+fn stretch(picture: &DynamicImage, plan: &Plan, width: u32, height: u32) -> DynamicImage {
+    let part = plan.part;
+    let share = |side: u32, to: u32, from: u32| {
+        u32::try_from(u64::from(side) * u64::from(to) / u64::from(from.max(1))).unwrap_or(u32::MAX)
+    };
+    let all = (
+        share(picture.width(), width, part.width).max(width),
+        share(picture.height(), height, part.height).max(height),
+    );
+    let area = |width: u32, height: u32| u64::from(width) * u64::from(height);
+    if area(all.0, all.1) < area(part.width, part.height) {
+        let left = share(plan.left, width, part.width).min(all.0 - width);
+        let top = share(plan.top, height, part.height).min(all.1 - height);
+        return picture.thumbnail_exact(all.0, all.1).crop_imm(left, top, width, height);
     }
-    picture.resize_exact(out.width, out.height, FilterType::CatmullRom)
+    let cut = picture.crop_imm(plan.left, plan.top, part.width, part.height);
+    if (width, height) == (part.width, part.height) {
+        cut
+    } else {
+        cut.thumbnail_exact(width, height)
+    }
 }
 
 /// PNG where something shows through, JPEG elsewhere. What was a JPEG has nothing to show through.

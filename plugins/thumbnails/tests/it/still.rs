@@ -74,3 +74,23 @@ fn picture_taken_sideways_is_turned_upright() {
     // Not the file itself, though it is small enough: whoever shows it may not know how it was held.
     assert_eq!(decoded(&picture.thumbnails[1]).dimensions(), (100, 200));
 }
+
+#[test]
+fn long_and_narrow_pictures_are_cut_and_scaled() {
+    let _host = host();
+    for (width, height) in [(4000, 2), (2, 4000), (1, 3000), (3000, 1), (900, 300)] {
+        let bytes = encoded(halves(width, height), ImageFormat::Png);
+        let wishes = [
+            wish(100, 100, "crop", false),
+            wish(100, 50, "crop", false),
+            wish(640, 480, "scale", false),
+        ];
+        for thumbnail in make(&bytes, &wishes).unwrap().thumbnails {
+            decoded(&thumbnail);
+        }
+    }
+    let small =
+        decoded(&one(&encoded(halves(900, 300), ImageFormat::Png), wish(100, 100, "crop", false)));
+    // The middle: red meets blue.
+    assert!(small.get_pixel(10, 50).0[0] > 200 && small.get_pixel(90, 50).0[2] > 200);
+}
