@@ -11,7 +11,7 @@ pub struct Settings {
     pub default_room_version: String,
     /// How long a transaction id is remembered, in hours.
     pub transaction_hours: u32,
-    /// Identity servers through which users may invite; `*`: any.
+    /// Identity servers through which users may invite; `*`: any; with `http://` before it: without TLS.
     pub identity_servers: Vec<String>,
     /// The longest delay of a delayed event, in hours; 0: there are none.
     pub max_delay_hours: u32,

@@ -42,6 +42,8 @@ struct Response<'a> {
 pub(crate) struct Founding<'a> {
     pub(crate) creator: &'a str,
     pub(crate) version: Version,
+    /// Where the id is not the hash of the create event, it may be chosen before.
+    pub(crate) room_id: Option<String>,
     pub(crate) create_content: ruma::canonical_json::CanonicalJsonObject,
     /// What follows the create event, in order.
     pub(crate) drafts: Vec<Draft>,
@@ -95,6 +97,7 @@ pub(crate) fn create(
     let room_id = found(Founding {
         creator,
         version,
+        room_id: None,
         create_content: plan.create,
         drafts: plan.drafts,
         alias,
@@ -161,13 +164,26 @@ fn refused(error: ComposeError) -> Error {
     }
 }
 
+/// An id for a room of a version whose rooms are not named after their create events.
+pub(crate) fn new_room_id() -> String {
+    format!("!{}:{}", random::letters(18), crypto::tenant_name())
+}
+
+/// Whether the room could be made.
+///
+/// # Errors
+/// As [`found`].
+pub(crate) fn try_out(founding: &Founding<'_>) -> std::result::Result<(), Error> {
+    compose(founding, founding.room_id.clone(), clock::now_ms()).map(|_| ())
+}
+
 /// Makes a room out of its first events; gives its id.
 pub(crate) fn found(mut founding: Founding<'_>) -> std::result::Result<String, Error> {
     for attempt in 0..ATTEMPTS {
         // From version 12 the id is a hash: the same wish at the same millisecond would be the same room.
         let now_ms = clock::now_ms() + attempt;
         let chosen = (!founding.version.room_id_is_hash())
-            .then(|| format!("!{}:{}", random::letters(18), crypto::tenant_name()));
+            .then(|| founding.room_id.clone().unwrap_or_else(new_room_id));
         let mut composer = compose(&founding, chosen.clone(), now_ms)?;
         if let Some((asker, about)) = founding.asked.take()
             && ask(asker, &about, &mut founding, &composer)?

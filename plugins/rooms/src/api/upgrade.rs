@@ -2,8 +2,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade>
 //!
-//! Makes the new room with the important state of the old one, then closes the old one with a tombstone; aliases and the place
-//! in the directory move in the tombstone's commit. Errors: `M_UNSUPPORTED_ROOM_VERSION`, `M_FORBIDDEN`, `M_NOT_FOUND`.
+//! Makes the new room with the important state of the old one and closes the old one with a tombstone; then aliases and the place
+//! in the directory move. Errors: `M_UNSUPPORTED_ROOM_VERSION`, `M_FORBIDDEN`, `M_NOT_FOUND`.
 
 use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
 use ruma::state_res::Event as _;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::select;
+use tessera_sdk::storage::{Batch, select};
 use tessera_sdk::{hooks, log, params};
 
 use super::body::{self, object, text};
-use super::create::{Founding, create_content, found, member};
-use crate::act::{Act, Sending, Step};
+use super::create::{Founding, create_content, found, member, new_room_id, try_out};
+use crate::act::{Act, Step};
 use crate::asker::Asker;
 use crate::core::power::Power;
 use crate::core::{Draft, Version};
@@ -70,8 +70,8 @@ pub fn handle(request: &Request) -> Result {
         .ok_or_else(|| Error::not_found("there is no such room here"))?;
     may_close(&old, user)?;
     may_upgrade(&old, &asker, &version)?;
-    let new_room = open(&mut old, user, version, &wish.additional_creators)?;
-    close(room_id, user, &new_room)?;
+    let founding = plan(&mut old, user, version, &wish.additional_creators)?;
+    let new_room = move_over(room_id, user, founding)?;
     Answer::json(&Response { replacement_room: &new_room })
 }
 
@@ -115,7 +115,7 @@ fn may_upgrade(old: &View, asker: &Asker, version: &Version) -> std::result::Res
         hooks::may_send_state(asker.who(), room_id, "m.room.tombstone", "", &content)?;
     }
     if hooks::answered(ROOM_RULES) {
-        let content = creation(old, version)?;
+        let content = creation(old);
         let request = json!({ "room_version": version.name(), "creation_content": content });
         let request = request.to_string();
         let changed = hooks::create_room(&request, asker.who())?;
@@ -137,12 +137,39 @@ fn tombstone(user: &str, new_room: &str) -> Draft {
     Draft::state("m.room.tombstone", "", user, content)
 }
 
-fn open(
-    old: &mut View,
+/// Makes the new room and closes the old one; the new one's id.
+fn move_over(
+    room_id: &str,
     user: &str,
+    mut founding: Founding<'_>,
+) -> std::result::Result<String, Error> {
+    if founding.version.room_id_is_hash() {
+        // The tombstone names a hash, so the room is there before it.
+        let new_room = found(founding)?;
+        end(room_id, user, &new_room)?;
+        take_names(room_id, user, &new_room)?;
+        return Ok(new_room);
+    }
+    // The new room names the tombstone, which names the new room by the id that is chosen for it here. That the room can be
+    // made is tried before.
+    let new_room = new_room_id();
+    founding.room_id = Some(new_room.clone());
+    try_out(&founding)?;
+    let tombstone = end(room_id, user, &new_room)?;
+    let predecessor =
+        object([("room_id", text(Some(room_id))), ("event_id", text(Some(&tombstone)))]);
+    founding.create_content.insert("predecessor".to_owned(), predecessor.into());
+    found(founding)?;
+    take_names(room_id, user, &new_room)?;
+    Ok(new_room)
+}
+
+fn plan<'a>(
+    old: &mut View,
+    user: &'a str,
     version: Version,
     additional: &[String],
-) -> std::result::Result<String, Error> {
+) -> std::result::Result<Founding<'a>, Error> {
     let bans = old.extra(0).all::<(String,)>()?;
     let children = old.extra(1).all::<(String,)>()?;
     let published = old.extra(2).first::<(bool,)>()?.is_some_and(|(published,)| published);
@@ -175,11 +202,12 @@ fn open(
             power_levels(content, old, user, &version, additional),
         ));
     }
-    let wished = creation(old, &version)?;
+    let wished = creation(old);
     let create_content = create_content(wished, user, &version, additional)?;
-    found(Founding {
+    Ok(Founding {
         creator: user,
         version,
+        room_id: None,
         create_content,
         drafts,
         alias: None,
@@ -189,19 +217,15 @@ fn open(
 }
 
 /// Content of the old create event, without what belongs to its version, and with the predecessor.
-fn creation(old: &View, version: &Version) -> std::result::Result<Map<String, Value>, Error> {
+fn creation(old: &View) -> Map<String, Value> {
     let create = old.state.get("m.room.create", "");
     let mut content: Map<String, Value> =
         create.and_then(|event| event.content_as()).unwrap_or_default();
     content.remove("additional_creators");
     content.remove("creator");
-    let mut predecessor = json!({"room_id": old.room.room_id});
-    // From version 12 the tombstone names the new room's hash, so the new room cannot name an event after it.
-    if let (false, Some(last)) = (version.room_id_is_hash(), old.room.extremities.last()) {
-        predecessor = json!({"room_id": old.room.room_id, "event_id": last.0});
-    }
+    let predecessor = json!({"room_id": old.room.room_id});
     content.insert("predecessor".to_owned(), predecessor);
-    Ok(content)
+    content
 }
 
 /// Creators have all power without being named from version 12, and have to be named before it.
@@ -238,21 +262,19 @@ fn power_levels(
     content
 }
 
-fn close(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), Error> {
+/// Sends the tombstone; its id.
+fn end(room_id: &str, user: &str, new_room: &str) -> std::result::Result<String, Error> {
     let needs = Needs::of(user).pair("m.room.tombstone", "");
-    Act { room_id, needs, transaction: None, asker: None }.run(|_| {
-        Ok(Step::Send(Sending {
-            drafts: vec![tombstone(user, new_room)],
-            statements: vec![
-                (
-                    "UPDATE rooms_aliases SET room_id = $2 WHERE room_id = $1",
-                    params![room_id, new_room],
-                ),
-                ("UPDATE rooms_rooms SET published = FALSE WHERE room_id = $1", params![room_id]),
-            ],
-            ..Sending::default()
-        }))
-    })?;
+    Act { room_id, needs, transaction: None, asker: None }
+        .run(|_| Ok(tombstone(user, new_room).into()))
+}
+
+/// Aliases lead to the new room, the old one is listed no more and falls silent.
+fn take_names(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), Error> {
+    Batch::new()
+        .run("UPDATE rooms_aliases SET room_id = $2 WHERE room_id = $1", params![room_id, new_room])
+        .run("UPDATE rooms_rooms SET published = FALSE WHERE room_id = $1", params![room_id])
+        .commit_blind()?;
     // The old room falls silent as far as the user's power reaches; that it does not is no failure.
     for change in [unname, silence] {
         match change(room_id, user) {

@@ -1,10 +1,16 @@
 //! Who is in a room, and how they come and go.
 
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tessera_tests::api::{Answer, Session};
+use tokio::net::TcpListener;
 
 use super::Front;
+use crate::common::World;
 
 fn assert_error(answer: &Answer, status: u16, errcode: &str) {
     assert_eq!((answer.status, answer.errcode()), (status, errcode), "{}", answer.body);
@@ -132,4 +138,59 @@ async fn who_blocks_invites_gets_none() {
     assert_error(&act(&alice, "invite", &room, &whom(&bob)).await, 403, "M_INVITE_BLOCKED");
     bob.put(&path, &json!({})).await.unwrap();
     act(&alice, "invite", &room, &whom(&bob)).await.ok().unwrap();
+}
+
+/// An identity server that knows one user, `bob@example.org`, and keeps invites for everybody else; `host:port`.
+async fn identity_server(user: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let (user, host) = (user.to_owned(), name.clone());
+    let details = json!({"algorithms": ["none"], "lookup_pepper": "salt"});
+    let lookup = move |Json(body): Json<Value>| async move {
+        let asked = body["addresses"][0].as_str().unwrap_or_default().to_owned();
+        let known = asked == "bob@example.org email";
+        Json(if known { json!({"mappings": {asked: user}}) } else { json!({"mappings": {}}) })
+    };
+    let store = move |Json(body): Json<Value>| async move {
+        assert_eq!(body["medium"], "email");
+        let url = format!("http://{host}/_matrix/identity/v2/pubkey/isvalid");
+        let key = json!({"public_key": "MCowBQYDK2VwAyEA", "key_validity_url": url});
+        Json(json!({"token": "abc", "public_keys": [key], "display_name": "c...@e..."}))
+    };
+    let router = Router::new()
+        .route("/_matrix/identity/v2/hash_details", get(move || async { Json(details) }))
+        .route("/_matrix/identity/v2/lookup", post(lookup))
+        .route("/_matrix/identity/v2/store-invite", post(store));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    name
+}
+
+#[tokio::test]
+async fn invites_by_address_go_through_an_identity_server_of_the_operators_choice() {
+    let name = identity_server("@bob:localhost").await;
+    let world = World::start_with_config(&format!(
+        "[plugins.rooms.config]\nidentity-servers = [\"http://{name}\"]\n"
+    ))
+    .await;
+    let alice = world.user("alice").await;
+    assert_eq!(&*alice.user_id, "@alice:localhost");
+    let room = alice.create_room(&json!({})).await.unwrap();
+    let invite = async |server: &str, address: &str| {
+        let body = json!({
+            "id_server": server, "id_access_token": "t", "medium": "email", "address": address,
+        });
+        act(&alice, "invite", &room, &body).await
+    };
+    invite(&name, "bob@example.org").await.ok().unwrap();
+    assert_eq!(membership(&alice, &room, "@bob:localhost").await["membership"], "invite");
+    invite(&name, "carol@example.org").await.ok().unwrap();
+    let pending = format!("/rooms/{room}/state/m.room.third_party_invite/abc");
+    assert_eq!(alice.get(&pending).await.unwrap()["display_name"], "c...@e...");
+    let other = invite("elsewhere.example", "bob@example.org").await;
+    assert_error(&other, 403, "M_SERVER_NOT_TRUSTED");
+    let proof = json!({"mxid": "@alice:localhost", "sender": "@bob:localhost", "token": "x", "signatures": {}});
+    let bob = world.user("bob").await;
+    let answer = act(&bob, "join", &room, &json!({"third_party_signed": proof})).await;
+    assert_error(&answer, 403, "M_FORBIDDEN");
+    bob.join(&room).await.unwrap();
 }

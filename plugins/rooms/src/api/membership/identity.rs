@@ -19,6 +19,8 @@ const MAX_BYTES: u64 = 64 * 1024;
 /// An identity server that the configuration allows.
 #[derive(Debug, Clone)]
 pub(super) struct IdentityServer<'a> {
+    /// `https` or `http`.
+    scheme: &'static str,
     name: &'a str,
     token: Option<&'a str>,
 }
@@ -59,9 +61,14 @@ struct Mappings {
     mappings: HashMap<String, String>,
 }
 
-/// Whether the configuration allows a server.
-pub(super) fn is_allowed(name: &str) -> bool {
-    Settings::get().identity_servers.iter().any(|known| known == "*" || known == name)
+/// How a server is spoken to, if the configuration allows it at all.
+fn scheme_of(name: &str) -> Option<&'static str> {
+    let plain = format!("http://{name}");
+    Settings::get().identity_servers.iter().find_map(|known| match known.as_str() {
+        known if known == plain => Some("http"),
+        known if known == "*" || known == name => Some("https"),
+        _ => None,
+    })
 }
 
 fn unusable(name: &str, what: impl std::fmt::Display) -> Error {
@@ -80,11 +87,11 @@ impl<'a> IdentityServer<'a> {
         if name.is_empty() || !name.chars().all(fits) {
             return Err(Error::invalid_param("id_server is no server name"));
         }
-        if !is_allowed(name) {
+        let scheme = scheme_of(name).ok_or_else(|| {
             let text = format!("this server invites nobody through {name}");
-            return Err(Error::with_status(403, "M_SERVER_NOT_TRUSTED", text));
-        }
-        Ok(Self { name, token })
+            Error::with_status(403, "M_SERVER_NOT_TRUSTED", text)
+        })?;
+        Ok(Self { scheme, name, token })
     }
 
     /// Full id of the user whose address it is, if the server knows.
@@ -133,7 +140,7 @@ impl<'a> IdentityServer<'a> {
             headers.push(("content-type".to_owned(), "application/json".to_owned()));
             Body::Bytes(body.to_string().into_bytes())
         });
-        let url = format!("https://{}/_matrix/identity/v2/{path}", self.name);
+        let url = format!("{}://{}/_matrix/identity/v2/{path}", self.scheme, self.name);
         let (status, answer) =
             send(method, &url, headers, body).map_err(|e| unusable(self.name, e))?;
         if (200..300).contains(&status) {
@@ -188,9 +195,12 @@ pub(super) fn is_valid(key: &PublicKey) -> Result<bool, Error> {
     let Some(url) = key.key_validity_url.as_deref() else {
         return Ok(true);
     };
-    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
-    let host = host.unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let server = IdentityServer::new(host, None)?;
+    if scheme != server.scheme {
+        return Err(unusable(host, "its key is to be checked elsewhere"));
+    }
     let join = if url.contains('?') { '&' } else { '?' };
     let encoded = key.public_key.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let url = format!("{url}{join}public_key={encoded}");
