@@ -1,9 +1,11 @@
 //! Typing, receipts and presence.
 
+mod config;
 mod read_markers;
 mod receipt;
 mod room;
 mod routes;
+mod seen;
 mod service;
 mod status;
 mod typing;
@@ -29,6 +31,7 @@ impl timer::Guest for Plugin {
     fn fire(name: String, _payload: String) -> Result<(), String> {
         match name.strip_prefix(typing::TIMER_PREFIX) {
             Some(room) => typing::expire(room).map_err(|error| error.to_string()),
+            None if name == seen::TIMER => seen::sweep().map_err(|error| error.to_string()),
             None => Err(format!("no timer is called {name}")),
         }
     }

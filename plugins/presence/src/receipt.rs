@@ -9,7 +9,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, Value, position, select};
 use tessera_sdk::{clock, params, services};
 
-use crate::room;
+use crate::{room, seen};
 
 /// Thread id of what belongs to no thread.
 const MAIN: &str = "main";
@@ -138,7 +138,7 @@ pub(crate) fn store(
         };
     }
     if !batch.is_empty() {
-        batch.commit_blind()?;
+        seen::note(batch, user)?.commit_blind()?;
     }
     if let Some(event_id) = fully_read {
         let content = json!({ "event_id": event_id }).to_string();

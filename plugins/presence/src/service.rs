@@ -27,7 +27,8 @@ impl Guest for Plugin {
             return Err(refused(matrix::Error::too_large(text)));
         }
         let rows = query(
-            "SELECT user_id, presence, status_msg, last_active_ms FROM presence_status WHERE user_id IN ($1)",
+            "SELECT p.user_id, p.presence, p.status_msg, COALESCE(s.active_ms, p.last_active_ms) AS active_ms \
+             FROM presence_status p LEFT JOIN presence_seen s ON s.user_id = p.user_id WHERE p.user_id IN ($1)",
             params![users],
         );
         let rows: Vec<(String, String, Option<String>, u64)> =

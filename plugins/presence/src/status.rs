@@ -7,29 +7,13 @@ use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, position, select};
-use tessera_sdk::{clock, config, params};
+use tessera_sdk::{clock, params};
 
-use crate::routes;
+use crate::config::configured;
+use crate::{routes, seen};
 
 /// Longest status message, in bytes.
 const MAX_STATUS: usize = 4096;
-/// Users that are woken for one change; others see it when they sync next.
-const MAX_WOKEN: i64 = 1000;
-
-/// `[plugins.presence.config]`
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// Whether presence is told at all.
-    enabled: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
 #[derive(Deserialize)]
 struct Body {
     presence: String,
@@ -72,17 +56,12 @@ pub(crate) fn set(
     if status_msg.as_ref().is_some_and(|text| text.len() > MAX_STATUS) {
         return Err(Error::invalid_param(format!("status_msg is over {MAX_STATUS} bytes")));
     }
-    if !config::get::<Config>().map_err(Error::internal)?.enabled {
+    let config = configured()?;
+    if !config.enabled {
         return Ok(());
     }
     let mut answers = storage::snapshot(&[
-        select(
-            "SELECT DISTINCT b.user_id FROM rooms_v1_memberships a \
-             JOIN rooms_v1_memberships b ON b.room_id = a.room_id \
-             WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join' \
-             UNION SELECT r.viewer FROM presence_routes r WHERE r.user_id = $1 AND r.wanted = TRUE LIMIT $2",
-            params![user, MAX_WOKEN],
-        ),
+        seen::watchers(user),
         select(
             "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
             params![user],
@@ -94,12 +73,15 @@ pub(crate) fn set(
     let watchers: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
     let stored = !next()?.rows.is_empty();
-    let now = (presence.to_owned(), status_msg);
-    if before.is_some_and(|before| before == now) {
-        // Still there is no news: nobody is woken.
-        let mut batch = Batch::new().relaxed().run(
+    let state = (presence.to_owned(), status_msg);
+    let now = clock::now_ms();
+    let falls = seen::falls(&config, presence, now);
+    let mut batch = seen::said(Batch::new().relaxed(), user, now, falls);
+    if before.is_some_and(|before| before == state) {
+        // Still there is no news: nobody is woken, and the timer finds out by itself.
+        batch = batch.run(
             "UPDATE presence_status SET last_active_ms = $2 WHERE user_id = $1",
-            params![user, clock::now_ms()],
+            params![user, now],
         );
         if let Some(none) = routes::abandoned(user, stored) {
             batch = none.write(batch);
@@ -107,8 +89,7 @@ pub(crate) fn set(
         batch.commit_blind()?;
         return Ok(());
     }
-    let routes = routes::ask(user, &now.0, now.1.as_deref(), stored);
-    let mut batch = Batch::new().relaxed();
+    let routes = routes::ask(user, &state.0, state.1.as_deref(), stored);
     let first = batch.take_positions(1);
     batch = batch
         .run(
@@ -118,7 +99,7 @@ pub(crate) fn set(
              SET presence = excluded.presence, status_msg = excluded.status_msg, \
              last_active_ms = excluded.last_active_ms, \
              currently_active = excluded.currently_active, position = excluded.position",
-            params![user, presence, now.1, clock::now_ms(), presence == "online", position(first),],
+            params![user, presence, state.1, now, presence == "online", position(first)],
         )
         .wake(format!("user:{user}"));
     for (watcher,) in watchers {
@@ -128,7 +109,7 @@ pub(crate) fn set(
         batch = routes.write(batch);
     }
     batch.commit_blind()?;
-    Ok(())
+    if falls > 0 { seen::set_timer() } else { Ok(()) }
 }
 
 fn get(request: &Request) -> Result {
@@ -144,8 +125,8 @@ fn get(request: &Request) -> Result {
         return Err(Error::forbidden("you share no room with this user"));
     }
     let row: Option<(String, Option<String>, i64, bool)> = storage::query(
-        "SELECT presence, status_msg, last_active_ms, currently_active \
-         FROM presence_status WHERE user_id = $1",
+        "SELECT p.presence, p.status_msg, COALESCE(s.active_ms, p.last_active_ms) AS active_ms, p.currently_active \
+         FROM presence_status p LEFT JOIN presence_seen s ON s.user_id = p.user_id WHERE p.user_id = $1",
         params![wanted],
     )?
     .first()?;

@@ -8,7 +8,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, position, select};
 use tessera_sdk::{clock, params, timers};
 
-use crate::room;
+use crate::{room, seen};
 
 /// Timers that end typing are called this and the room.
 pub(crate) const TIMER_PREFIX: &str = "typing:";
@@ -105,7 +105,7 @@ fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failur
             )
             .wake(room::topic(room_id));
     }
-    match batch.commit() {
+    match seen::note(batch, user)?.commit() {
         Ok(_) => {}
         Err(storage::Error::Conflict(_)) => return Err(Failure::Conflict),
         Err(error) => return Err(error.into()),

@@ -14,6 +14,7 @@ use tessera_sdk::http::Route;
 pub(crate) const ROUTES: &[Route] = &[
     Route::new("rules", pushrules::all),
     Route::new("rules-global", pushrules::global),
+    Route::new("rules-odd", pushrules::odd),
     Route::new("rule", rule::handle),
     Route::new("rule-enabled", enabled::handle),
     Route::new("rule-actions", actions::handle),

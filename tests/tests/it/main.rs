@@ -12,6 +12,7 @@
 
 mod abandoned;
 mod authoring;
+mod buckets;
 mod client;
 mod clients;
 mod common;

@@ -41,6 +41,7 @@ pub(crate) fn server_with(config: &Value) -> Server {
             migrations: &[
                 ("0001_init", include_str!("../../migrations/0001_init.sql")),
                 ("0002_routes", include_str!("../../migrations/0002_routes.sql")),
+                ("0003_idle", include_str!("../../migrations/0003_idle.sql")),
             ],
         })
         .plugin(ROOMS)

@@ -66,3 +66,88 @@ fn switched_off_nothing_is_kept() {
     assert!(server.host.wakes().is_empty());
     assert_eq!(get(&server, BOB, ALICE).ok(), json!({ "presence": "offline" }));
 }
+
+const MINUTE: u64 = 60_000;
+
+fn presence(server: &Server) -> String {
+    get(server, BOB, ALICE).ok()["presence"].as_str().unwrap().to_owned()
+}
+
+fn fire(server: &Server) {
+    server.host.fire_timers::<tessera_plugin_presence::Plugin>("presence");
+}
+
+#[test]
+fn who_does_nothing_falls_idle_and_then_offline() {
+    let server = server();
+    put(&server, ALICE, &json!({ "presence": "online", "status_msg": "here" })).ok();
+    server.host.advance(5 * MINUTE - 1);
+    fire(&server);
+    assert_eq!(presence(&server), "online");
+    let _ = server.host.wakes();
+    server.host.advance(1);
+    fire(&server);
+    let told = get(&server, BOB, ALICE).ok();
+    assert_eq!(
+        (&told["presence"], &told["currently_active"]),
+        (&json!("unavailable"), &json!(false))
+    );
+    assert_eq!(
+        (&told["status_msg"], &told["last_active_ago"]),
+        (&json!("here"), &json!(5 * MINUTE))
+    );
+    let woken = server.host.wakes();
+    assert!(woken.contains(&format!("user:{BOB}")) && woken.contains(&format!("user:{ALICE}")));
+    server.host.advance(30 * MINUTE);
+    fire(&server);
+    assert_eq!(presence(&server), "offline");
+    server.host.advance(24 * 60 * MINUTE);
+    fire(&server);
+    assert_eq!(server.host.next_timer(), None, "nothing is left to do");
+}
+
+#[test]
+fn who_types_reads_or_syncs_stays_online() {
+    let server = server();
+    put(&server, ALICE, &json!({ "presence": "online" })).ok();
+    for step in 0..6 {
+        server.host.advance(4 * MINUTE);
+        let event = format!("${}", step / 2 + 1);
+        let room = [("roomId", ROOM)];
+        match step % 3 {
+            0 => server.ask(
+                ALICE,
+                "PUT",
+                "typing",
+                &[room[0], ("userId", ALICE)],
+                &json!({ "typing": true }),
+            ),
+            1 => server.ask(
+                ALICE,
+                "POST",
+                "receipt",
+                &[room[0], ("receiptType", "m.read"), ("eventId", &event)],
+                &json!({}),
+            ),
+            _ => put(&server, ALICE, &json!({ "presence": "online" })),
+        }
+        .ok();
+        fire(&server);
+        assert_eq!(presence(&server), "online", "step {step}");
+    }
+    // Who said to be away is not made present by reading.
+    put(&server, ALICE, &json!({ "presence": "unavailable" })).ok();
+    server
+        .ask(
+            ALICE,
+            "PUT",
+            "typing",
+            &[("roomId", ROOM), ("userId", ALICE)],
+            &json!({ "typing": false }),
+        )
+        .ok();
+    assert_eq!(presence(&server), "unavailable");
+    server.host.advance(30 * MINUTE);
+    fire(&server);
+    assert_eq!(presence(&server), "offline");
+}

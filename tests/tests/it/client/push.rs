@@ -128,7 +128,8 @@ async fn rules_that_make_no_sense_are_refused() {
     assert_error(&answer, &[400, 404], &["M_UNKNOWN", "M_NOT_FOUND"]);
     let answer = put("/pushrules/global/content/x", json!({ "pattern": "cake" })).await;
     assert_error(&answer, &[400], &["M_MISSING_PARAM"]);
-    let answer = put("/pushrules/global/content/x", json!({ "pattern": "x", "actions": ["dance"] }));
+    let answer =
+        put("/pushrules/global/content/x", json!({ "pattern": "x", "actions": ["dance"] }));
     assert_error(&answer.await, &[400], &["M_INVALID_PARAM"]);
     let unknown = "/pushrules/global/content/nobody";
     for path in [unknown.to_owned(), format!("{unknown}/enabled"), format!("{unknown}/actions")] {
@@ -137,6 +138,9 @@ async fn rules_that_make_no_sense_are_refused() {
     }
     let answer = put("/pushrules/global/content/nobody/enabled", json!({ "enabled": true })).await;
     assert_error(&answer, &[404], &["M_NOT_FOUND"]);
+    for path in ["/pushrules/global/room", "/pushrules/elsewhere/room/x", "/pushrules/"] {
+        assert_error(&put(path, cake()).await, &[400], &["M_UNRECOGNIZED"]);
+    }
     let answer = put("/pushrules/global/content/nobody/actions", json!({ "actions": [] })).await;
     assert_error(&answer, &[404], &["M_NOT_FOUND"]);
     for path in ["pushrules/", "pushrules/global/"] {
@@ -154,7 +158,8 @@ async fn unread_counts_follow_messages_mentions_and_receipts() {
     let mention = json!({ "msgtype": "m.text", "body": "you", "m.mentions": { "user_ids": [bob.user_id.as_ref()] } });
     let last = say(&alice, &room, &mention).await;
     let filter = r#"{"room":{"timeline":{"limit":1}}}"#;
-    let query = format!("&filter={}", filter.replace('{', "%7B").replace('}', "%7D").replace('"', "%22"));
+    let query =
+        format!("&filter={}", filter.replace('{', "%7B").replace('}', "%7D").replace('"', "%22"));
     let counts = |sync: &Value| sync["rooms"]["join"][&room]["unread_notifications"].clone();
     let mut waited = tokio::time::interval(Duration::from_millis(20));
     let wait = async {
@@ -199,7 +204,9 @@ async fn notifications_are_listed_newest_first_in_pages() {
     assert_eq!(listed(&all), sent);
     let first = &all["notifications"][0];
     assert_eq!((&first["room_id"], &first["read"]), (&json!(room), &json!(false)));
-    assert!(first["ts"].is_u64() && first["actions"].as_array().unwrap().contains(&json!("notify")));
+    assert!(
+        first["ts"].is_u64() && first["actions"].as_array().unwrap().contains(&json!("notify"))
+    );
     let page = bob.get("/notifications?limit=3").await.unwrap();
     assert_eq!(listed(&page), sent[..3]);
     let next = page["next_token"].as_str().unwrap();
