@@ -8,7 +8,9 @@ use crate::access::not_there;
 use crate::asker::Asker;
 use crate::compose::Composer;
 use crate::core::Draft;
+use crate::core::build::MAX_PREV_EVENTS;
 use crate::policy::{Opinions, Policy};
+use crate::receive::{self, Outcome};
 use crate::redaction::Target;
 use crate::store::write::write;
 use crate::store::{Needs, NewEvent, View};
@@ -82,6 +84,7 @@ impl Act<'_> {
         let policy = self.asker.and_then(|asker| Policy::of(asker, false));
         let mut heard: Option<Opinions> = None;
         let mut locked = false;
+        let mut merges = true;
         for _ in 0..ATTEMPTS {
             if !locked {
                 storage::lock(&[format!("room:{}", self.room_id)], LOCK_MS);
@@ -92,6 +95,15 @@ impl Act<'_> {
                 && let Some(event_id) = Transaction::read(view.take_last())?
             {
                 return Ok(event_id);
+            }
+            if let (true, Some(asker)) =
+                (merges && view.room.extremities.len() > MAX_PREV_EVENTS, self.asker)
+            {
+                storage::unlock();
+                locked = false;
+                // Where that does not help, the event follows as many as it may.
+                merges = receive::merge(&view.room, asker.user())? == Outcome::Accepted;
+                continue;
             }
             let mut sending = match plan(&mut view)? {
                 Step::Done(event_id) => return Ok(event_id),

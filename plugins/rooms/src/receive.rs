@@ -2,6 +2,7 @@
 //! Spec: server-server API, Checks performed on receipt of a PDU. What becomes of them: `tessera:services/rooms.receive`.
 
 mod look;
+mod merge;
 mod outliers;
 mod placing;
 mod policy;
@@ -16,6 +17,7 @@ use tessera_sdk::{log, params};
 
 use self::look::Look;
 pub use self::look::{Missing, acl_allows};
+pub use self::merge::merge;
 pub use self::outliers::receive_outliers;
 use self::placing::{Given, place};
 pub use self::with_state::receive_with_state;

@@ -9,6 +9,7 @@ use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{clock, params};
 
 use super::look::Look;
+use super::merge::DUMMY;
 use super::{Outcome, policy, redacts, state_of};
 use crate::core::incoming::Incoming;
 use crate::core::power::Power;
@@ -20,7 +21,7 @@ use crate::store::place::{Changed, Current, Near, Placement, Released};
 use crate::store::states::{Change, Key, Plan, difference, pick, side_by_side};
 use crate::store::view::STRIPPED_TYPES;
 use crate::store::write::Marks;
-use crate::store::{NewEvent, auth};
+use crate::store::{NewEvent, RoomRow, auth};
 
 /// How far back refused events are followed for the ends of the room that they stand on.
 const MOST_REFUSED: usize = 100;
@@ -83,6 +84,9 @@ pub(super) fn place(
             marks.soft_failed = true;
             outcome = Outcome::SoftFailed(reason);
         }
+    }
+    if event.kind() == DUMMY && event.state_key().is_none() && marks.shown() {
+        marks.held = true;
     }
     let redaction = if marks.shown() { redaction(look, event, &state, &mut marks)? } else { None };
     let mut new = NewEvent {
@@ -178,18 +182,39 @@ fn stripped(event: &StoredEvent, state: &State) -> Option<String> {
     (shows && ids::is_local(user)).then(|| stripped_state(state, event))
 }
 
-/// The state after all of these: a resolution where they differ.
+/// The state after what an event follows.
 fn state_before(look: &Look, event: &StoredEvent) -> Result<Plan, Error> {
-    let room = &look.room;
     let named: HashSet<&str> = event.prev_events().map(|id| id.as_str()).collect();
+    if follows_all(&look.room, &named) {
+        return Ok(Plan::stored(look.room.group));
+    }
+    let groups = named.iter().filter_map(|id| look.prevs.get(*id)).map(|prev| prev.after);
+    resolved(&look.room, groups.collect())
+}
+
+/// Whether these are all the ends of a room, whose state then is the one that is wanted.
+fn follows_all(room: &RoomRow, named: &HashSet<&str>) -> bool {
     let ends: HashSet<&str> =
         room.extremities.iter().map(|Extremity(id, ..)| id.as_str()).collect();
-    if named == ends {
-        // It follows all that there is: the room's state is that resolution.
+    *named == ends
+}
+
+/// The state after some of a room's ends.
+pub(super) fn plan_after(room: &RoomRow, ends: &[Extremity]) -> Result<Plan, Error> {
+    let ids: Vec<String> = ends.iter().map(|Extremity(id, ..)| id.clone()).collect();
+    if follows_all(room, &ids.iter().map(String::as_str).collect()) {
         return Ok(Plan::stored(room.group));
     }
-    let groups: BTreeSet<i64> =
-        named.iter().filter_map(|id| look.prevs.get(*id)).map(|prev| prev.after).collect();
+    let rows = storage::query(
+        "SELECT event_id, state_after FROM rooms_events WHERE event_id IN ($1)",
+        params![ids],
+    )?;
+    let groups = rows.all::<(String, Option<i64>)>()?;
+    resolved(room, groups.into_iter().filter_map(|(_, group)| group).collect())
+}
+
+/// What these state groups are resolved to.
+fn resolved(room: &RoomRow, groups: BTreeSet<i64>) -> Result<Plan, Error> {
     let groups: Vec<i64> = groups.into_iter().collect();
     match groups.as_slice() {
         [] => Ok(Plan::stored(room.group)),
@@ -210,6 +235,13 @@ fn state_before(look: &Look, event: &StoredEvent) -> Result<Plan, Error> {
             Ok(Plan { group: group.0, changes })
         }
     }
+}
+
+/// What the auth rules look at for a message of a user.
+pub(super) fn keys_for(user: &str) -> BTreeSet<Key> {
+    let own = ("m.room.member".to_owned(), user.to_owned());
+    let first = ["m.room.create", "m.room.power_levels"];
+    first.map(|kind| (kind.to_owned(), String::new())).into_iter().chain([own]).collect()
 }
 
 fn given_plan(look: &Look, given: &Given) -> Result<Plan, Error> {

@@ -336,3 +336,36 @@ fn chains_of_groups_stay_short_on_every_branch() {
     let longest = state_at::chains(&ids).unwrap().values().map(|chain| chain.links.len()).max();
     assert!(longest.unwrap() <= 54, "{longest:?}");
 }
+
+#[test]
+fn more_ends_than_an_event_may_follow_are_merged_in_steps() {
+    let server = server();
+    let peer = Peer::new("11");
+    peer.join();
+    let _ = server.join(crate::harness::ALICE, peer.room()).ok();
+    let joined = server.events(peer.room()).pop().unwrap();
+    assert_eq!(joined["type"], "m.room.member");
+    let mut adopted = Peer::new("11");
+    adopted.adopt(&server, peer.room());
+    // In the order of their positions the state comes first, then what followed it.
+    let base = adopted.last();
+    let peer = &mut adopted;
+    for n in 0..45 {
+        let id = peer.topic(&[&base], ZOE, &format!("t{n}"));
+        assert_eq!(peer.give(&[&id]), [Outcome::Accepted]);
+    }
+    assert_eq!(ends(&server, peer.room()).len(), 45);
+    let sent = server.text(crate::harness::ALICE, peer.room(), "all together");
+    assert_eq!(ends(&server, peer.room()), [sent]);
+    for event in server.events(peer.room()) {
+        assert!(event["prev_events"].as_array().unwrap().len() <= 20);
+    }
+    let hidden = server.rows::<(bool,)>(
+        "SELECT stream FROM rooms_v1_events WHERE room_id = $1 AND type = 'org.matrix.dummy_event'",
+        params![peer.room()],
+    );
+    assert_eq!(hidden, [(false,), (false,)]);
+    let now = current(&server, peer.room());
+    let last = peer.last();
+    assert_eq!(now[&("m.room.topic".to_owned(), String::new())], last, "the newest of them");
+}

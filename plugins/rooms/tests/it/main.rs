@@ -15,6 +15,7 @@ mod create;
 mod delayed;
 mod directory;
 mod forks;
+mod formats;
 mod graph;
 mod guests;
 mod harness;
