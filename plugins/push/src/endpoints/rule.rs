@@ -53,7 +53,7 @@ pub(crate) fn unknown() -> Error {
     Error::not_found("you have no such push rule")
 }
 
-/// Reads actions; those that history left behind are dropped.
+/// Reads actions. Those that history left behind do nothing and are kept for the clients that set them.
 /// Spec: client-server API, Historical Actions.
 ///
 /// # Errors
@@ -65,10 +65,11 @@ pub(crate) fn actions(actions: Option<Vec<Value>>) -> Outcome<Vec<Action>> {
     }
     actions
         .into_iter()
-        .filter(|action| !matches!(action.as_str(), Some("dont_notify" | "coalesce")))
         .map(|action| {
             let known = match &action {
-                Value::String(name) => name == "notify",
+                Value::String(name) => {
+                    matches!(name.as_str(), "notify" | "dont_notify" | "coalesce")
+                }
                 Value::Object(map) => map.get("set_tweak").is_some_and(Value::is_string),
                 _ => false,
             };
@@ -99,6 +100,11 @@ pub(crate) fn handle(request: &Request) -> Result {
                 })
             })?;
             Answer::empty()
+        }
+        // Spec: older versions told all rules of a kind at the kind's path.
+        _ if id.is_empty() => {
+            let all = rules::global(&rules::load(user)?.rules)?;
+            Answer::json(all.get(request.param("kind")).unwrap_or(&Value::Null))
         }
         _ => match rules::load(user)?.rules.get(kind, id).ok_or_else(unknown)? {
             AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => Answer::json(rule),

@@ -116,8 +116,12 @@ fn body(key: &Key, waiting: &Waiting, notification: &Notification) -> Result<Val
                 map.insert(name.to_owned(), value.clone());
             }
         }
+        // Gateways of old know the event by this name.
+        map.insert("id".to_owned(), notification.event_id.clone().into());
         if let Some(target) = text("state_key").filter(|_| text("type") == Some("m.room.member")) {
             map.insert("user_is_target".to_owned(), (target == key.user_id).into());
+            let membership = event.get("content").and_then(|content| content.get("membership"));
+            map.insert("membership".to_owned(), membership.cloned().unwrap_or_default());
         }
         let names = Names::read(&notification.room_id, text("sender").unwrap_or_default())?;
         for (name, value) in [

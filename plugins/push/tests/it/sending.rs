@@ -105,7 +105,7 @@ fn a_gateway_is_told_what_its_user_is_notified_of() {
     assert_eq!(
         told[0],
         json!({
-            "event_id": sent.id, "room_id": ROOM, "type": "m.room.message", "sender": ALICE,
+            "event_id": sent.id, "id": sent.id, "room_id": ROOM, "type": "m.room.message", "sender": ALICE,
             "sender_display_name": "Some One", "room_name": "Tea", "prio": "low",
             "content": { "msgtype": "m.text", "body": "hello" }, "counts": told[0]["counts"],
             "devices": [{
@@ -281,7 +281,10 @@ fn an_invite_is_pushed_to_the_invited_alone() {
     run(&world);
     let told = gateway.told();
     assert_eq!(ids(&told), [&invite.id]);
-    assert_eq!(told[0]["user_is_target"], true);
+    assert_eq!(
+        (&told[0]["user_is_target"], &told[0]["membership"]),
+        (&json!(true), &json!("invite"))
+    );
     assert_eq!(told[0]["devices"][0]["pushkey"], format!("key of {dave}"));
 }
 
