@@ -80,15 +80,14 @@ async fn rooms_are_told_whole_and_then_by_what_is_new() {
     );
     assert_eq!(told["limited"], true);
     assert_eq!(first["lists"]["all"]["count"], 1);
+    let members = told["required_state"].as_array().unwrap();
+    assert!(members.iter().any(|e| e["state_key"] == *alice.user_id), "of whom it speaks: {told}");
 
     alice.text(&room, "1", "hello").await.unwrap();
     let has = |body: &Value| bodies(&body["rooms"][&room]).contains(&"hello");
     let body = until(&front, &bob, &list([0, 9]), &first, has).await;
     let told = &body["rooms"][&room];
     assert!(told.get("initial").is_none() && told.get("name").is_none(), "{told}");
-    let members = told["required_state"].as_array().unwrap();
-    assert!(members.iter().any(|e| e["state_key"] == *alice.user_id), "of whom it speaks: {told}");
-
     // A pos leads to pages, too.
     let page = bob.get(&format!("/rooms/{room}/messages?dir=b&limit=1&from={}", pos(&body))).await;
     assert_eq!(page.unwrap()["chunk"][0]["content"]["body"], "hello");
