@@ -42,6 +42,7 @@ pub const ROUTES: &[Route] = &[
     Route::new("put-visibility", directory::visibility::put),
     Route::new("send-plain", send::message::plain),
     Route::new("redact-plain", send::redact::plain),
+    Route::new("onbind", membership::onbind::handle),
     Route::new("report-room", report::room),
     Route::new("report-event", report::event),
     Route::new("report-user", report::user),

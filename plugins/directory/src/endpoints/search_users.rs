@@ -68,7 +68,7 @@ pub(super) fn handle(request: &Request) -> Result {
     for batch in 0..BATCHES {
         let hits = storage::search(INDEX, &words, None, BATCH, batch * BATCH)?;
         let last = hits.len() < BATCH as usize;
-        let users = hits.into_iter().map(|hit| hit.key).filter(|user| user != viewer).collect();
+        let users = hits.into_iter().map(|hit| hit.key).collect();
         results.extend(visible(users, viewer, who)?);
         if last || results.len() > limit {
             break;
@@ -141,7 +141,8 @@ fn near(users: Vec<String>, viewer: &str) -> std::result::Result<Vec<String>, Er
     let rows = storage::query(
         "SELECT DISTINCT m.user_id AS user_id FROM rooms_v1_memberships m
          JOIN rooms_v1_memberships own ON own.room_id = m.room_id
-         WHERE own.user_id = $1 AND own.membership = 'join' AND m.membership = 'join' AND m.user_id IN ($2)",
+         WHERE own.user_id = $1 AND own.membership = 'join' AND m.membership = 'join' AND m.user_id IN ($2)
+           AND m.user_id <> own.user_id",
         params![viewer, users.clone()],
     )?;
     let mut near: HashSet<String> = rows.all::<(String,)>()?.into_iter().map(|row| row.0).collect();

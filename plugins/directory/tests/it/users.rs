@@ -30,13 +30,17 @@ fn those_who_share_a_room_or_are_in_a_public_one_are_found() {
     for term in ["ob", "bob x", "", "@"] {
         assert!(search(&server, ALICE, term).is_empty(), "{term}");
     }
-    assert!(search(&server, ALICE, "alice").is_empty(), "one does not look for oneself");
+    assert!(
+        search(&server, ALICE, "alice").is_empty(),
+        "one's own private room shows oneself to nobody"
+    );
     assert!(search(&server, CAROL, "bob").is_empty());
     server.create(BOB, &json!({"preset": "public_chat"}));
     assert_eq!(search(&server, CAROL, "bob"), [BOB]);
     let readable = json!([{"type": "m.room.history_visibility", "content": {"history_visibility": "world_readable"}}]);
     server.create(ALICE, &json!({"initial_state": readable}));
     assert_eq!(search(&server, CAROL, "mill"), [ALICE]);
+    assert_eq!(search(&server, ALICE, "mill"), [ALICE], "as others see her");
 }
 
 #[test]

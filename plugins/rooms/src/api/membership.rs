@@ -12,6 +12,7 @@ pub mod joined_rooms;
 pub mod kick;
 pub mod knock;
 pub mod leave;
+pub mod onbind;
 mod restricted;
 pub mod set;
 mod third_party;

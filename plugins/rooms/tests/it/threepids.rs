@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
+use tessera_plugin_rooms::Plugin;
 use tessera_sdk::fetch::{Body, Response};
 use tessera_test_host::{TestAnswer, TestHost};
 
@@ -42,7 +43,7 @@ fn identity_server(host: &TestHost, valid: bool) -> Calls {
             let answer = match path {
                 "hash_details" => json!({"algorithms": ["sha256"], "lookup_pepper": "salt"}),
                 "lookup" if body["addresses"][0] == known => json!({"mappings": {known: BOB}}),
-                "lookup" => json!({"mappings": {}}),
+                "lookup" => json!({"mappings": {body["addresses"][0].as_str().unwrap(): null}}),
                 "store-invite" => {
                     json!({"token": "t0k3n", "public_keys": [key], "display_name": "c...@e..."})
                 }
@@ -129,6 +130,27 @@ fn unknown_address_gets_an_invite_that_its_owner_accepts() {
     assert_eq!(invited["sender"], ALICE);
     assert_eq!(invited["content"]["third_party_invite"]["display_name"], "c...@e...");
     assert_eq!(invited["content"]["third_party_invite"]["signed"]["mxid"], CAROL);
+}
+
+#[test]
+fn identity_server_tells_whose_an_address_has_become() {
+    let server = server();
+    let _ = identity_server(&server.host, true);
+    let room = server.create(ALICE, &json!({}));
+    let _ = invite(&server, ALICE, &room, "carol@example.org").ok();
+    let bind = |mxid: &str, room: &str| {
+        let invite =
+            json!({"room_id": room, "sender": ALICE, "mxid": mxid, "signed": proof(mxid, "t0k3n")});
+        let body = json!({"medium": "email", "address": "carol@example.org", "mxid": mxid, "invites": [invite]});
+        server.host.request("PUT", "onbind").json(&body).send::<Plugin>()
+    };
+    let _ = bind(CAROL, "!none:hs1").ok();
+    assert_eq!(server.membership(&room, CAROL), "");
+    let _ = bind(CAROL, &room).ok();
+    assert_eq!(server.membership(&room, CAROL), "invite");
+    let _ = server.join(CAROL, &room).ok();
+    let other = bind("@carol:elsewhere", &room);
+    assert_eq!(other.error(), (400, "M_INVALID_PARAM".to_owned()));
 }
 
 #[test]

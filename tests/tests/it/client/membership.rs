@@ -1,7 +1,8 @@
 //! Who is in a room, and how they come and go.
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
     routing::{get, post},
 };
 use reqwest::Method;
@@ -145,20 +146,23 @@ async fn identity_server(user: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let name = listener.local_addr().unwrap().to_string();
     let (user, host) = (user.to_owned(), name.clone());
-    let details = json!({"algorithms": ["none"], "lookup_pepper": "salt"});
-    let lookup = move |Json(body): Json<Value>| async move {
+    let details = json!({"algorithms": ["none"], "lookup_pepper": "salt"}).to_string();
+    let lookup = move |body: Bytes| async move {
+        let body: Value = serde_json::from_slice(&body).unwrap();
         let asked = body["addresses"][0].as_str().unwrap_or_default().to_owned();
         let known = asked == "bob@example.org email";
-        Json(if known { json!({"mappings": {asked: user}}) } else { json!({"mappings": {}}) })
+        let mappings = if known { json!({asked: user}) } else { json!({}) };
+        json!({"mappings": mappings}).to_string()
     };
-    let store = move |Json(body): Json<Value>| async move {
+    let store = move |body: Bytes| async move {
+        let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["medium"], "email");
         let url = format!("http://{host}/_matrix/identity/v2/pubkey/isvalid");
         let key = json!({"public_key": "MCowBQYDK2VwAyEA", "key_validity_url": url});
-        Json(json!({"token": "abc", "public_keys": [key], "display_name": "c...@e..."}))
+        json!({"token": "abc", "public_keys": [key], "display_name": "c...@e..."}).to_string()
     };
     let router = Router::new()
-        .route("/_matrix/identity/v2/hash_details", get(move || async { Json(details) }))
+        .route("/_matrix/identity/v2/hash_details", get(move || async { details }))
         .route("/_matrix/identity/v2/lookup", post(lookup))
         .route("/_matrix/identity/v2/store-invite", post(store));
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -83,9 +83,9 @@ async fn every_room_version_can_be_made_and_upgraded() {
         assert_eq!(end["replacement_room"], new);
     }
     let room = alice.create_room(&json!({})).await.unwrap();
-    let bad =
-        call(&alice, Method::POST, &format!("/rooms/{room}/upgrade"), &json!({"new_version": "x"}));
-    assert_error(&bad.await, 400, "M_UNSUPPORTED_ROOM_VERSION");
+    let path = format!("/rooms/{room}/upgrade");
+    let bad = call(&alice, Method::POST, &path, &json!({"new_version": "x"})).await;
+    assert_error(&bad, 400, "M_UNSUPPORTED_ROOM_VERSION");
     let bob = front.user("bob").await;
     let wish = json!({"new_version": "12"});
     let other = call(&bob, Method::POST, &format!("/rooms/{room}/upgrade"), &wish).await;

@@ -58,7 +58,8 @@ struct HashDetails {
 
 #[derive(Deserialize)]
 struct Mappings {
-    mappings: HashMap<String, String>,
+    /// Some servers write null for whom they do not know.
+    mappings: HashMap<String, Option<String>>,
 }
 
 /// How a server is spoken to, if the configuration allows it at all.
@@ -111,7 +112,7 @@ impl<'a> IdentityServer<'a> {
         };
         let body = json!({"algorithm": algorithm, "pepper": pepper, "addresses": [asked]});
         let mut found: Mappings = self.ask("POST", "lookup", Some(&body))?;
-        Ok(found.mappings.remove(&asked))
+        Ok(found.mappings.remove(&asked).flatten())
     }
 
     /// Leaves an invite with the server, which tells the address of it.

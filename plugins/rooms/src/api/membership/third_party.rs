@@ -24,8 +24,21 @@ fn member<'a>(signed: &'a CanonicalJsonObject, key: &str) -> Result<&'a str, Err
 /// `M_BAD_JSON`, `M_FORBIDDEN` (no such invite, another user's, a bad signature, a key that is no longer good); see
 /// [`is_valid`].
 pub(super) fn accept(room_id: &str, user: &str, signed: &CanonicalJsonObject) -> Result<(), Error> {
+    exchange(room_id, user, member(signed, "sender")?, signed)
+}
+
+/// The same where the proof does not name the inviter.
+///
+/// # Errors
+/// As [`accept`].
+pub(super) fn exchange(
+    room_id: &str,
+    user: &str,
+    sender: &str,
+    signed: &CanonicalJsonObject,
+) -> Result<(), Error> {
     let token = member(signed, "token")?;
-    let sender = ids::user(member(signed, "sender")?)?;
+    let sender = ids::user(sender)?;
     if member(signed, "mxid")? != user {
         return Err(Error::forbidden("the third-party invite is for another user"));
     }

@@ -1,0 +1,51 @@
+//! PUT /_matrix/federation/v1/3pid/onbind: an identity server tells that an address has become a user's.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbind>
+//!
+//! Pending invites of users of this server become the user's. One that does not fit is passed over: the others are not to
+//! suffer. Errors: `M_BAD_JSON`, `M_INVALID_PARAM` (another server's user).
+
+use ruma::canonical_json::CanonicalJsonObject;
+use serde::Deserialize;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::log;
+use tessera_sdk::matrix::Error;
+
+use super::third_party::exchange;
+use crate::{api::body, ids};
+
+/// Invites of one address that are looked at.
+const MAX_INVITES: usize = 100;
+
+#[derive(Deserialize)]
+struct Bound {
+    mxid: String,
+    invites: Vec<Invite>,
+}
+
+#[derive(Deserialize)]
+struct Invite {
+    room_id: String,
+    sender: String,
+    signed: CanonicalJsonObject,
+}
+
+/// Invites the user to where the address was invited.
+pub fn handle(request: &Request) -> Result {
+    let bound: Bound = body::of(request)?;
+    let user = ids::user(&bound.mxid)?;
+    if !ids::is_local(user) {
+        return Err(Error::invalid_param("the user is of another server"));
+    }
+    for invite in bound.invites.iter().take(MAX_INVITES) {
+        match exchange(&invite.room_id, user, &invite.sender, &invite.signed) {
+            Err(error) if error.http_status() >= 500 => return Err(error),
+            Err(error) => {
+                let fields = [("room", invite.room_id.as_str()), ("reason", error.message())];
+                log::info("a third-party invite is not taken", &fields);
+            }
+            Ok(()) => {}
+        }
+    }
+    Answer::empty()
+}
