@@ -51,6 +51,11 @@ pub(crate) fn handle(request: &Request) -> Result {
             timeline: EventFilter { limit: Some(limit), ..EventFilter::default() },
             ..RoomFilter::default()
         },
+        // They were asked for elsewhere then.
+        account_data: EventFilter {
+            not_types: vec!["m.push_rules".to_owned()],
+            ..EventFilter::default()
+        },
         ..Filter::default()
     };
     let ask = Ask { use_state_after: true, ..Ask::plain(request.user()?, None, clock::now_ms()) };

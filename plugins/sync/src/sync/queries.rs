@@ -9,6 +9,8 @@ use crate::filter::Filter;
 
 /// How many events of a room are looked at for each that a filter may let pass.
 const FILTER_LOOKS: usize = 10;
+/// So many are looked at, however short the timeline shall be.
+const MIN_LOOKS: usize = 50;
 /// The most events read of a room.
 const MAX_LOOKS: usize = 1000;
 /// So few rooms are asked one by one without a thought.
@@ -59,8 +61,10 @@ pub(super) fn fresh_looks(filter: &Filter) -> usize {
 /// How many events of each room to read.
 pub(super) fn looks(filter: &Filter) -> usize {
     let timeline = &filter.room.timeline;
-    let each = if timeline.is_open() { 1 } else { FILTER_LOOKS };
-    (timeline.limit() * each).min(MAX_LOOKS) + 1
+    if timeline.is_open() {
+        return timeline.limit().min(MAX_LOOKS) + 1;
+    }
+    (timeline.limit() * FILTER_LOOKS).clamp(MIN_LOOKS, MAX_LOOKS) + 1
 }
 
 const LIVE: &str = "e.stream AND NOT e.rejected";

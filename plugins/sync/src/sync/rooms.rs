@@ -117,7 +117,7 @@ pub(super) fn assemble(
                 events
                     .extend(event.filter(|_| wanted.allows_type(kind) && wanted.allows_room(&id)));
             }
-            room.ephemeral = (!events.is_empty()).then_some(Events { events });
+            room.ephemeral = Some(Events { events });
             let counts = counts.remove(&id).unwrap_or_default();
             let news = counts.iter().any(|count| news.tells(ask, count.4));
             answering.count(&mut room, &counts);
@@ -290,7 +290,9 @@ impl Answering<'_> {
         let never_in = !draft.joined && view.as_ref().is_some_and(|view| view.left_at().is_none());
         let undone = if never_in { &[] } else { undone.as_slice() };
         let state = self.state(&draft, current, undone, filled, at)?;
-        let prev = if draft.events.is_empty() { end } else { first - 1 };
+        // Nothing lies before the beginning: whoever asks all the same gets what they have, as from other servers.
+        let begins = draft.events.first().is_some_and(|event| event.kind == "m.room.create");
+        let prev = if draft.events.is_empty() || begins { end } else { first - 1 };
         let state = Events { events: state };
         let (state, state_after, unstable_state_after) =
             match (after, self.ask.unstable_state_after) {

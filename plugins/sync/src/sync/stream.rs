@@ -20,6 +20,7 @@ use super::{ephemeral, initial, read};
 use crate::event::{COLUMNS, EventRow, TRANSACTION};
 use crate::filter::{EventFilter, Filter, RoomFilter};
 use crate::history::{self, Reader};
+use crate::near::Presence;
 use crate::token::Token;
 use crate::visibility::{self, Visibility};
 use crate::{old, online};
@@ -115,21 +116,60 @@ fn follow(following: Following) -> Result {
 fn in_room(user: &str, room: &str, from: i64) -> std::result::Result<Found, Error> {
     let reader = Reader::find(user, None, room)?;
     let size = i64::try_from(MAX_LOOKS).unwrap_or(i64::MAX);
-    let moment = storage::snapshot(&[select(
-        &format!(
-            "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 AND e.position > $4 \
-             AND e.position <= $5 AND e.stream AND NOT e.rejected ORDER BY e.position LIMIT $6"
+    let moment = storage::snapshot(&[
+        select(
+            &format!(
+                "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} WHERE e.room_id = $3 AND e.position > $4 \
+                 AND e.position <= $5 AND e.stream AND NOT e.rejected ORDER BY e.position LIMIT $6"
+            ),
+            params![user, "", room, from, reader.last_position(), size],
         ),
-        params![user, "", room, from, reader.last_position(), size],
-    )])?;
+        select(
+            "SELECT room_id, user_id, type, thread_id, event_id, ts, position FROM presence_v1_receipts \
+             WHERE room_id = $1 AND position > $2",
+            params![room, from],
+        ),
+        select(
+            "SELECT room_id, user_id, until_ms, position FROM presence_v1_typing WHERE room_id = $1",
+            params![room],
+        ),
+        select(
+            "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active, p.position \
+             FROM (SELECT user_id, presence, status_msg, last_active_ms, currently_active, position \
+             FROM presence_v1_presence WHERE position > $2 ORDER BY position DESC LIMIT $3) p \
+             JOIN rooms_v1_memberships m ON m.room_id = $1 AND m.user_id = p.user_id WHERE m.membership = 'join'",
+            params![room, from, size],
+        ),
+    ])?;
     let horizon = i64::try_from(moment.horizon).unwrap_or(i64::MAX);
-    let rows = moment.answers().next().ok_or_else(|| Error::internal("an answer is missing"))?;
-    let mut rows: Vec<EventRow> = rows.all()?;
+    let mut answers = moment.answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let mut rows: Vec<EventRow> = next()?.all()?;
     let full = rows.len() >= MAX_LOOKS;
     rows.retain(|row| row.position <= horizon);
     let end = rows.last().filter(|_| full).map_or(horizon.max(from), |row| row.position);
     rows.retain(|row| reader.reads(row));
-    let chunk = old::events(&reader.write(&rows, false)?.chunk)?;
+    let mut chunk = old::events(&reader.write(&rows, false)?.chunk)?;
+    // The rest is of members, or of now: who has left gets none of it.
+    if reader.last_position() != i64::MAX {
+        return Ok(Found { chunk, end });
+    }
+    let now = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
+    let told = |position: i64| position > from && position <= end;
+    let receipts: Vec<read::Receipt> = next()?.all()?;
+    let receipts = receipts.into_iter().filter(|receipt| told(receipt.6));
+    for event in ephemeral::receipts(receipts, user, &reader.ignored)?.values() {
+        chunk.push(old::of_room(event, room)?);
+    }
+    let typing: Vec<read::Typing> = next()?.all()?;
+    if typing.iter().any(|typing| told(typing.3)) {
+        for (_, event) in ephemeral::typing(typing, now)?.values() {
+            chunk.push(old::of_room(event, room)?);
+        }
+    }
+    for row in next()?.all::<Presence>()?.into_iter().filter(|row| told(row.5)) {
+        chunk.push(old::presence(row, now)?);
+    }
     Ok(Found { chunk, end })
 }
 

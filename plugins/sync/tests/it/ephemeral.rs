@@ -43,7 +43,8 @@ fn typing_is_told_with_everybody_who_types() {
         json!([{ "type": "m.typing", "content": { "user_ids": [] } }])
     );
     let body = world.sync(ALICE, &[]);
-    assert!(joined(&body, ROOM).get("ephemeral").is_none(), "nobody typing is no news");
+    let ephemeral = &joined(&body, ROOM)["ephemeral"]["events"];
+    assert_eq!(*ephemeral, json!([]), "nobody typing is no news");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn account_data_and_ephemeral_events_are_filtered() {
     );
     assert!(body.get("account_data").is_none());
     assert!(joined(&body, ROOM).get("account_data").is_none());
-    assert!(joined(&body, ROOM).get("ephemeral").is_none());
+    assert_eq!(joined(&body, ROOM)["ephemeral"]["events"], json!([]));
 }
 
 #[test]
@@ -99,4 +99,33 @@ fn a_limit_of_zero_gives_state_only() {
     assert_eq!(room["timeline"]["events"], json!([]));
     assert_eq!(room["timeline"]["limited"], true);
     assert_eq!(room["state"]["events"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_change_that_the_filter_refuses_is_no_news() {
+    let world = world_with_room();
+    let filter = json!({ "presence": { "types": [] }, "room": {
+        "timeline": { "types": [] }, "state": { "types": ["org.some"] }, "ephemeral": { "types": [] },
+    } });
+    let first = token(&filtered(&world, None, &filter));
+    let profile = json!({ "membership": "join", "displayname": "A" });
+    world.state(ROOM, ALICE, "m.room.member", ALICE, profile);
+    let id = world.say(ROOM, ALICE, "x");
+    world.receipt(ROOM, ALICE, "m.read", "", &id);
+    let body = filtered(&world, Some(&first), &filter);
+    assert!(body.get("rooms").is_none(), "{body}");
+}
+
+#[test]
+fn a_message_behind_a_dozen_others_fills_a_timeline_of_one() {
+    let world = world_with_room();
+    let id = world.say(ROOM, BOB, "x");
+    for n in 0..12 {
+        world.state(ROOM, BOB, "org.filler", &n.to_string(), json!({}));
+    }
+    let filter = json!({ "room": { "timeline": { "limit": 1, "types": ["m.room.message"] } } });
+    let body = filtered(&world, None, &filter);
+    let timeline = &joined(&body, ROOM)["timeline"];
+    assert_eq!(ids(&timeline["events"]), [id]);
+    assert_eq!(timeline["limited"], false);
 }

@@ -15,6 +15,7 @@ fn initial_sync_tells_timeline_and_state_once_each() {
         ["m.room.create", "m.room.member", "m.room.power_levels", "m.room.member"]
     );
     assert_eq!(room["timeline"]["limited"], false);
+    assert_eq!(room["timeline"]["prev_batch"], body["next_batch"], "nothing lies before");
     assert_eq!(room["state"]["events"], json!([]), "the timeline shows it all");
     assert_eq!(room["summary"]["m.heroes"], json!([BOB]));
     assert_eq!(room["summary"]["m.joined_member_count"], 2);

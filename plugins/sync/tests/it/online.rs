@@ -38,7 +38,7 @@ fn a_sync_marks_its_user_once_in_a_while_and_keeps_the_message() {
     world.sync(ALICE, &[]);
     world.sync(ALICE, &[]);
     let online = (ALICE.to_owned(), "online".to_owned(), Some("away".to_owned()));
-    assert_eq!(*calls.lock().unwrap(), [online.clone()]);
+    assert_eq!(calls.lock().unwrap().as_slice(), std::slice::from_ref(&online));
     world.host.advance(61_000);
     world.sync(ALICE, &[]);
     assert_eq!(*calls.lock().unwrap(), [online.clone(), online]);

@@ -88,7 +88,16 @@ fn an_open_room_is_followed_by_who_is_not_in_it() {
     let waiting = events(&world, CAROL, &[("room_id", ROOM), ("from", &from)]);
     assert_eq!(world.host.watched(waiting.parked().unwrap().watch), [format!("room:{ROOM}")]);
     let id = world.say(ROOM, ALICE, "hi");
-    assert_eq!(ids(&world.resume(&waiting, Woken).ok()["chunk"]), [id]);
+    let body = world.resume(&waiting, Woken).ok();
+    assert_eq!(ids(&body["chunk"]), [id.as_str()]);
+    world.receipt(ROOM, BOB, "m.read", "", &id);
+    world.typing(ROOM, BOB, world.host.now_ms() + 1000);
+    world.presence(BOB, "online");
+    world.presence(CAROL, "online");
+    let query = [("room_id", ROOM), ("from", body["end"].as_str().unwrap()), ("timeout", "0")];
+    let body = events(&world, CAROL, &query).ok();
+    assert_eq!(types(&body["chunk"]), ["m.receipt", "m.typing", "m.presence"]);
+    assert_eq!(body["chunk"][2]["content"]["user_id"], BOB);
 }
 
 #[test]

@@ -102,7 +102,9 @@ async fn relations_and_threads_are_listed_and_bundled() {
     let (_, kinds) = get(&front, &bob, &format!("{base}/m.annotation/m.reaction?dir=f")).await;
     assert_eq!(ids(&kinds["chunk"]), [&*reaction]);
     let carol = front.user("carol").await;
-    for path in [base.clone(), format!("{base}/m.thread"), format!("{base}/m.annotation/m.reaction")] {
+    for path in
+        [base.clone(), format!("{base}/m.thread"), format!("{base}/m.annotation/m.reaction")]
+    {
         let (status, body) = get(&front, &carol, &path).await;
         assert_eq!((status, &body["errcode"]), (403, &json!("M_FORBIDDEN")), "{path}");
     }

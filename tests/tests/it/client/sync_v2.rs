@@ -33,7 +33,8 @@ pub(super) async fn until(
 }
 
 async fn room(alice: &Session, bob: &Session) -> String {
-    let room = alice.create_room(&json!({ "preset": "public_chat", "name": "Here" })).await.unwrap();
+    let room =
+        alice.create_room(&json!({ "preset": "public_chat", "name": "Here" })).await.unwrap();
     bob.join(&room).await.unwrap();
     room
 }
@@ -45,8 +46,10 @@ async fn messages_and_state_reach_another_user() {
     let room = room(&alice, &bob).await;
     let first = bob.sync_token().await.unwrap();
     let id = alice.text(&room, "1", "hello").await.unwrap();
-    let body = until(&bob, &first, "", |body| ids(timeline(body, &room)).contains(&id.as_str())).await;
-    let event = timeline(&body, &room).iter().find(|event| event["event_id"] == id.as_str()).unwrap();
+    let body =
+        until(&bob, &first, "", |body| ids(timeline(body, &room)).contains(&id.as_str())).await;
+    let event =
+        timeline(&body, &room).iter().find(|event| event["event_id"] == id.as_str()).unwrap();
     assert_eq!(event["content"]["body"], "hello");
     assert!(event.get("room_id").is_none());
     assert!(event["unsigned"]["age"].is_number());
@@ -124,7 +127,10 @@ async fn the_old_initial_sync_and_event_stream_still_serve() {
         from = body["end"].as_str().unwrap().to_owned();
         let chunk = body["chunk"].as_array().unwrap();
         if let Some(event) = chunk.iter().find(|event| event["event_id"] == id.as_str()) {
-            assert_eq!((&event["room_id"], &event["user_id"]), (&json!(room), &json!(&*alice.user_id)));
+            assert_eq!(
+                (&event["room_id"], &event["user_id"]),
+                (&json!(room), &json!(&*alice.user_id))
+            );
             told = true;
             break;
         }
