@@ -14,6 +14,7 @@ suite!(
         profiles_of_local_users_are_given_and_unknown_ones_left_out,
         a_filter_is_given_to_other_services,
         account_data_goes_both_ways_and_wakes_syncs,
+        users_prove_who_they_are_to_other_services,
         what_happens_to_users_is_told_once_and_in_order,
         views_show_users_devices_and_data,
         a_void_session_is_refused_at_once,
@@ -72,6 +73,35 @@ async fn account_data_goes_both_ways_and_wakes_syncs(world: World) {
     let rows = world.rows(sql, &params).await;
     let kinds: Vec<&str> = rows.iter().map(|row| row["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["com.example.a", "com.example.b"]);
+}
+
+async fn users_prove_who_they_are_to_other_services(world: World) {
+    let (alice, bob) = (world.user("alice").await, world.user("bob").await);
+    let prove = async |user: &str, scope: &str, auth: Value| {
+        let body = json!({"key": 1, "auth": auth}).to_string();
+        world.ok("accounts.prove", &json!([user, scope, body])).await
+    };
+    let auth = |session: &Value, password: &str| {
+        json!({
+            "type": "m.login.password", "session": session, "password": password,
+            "identifier": {"type": "m.id.user", "user": "alice"},
+        })
+    };
+    let (alice, bob) = (alice.user_id.as_ref(), bob.user_id.as_ref());
+    let asked = prove(alice, "a.scope", Value::Null).await;
+    assert_eq!(
+        (&asked["status"], &asked["body"]["flows"][0]["stages"][0]),
+        (&json!(401), &json!("m.login.password"))
+    );
+    let session = &asked["body"]["session"];
+    let wrong = prove(alice, "a.scope", auth(session, "wrong")).await;
+    assert_eq!((&wrong["status"], &wrong["body"]["errcode"]), (&json!(401), &json!("M_FORBIDDEN")));
+    let good = auth(session, "alice's password");
+    assert_ne!(prove(alice, "another.scope", good.clone()).await, "yes");
+    assert_ne!(prove(bob, "a.scope", good.clone()).await, "yes");
+    assert_eq!(prove(alice, "a.scope", good).await, "yes");
+    let nobody = world.error("accounts.prove", &json!(["@nobody:hs1", "a.scope", "{}"])).await;
+    assert!(nobody.contains("NotFound"), "{nobody}");
 }
 
 async fn what_happens_to_users_is_told_once_and_in_order(world: World) {
