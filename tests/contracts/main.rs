@@ -2,7 +2,7 @@
 //!
 //! A suite runs a whole server in which one service is the file under test, and looks at it from where the others stand: clients at the
 //! routes, a plug-in (`tests/fixtures/contract-probe`) at functions, views and topics. `cargo xtask test contracts` runs all;
-//! `TESSERA_CONTRACT_PRESENCE=FILE` (`…_ACCOUNTS`, `…_ROOMS`, `…_PUSH`) puts a file of yours in place of ours.
+//! `TESSERA_CONTRACT_PRESENCE=FILE` (`…_ACCOUNTS`, `…_ROOMS`, `…_PUSH`, `…_KEYS`) puts a file of yours in place of ours.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,6 +35,7 @@ macro_rules! held {
 
 mod accounts;
 mod compat;
+mod keys;
 mod presence;
 mod push;
 mod rooms;

@@ -107,6 +107,15 @@ impl World {
         answer["error"].as_str().unwrap_or_else(|| panic!("{function}: {answer}")).to_owned()
     }
 
+    /// Waits until something that comes by itself is so.
+    pub(crate) async fn until(&self, mut holds: impl AsyncFnMut() -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !holds().await {
+            assert!(Instant::now() < until, "it never came");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Messages of a topic that have come so far: `{key, payload, position}`, oldest first.
     pub(crate) async fn heard(&self, topic: &str) -> Vec<Value> {
         let answer = self.probe(Method::GET, &format!("heard/{topic}"), None).await;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -38,7 +38,8 @@ struct Uploaded {
     first_message_index: u32,
     forwarded_count: u32,
     is_verified: bool,
-    session_data: Map<String, Value>,
+    /// An object; older algorithms have a text.
+    session_data: Value,
 }
 
 /// How good a key is: the greater one stays.
@@ -94,7 +95,10 @@ fn flat(rooms: BTreeMap<String, Sessions>) -> std::result::Result<Vec<Session>, 
     let mut all = Vec::new();
     for (room, sessions) in rooms {
         for (id, uploaded) in sessions.sessions {
-            let data = Value::Object(uploaded.session_data).to_string();
+            if !uploaded.session_data.is_object() && !uploaded.session_data.is_string() {
+                return Err(Error::bad_json("session_data must be an object or a text"));
+            }
+            let data = uploaded.session_data.to_string();
             if data.len() > MAX_DATA || id.len() > MAX_ID || room.len() > MAX_ID {
                 return Err(Error::too_large("a session's data has at most 32 KiB"));
             }

@@ -103,15 +103,18 @@ fn keys_come_back_in_each_form() {
     let none = get(&server, &v, &[("roomId", ROOM), ("sessionId", "a")]);
     assert_eq!(none.error(), (404, "M_NOT_FOUND".to_owned()));
     let [a, b, c, d] = ["a", "b", "c", "d"].map(|data| session(true, 1, 2, data));
-    assert_eq!(put(&server, &v, "a", &a).ok(), json!({"etag": "1", "count": 1}));
+    let text = json!({"first_message_index": 9, "forwarded_count": 0, "is_verified": false, "session_data": "opaque"});
+    assert_eq!(put(&server, &v, "a", &text).ok(), json!({"etag": "1", "count": 1}));
+    assert_eq!(get(&server, &v, &[("roomId", ROOM), ("sessionId", "a")]).ok(), text);
+    assert_eq!(put(&server, &v, "a", &a).ok(), json!({"etag": "2", "count": 1}));
     let query = format!("version={v}");
     let room = json!({"sessions": {"b": b, "c": c}});
     let answer = server.ask(WHO, ("PUT", "backup-room-put"), &[("roomId", ROOM)], &query, &room);
-    assert_eq!(answer.ok(), json!({"etag": "2", "count": 3}));
+    assert_eq!(answer.ok(), json!({"etag": "3", "count": 3}));
     let all =
         json!({"rooms": {"!z\"\\:hs1": {"sessions": {"d": d}}, "!empty:hs1": {"sessions": {}}}});
     let answer = server.ask(WHO, ("PUT", "backup-keys-put"), &[], &query, &all).ok();
-    assert_eq!(answer, json!({"etag": "3", "count": 4}));
+    assert_eq!(answer, json!({"etag": "4", "count": 4}));
     let rooms = json!({"rooms": {ROOM: {"sessions": {"a": a, "b": b, "c": c}}, "!z\"\\:hs1": {"sessions": {"d": d}}}});
     assert_eq!(get(&server, &v, &[]).ok(), rooms);
     assert_eq!(get(&server, &v, &[("roomId", ROOM)]).ok(), rooms["rooms"][ROOM]);
@@ -168,6 +171,7 @@ fn keys_go_into_the_current_version_only() {
         json!({"first_message_index": "1", "forwarded_count": 0, "is_verified": true, "session_data": {}}),
         json!({"first_message_index": 1, "forwarded_count": 0, "is_verified": "yes", "session_data": {}}),
         json!({"first_message_index": -1, "forwarded_count": 0, "is_verified": true, "session_data": {}}),
+        json!({"first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": 5}),
     ] {
         assert_eq!(put(&server, &new, "s", &bad).error(), (400, "M_BAD_JSON".to_owned()), "{bad}");
     }
