@@ -2,8 +2,10 @@
 //!
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#push-rules>
 
+use std::borrow::Cow;
+
 use ruma::UserId;
-use ruma::push::Ruleset;
+use ruma::push::{RuleKind, Ruleset};
 use serde_json::{Value, json};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -15,6 +17,37 @@ pub(crate) const MAX_RULES: usize = 2000;
 const MAX_BYTES: usize = 512 * 1024;
 /// How often a change is tried again when another device changes the rules at the same time.
 const TRIES: usize = 4;
+
+/// Before an alias that stands where a room's id should: clients of old name rooms so in their rules. Such a rule applies to no room; it
+/// is kept and shown as it was given, and no id of a room begins like this.
+const ALIAS: &str = "!\u{1}";
+
+/// A rule's id as it is known to the rule set.
+pub(crate) fn inner_id<'a>(kind: &RuleKind, id: &'a str) -> Cow<'a, str> {
+    if *kind == RuleKind::Room && id.starts_with('#') {
+        Cow::Owned(format!("{ALIAS}{id}"))
+    } else {
+        Cow::Borrowed(id)
+    }
+}
+
+/// Renames rules of rooms in the content of `m.push_rules` below `global`.
+fn rename(global: &mut Value, to: impl Fn(&str) -> Option<String>) {
+    let rules = global.get_mut("room").and_then(Value::as_array_mut);
+    for id in rules.into_iter().flatten().filter_map(|rule| rule.get_mut("rule_id")) {
+        if let Some(renamed) = id.as_str().and_then(&to) {
+            *id = renamed.into();
+        }
+    }
+}
+
+/// A rule as clients see it.
+pub(crate) fn shown(rule: &impl serde::Serialize) -> Result<Value, Error> {
+    let rule = serde_json::to_value(rule).map_err(Error::internal)?;
+    let mut list = json!({ "room": [rule] });
+    rename(&mut list, |id| id.strip_prefix(ALIAS).map(str::to_owned));
+    Ok(list.get_mut("room").and_then(|list| list.get_mut(0)).map(Value::take).unwrap_or_default())
+}
 
 /// A user's rules as they are stored.
 #[derive(Debug, Clone)]
@@ -42,7 +75,16 @@ pub(crate) fn parse(user: &str, content: &str) -> Result<Ruleset, Error> {
     struct Content {
         global: Ruleset,
     }
-    let mut rules = serde_json::from_str::<Content>(content).map_err(Error::internal)?.global;
+    let mut rules = match serde_json::from_str::<Content>(content) {
+        Ok(content) => content.global,
+        Err(_) => {
+            let mut content: Value = serde_json::from_str(content).map_err(Error::internal)?;
+            if let Some(global) = content.get_mut("global") {
+                rename(global, |id| id.starts_with('#').then(|| format!("{ALIAS}{id}")));
+            }
+            serde_json::from_value::<Content>(content).map_err(Error::internal)?.global
+        }
+    };
     rules.update_with_server_default(defaults(user)?);
     Ok(rules)
 }
@@ -71,6 +113,7 @@ pub(crate) fn load(user: &str) -> Result<Stored, Error> {
 /// Cannot happen to rules that were parsed.
 pub(crate) fn global(rules: &Ruleset) -> Result<Value, Error> {
     let mut value = serde_json::to_value(rules).map_err(Error::internal)?;
+    rename(&mut value, |id| id.strip_prefix(ALIAS).map(str::to_owned));
     if let Some(map) = value.as_object_mut() {
         for kind in ["override", "content", "room", "sender", "underride"] {
             map.entry(kind).or_insert_with(|| json!([]));

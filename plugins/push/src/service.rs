@@ -32,8 +32,9 @@ impl Guest for Plugin {
         let actions = serde_json::from_str(&actions)
             .map_err(|error| refused(matrix::Error::bad_json(error.to_string())))?;
         let actions = rule::actions(Some(actions)).map_err(refused)?;
-        rules::change(&user, |rules| {
-            rules.set_actions(kind.clone(), &rule_id, actions.clone()).map_err(|_| rule::unknown())
+        rules::change(&user, |set| {
+            let id = &*rules::inner_id(&kind, &rule_id);
+            set.set_actions(kind.clone(), id, actions.clone()).map_err(|_| rule::unknown())
         })
         .map_err(refused)
     }

@@ -20,7 +20,8 @@ struct Body {
 /// `M_INVALID_PARAM` for an unknown kind or a malformed action; `M_NOT_FOUND` for an unknown rule; `M_MISSING_PARAM`
 /// without `actions`.
 pub(crate) fn handle(request: &Request) -> Result {
-    let (user, kind, id) = (request.user()?, rule::kind(request)?, request.param("ruleId"));
+    let (user, kind) = (request.user()?, rule::kind(request)?);
+    let id = &*rules::inner_id(&kind, request.param("ruleId"));
     if request.method() == "GET" {
         let stored = rules::load(user)?;
         let found = stored.rules.get(kind, id).ok_or_else(rule::unknown)?;

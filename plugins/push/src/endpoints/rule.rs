@@ -88,11 +88,12 @@ pub(crate) fn actions(actions: Option<Vec<Value>>) -> Outcome<Vec<Action>> {
 /// `M_INVALID_PARAM` for a malformed rule, a reserved id, an unknown neighbour; `M_NOT_FOUND` for an unknown rule.
 pub(crate) fn handle(request: &Request) -> Result {
     let (user, kind, id) = (request.user()?, kind(request)?, request.param("ruleId"));
+    let inner = rules::inner_id(&kind, id);
     match request.method() {
         "PUT" => put(request, user, &kind, id),
         "DELETE" => {
             rules::change(user, |rules| {
-                rules.remove(kind.clone(), id).map_err(|error| match error {
+                rules.remove(kind.clone(), &*inner).map_err(|error| match error {
                     RemovePushRuleError::ServerDefault => {
                         Error::invalid_param("a default rule cannot be deleted, only disabled")
                     }
@@ -106,10 +107,10 @@ pub(crate) fn handle(request: &Request) -> Result {
             let all = rules::global(&rules::load(user)?.rules)?;
             Answer::json(all.get(request.param("kind")).unwrap_or(&Value::Null))
         }
-        _ => match rules::load(user)?.rules.get(kind, id).ok_or_else(unknown)? {
+        _ => match rules::load(user)?.rules.get(kind, &*inner).ok_or_else(unknown)? {
             AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => Answer::json(rule),
             AnyPushRuleRef::Content(rule) => Answer::json(rule),
-            AnyPushRuleRef::Room(rule) => Answer::json(rule),
+            AnyPushRuleRef::Room(rule) => Answer::json(&rules::shown(rule)?),
             AnyPushRuleRef::Sender(rule) => Answer::json(rule),
             _ => Err(unknown()),
         },
@@ -144,12 +145,16 @@ fn put(request: &Request, user: &str, kind: &RuleKind, id: &str) -> Result {
     if id.contains(['/', '\\', '\0']) {
         return Err(Error::invalid_param("a rule id has no slash and no backslash"));
     }
-    let rule = new_rule(kind, id, request.json()?)?;
+    let rule = new_rule(kind, &rules::inner_id(kind, id), request.json()?)?;
     let (before, after) = (request.query("before"), request.query("after"));
     if [before, after].into_iter().flatten().any(|id| id.starts_with('.')) {
         return Err(Error::invalid_param("a rule cannot be placed relative to a default rule"));
     }
-    rules::change(user, |rules| insert(rules, kind, rule.clone(), before, after))?;
+    let inner = |id: Option<&str>| id.map(|id| rules::inner_id(kind, id).into_owned());
+    let (before, after) = (inner(before), inner(after));
+    rules::change(user, |rules| {
+        insert(rules, kind, rule.clone(), before.as_deref(), after.as_deref())
+    })?;
     Answer::empty()
 }
 

@@ -204,3 +204,29 @@ fn a_change_wakes_the_user_and_survives_a_rival() {
     assert_eq!(order(&world, "content"), ["a", "b"]);
     assert_eq!(world.host.wakes(), [format!("user:{ALICE}"), format!("user:{ALICE}")]);
 }
+
+#[test]
+fn a_rule_for_an_alias_is_kept_and_applies_to_nothing() {
+    let world = world_with_room();
+    let body = json!({ "actions": ["notify"] });
+    for (id, query) in
+        [("#a:hs1", vec![]), ("#b:hs1", vec![("?after", "#a:hs1")]), ("!r:hs1", vec![])]
+    {
+        let mut params = vec![("kind", "room"), ("ruleId", id)];
+        params.extend(query);
+        world.request(BOB, "PUT", "rule", &params, Some(&body)).ok();
+    }
+    let params = [("kind", "room"), ("ruleId", "#b:hs1")];
+    assert_eq!(world.request(BOB, "GET", "rule", &params, None).ok()["rule_id"], "#b:hs1");
+    let off = json!({ "enabled": false });
+    world.request(BOB, "PUT", "rule-enabled", &params, Some(&off)).ok();
+    assert_eq!(world.request(BOB, "GET", "rule-enabled", &params, None).ok(), off);
+    let all = world.request(BOB, "GET", "rule", &[("kind", "room"), ("ruleId", "")], None).ok();
+    let ids: Vec<&Value> = all.as_array().unwrap().iter().map(|rule| &rule["rule_id"]).collect();
+    assert_eq!(ids, ["!r:hs1", "#a:hs1", "#b:hs1"]);
+    world.say(ALICE, "still counted");
+    world.deliver();
+    assert_eq!(world.unread(BOB), (1, 0));
+    world.request(BOB, "DELETE", "rule", &params, None).ok();
+    assert_eq!(world.request(BOB, "GET", "rule", &params, None).error().0, 404);
+}
