@@ -167,11 +167,17 @@ fn near(users: Vec<String>, viewer: &str) -> std::result::Result<Vec<String>, Er
 /// Whether join rules or history visibility (JSON of the event) let everybody in or read.
 fn is_open(json: &str) -> bool {
     #[derive(Deserialize)]
+    struct Content {
+        join_rule: Option<Value>,
+        history_visibility: Option<Value>,
+    }
+    #[derive(Deserialize)]
     struct Event {
-        content: Value,
+        content: Content,
     }
     serde_json::from_str::<Event>(json).is_ok_and(|event| {
-        event.content["join_rule"] == "public"
-            || event.content["history_visibility"] == "world_readable"
+        let Content { join_rule, history_visibility } = event.content;
+        join_rule.is_some_and(|rule| rule == "public")
+            || history_visibility.is_some_and(|setting| setting == "world_readable")
     })
 }

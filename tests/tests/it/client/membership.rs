@@ -171,13 +171,13 @@ async fn identity_server(user: &str) -> String {
 
 #[tokio::test]
 async fn invites_by_address_go_through_an_identity_server_of_the_operators_choice() {
-    let name = identity_server("@bob:localhost").await;
+    let name = identity_server("@bob:hs1").await;
     let world = World::start_with_config(&format!(
         "[plugins.rooms.config]\nidentity-servers = [\"http://{name}\"]\n"
     ))
     .await;
     let alice = world.user("alice").await;
-    assert_eq!(&*alice.user_id, "@alice:localhost");
+    assert_eq!(&*alice.user_id, "@alice:hs1");
     let room = alice.create_room(&json!({})).await.unwrap();
     let invite = async |server: &str, address: &str| {
         let body = json!({
@@ -186,13 +186,13 @@ async fn invites_by_address_go_through_an_identity_server_of_the_operators_choic
         act(&alice, "invite", &room, &body).await
     };
     invite(&name, "bob@example.org").await.ok().unwrap();
-    assert_eq!(membership(&alice, &room, "@bob:localhost").await["membership"], "invite");
+    assert_eq!(membership(&alice, &room, "@bob:hs1").await["membership"], "invite");
     invite(&name, "carol@example.org").await.ok().unwrap();
     let pending = format!("/rooms/{room}/state/m.room.third_party_invite/abc");
     assert_eq!(alice.get(&pending).await.unwrap()["display_name"], "c...@e...");
     let other = invite("elsewhere.example", "bob@example.org").await;
     assert_error(&other, 403, "M_SERVER_NOT_TRUSTED");
-    let proof = json!({"mxid": "@alice:localhost", "sender": "@bob:localhost", "token": "x", "signatures": {}});
+    let proof = json!({"mxid": "@alice:hs1", "sender": "@bob:hs1", "token": "x", "signatures": {}});
     let bob = world.user("bob").await;
     let answer = act(&bob, "join", &room, &json!({"third_party_signed": proof})).await;
     assert_error(&answer, 403, "M_FORBIDDEN");

@@ -56,6 +56,12 @@ struct HashDetails {
     lookup_pepper: String,
 }
 
+#[derive(Default, Deserialize)]
+struct Refusal {
+    errcode: Option<String>,
+    error: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Mappings {
     /// Some servers write null for whom they do not know.
@@ -148,11 +154,11 @@ impl<'a> IdentityServer<'a> {
             return serde_json::from_slice(&answer).map_err(|error| unusable(self.name, error));
         }
         // What it says of the client's token or of its terms is for the client to hear.
-        let said: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        match (status, said["errcode"].as_str()) {
+        let said: Refusal = serde_json::from_slice(&answer).unwrap_or_default();
+        match (status, said.errcode) {
             (400..=499, Some(errcode)) => {
-                let text = said["error"].as_str().unwrap_or("the identity server refuses");
-                Err(Error::with_status(status, errcode, text))
+                let text = said.error.unwrap_or_else(|| "the identity server refuses".to_owned());
+                Err(Error::with_status(status, &errcode, text))
             }
             _ => Err(unusable(self.name, format!("it answers {status}"))),
         }

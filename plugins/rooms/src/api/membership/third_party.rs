@@ -83,7 +83,8 @@ pub(super) fn exchange(
 
 fn any_valid(invite: &CanonicalJsonObject) -> Result<bool, Error> {
     let json = serde_json::to_value(invite).map_err(Error::internal)?;
-    let listed = json["public_keys"].as_array().cloned().unwrap_or_default();
+    let listed = json.get("public_keys").and_then(|keys| keys.as_array()).cloned();
+    let listed = listed.unwrap_or_default();
     let keys = listed.into_iter().chain(std::iter::once(json));
     for key in keys {
         let Ok(key) = serde_json::from_value::<PublicKey>(key) else { continue };

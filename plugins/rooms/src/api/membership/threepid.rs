@@ -1,6 +1,6 @@
 //! Invites by e-mail address or telephone number. Spec: client-server API, Third-party invites.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tessera_sdk::hooks::{self, Threepid};
 use tessera_sdk::matrix::{Error, ErrorCode};
 
@@ -124,8 +124,10 @@ fn shown_to(view: &View, room_id: &str, asker: &Asker, threepid: &Threepid) -> V
     put("sender_display_name", profile.displayname);
     put("sender_avatar_url", profile.avatar_url);
     for (name, kind, key) in SHOWN {
-        let content: Option<Value> = view.state.get(kind, "").and_then(|event| event.content_as());
-        put(name, content.and_then(|content| content[key].as_str().map(str::to_owned)));
+        let content: Option<Map<String, Value>> =
+            view.state.get(kind, "").and_then(|event| event.content_as());
+        let text = content.and_then(|content| Some(content.get(key)?.as_str()?.to_owned()));
+        put(name, text);
     }
     body
 }
