@@ -11,7 +11,7 @@ use crate::common::{World, assert_error};
 const SECRET: &str = "a secret of the operator";
 
 /// A new administrator.
-async fn admin(front: &Front) -> Session {
+pub(super) async fn admin(front: &Front) -> Session {
     use hmac::{Hmac, KeyInit, Mac};
     let (path, name) = ("/_synapse/admin/v1/register", front.name("root"));
     let nonce = front.request(Method::GET, path, None, None).await.ok().unwrap();
