@@ -155,17 +155,16 @@ pub(super) fn plan(
     if let Some(alias) = alias {
         state("m.room.canonical_alias", object([("alias", text(Some(alias)))]));
     }
-    let (join_rule, guests) = match preset {
-        "public_chat" => ("public", "forbidden"),
-        _ => ("invite", "can_join"),
-    };
+    let public = preset == "public_chat";
     let presets = [
-        ("m.room.join_rules", "join_rule", join_rule),
+        ("m.room.join_rules", "join_rule", if public { "public" } else { "invite" }),
         ("m.room.history_visibility", "history_visibility", "shared"),
-        ("m.room.guest_access", "guest_access", guests),
+        ("m.room.guest_access", "guest_access", "can_join"),
     ];
     for (kind, key, value) in presets {
-        if wished(kind).is_none() {
+        // Where no event says so, guests may not join: public rooms are without it, as clients expect them.
+        let said = public && kind == "m.room.guest_access";
+        if wished(kind).is_none() && !said {
             state(kind, object([(key, text(Some(value)))]));
         }
     }
