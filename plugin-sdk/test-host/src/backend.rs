@@ -33,6 +33,10 @@ impl Native {
         self.host().shared.calls.fetch_add(1, Ordering::SeqCst);
     }
 
+    fn given(&self, rows: &storage::Rows) {
+        self.host().shared.rows.fetch_add(rows.rows.len(), Ordering::SeqCst);
+    }
+
     pub(crate) fn services(&self) -> crate::Services {
         self.host().shared.services.lock().unwrap().clone()
     }
@@ -59,7 +63,9 @@ impl Backend for Native {
         let host = self.host();
         let session = &host.installed().session;
         let rows = self.host().block_on(session.query(convert::query(query)));
-        rows.map(convert::rows).map_err(convert::error)
+        let rows = rows.map(convert::rows).map_err(convert::error)?;
+        self.given(&rows);
+        Ok(rows)
     }
 
     fn snapshot(&self, queries: &[storage::Select]) -> Result<storage::Moment, storage::Error> {
@@ -70,6 +76,7 @@ impl Backend for Native {
         let snapshot = self.host().block_on(session.snapshot(queries));
         let mut moment = snapshot.map(convert::moment).map_err(convert::error)?;
         moment.horizon = moment.horizon.min(host.held_horizon());
+        moment.results.iter().for_each(|rows| self.given(rows));
         Ok(moment)
     }
 

@@ -112,6 +112,7 @@ impl Builder {
             now_ms: AtomicU64::new(self.now_ms),
             random: AtomicU64::new(self.seed),
             calls: AtomicUsize::new(0),
+            rows: AtomicUsize::new(0),
             horizon: AtomicU64::new(u64::MAX),
             messages: Mutex::default(),
             logs: Mutex::default(),

@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) now_ms: AtomicU64,
     pub(crate) random: AtomicU64,
     pub(crate) calls: AtomicUsize,
+    pub(crate) rows: AtomicUsize,
     /// Snapshots tell no higher horizon.
     pub(crate) horizon: AtomicU64,
     pub(crate) messages: Mutex<Vec<Message>>,
@@ -157,6 +158,11 @@ impl TestHost {
     #[must_use]
     pub fn calls(&self) -> usize {
         self.shared.calls.swap(0, Ordering::SeqCst)
+    }
+
+    /// Rows that plug-ins were given since the last time this was asked.
+    pub fn rows(&self) -> usize {
+        self.shared.rows.swap(0, Ordering::SeqCst)
     }
 
     /// Takes the topics woken since the last time this was asked, in order.

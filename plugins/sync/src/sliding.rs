@@ -170,8 +170,11 @@ impl News {
         let writer =
             Writer { now_ms, format: ClientFormat::WithoutRoomId, fields: None, federation: false };
         let mut filled = {
-            let mut plan =
-                Plan { movements: extensions::movements(ask, &overview), ..<_>::default() };
+            let mut plan = Plan {
+                movements: extensions::movements(ask, &overview),
+                ignored: overview.ignored.clone(),
+                ..Plan::default()
+            };
             for draft in &drafts {
                 draft.plan(&mut plan);
                 let room = &draft.look.row.room_id;

@@ -40,6 +40,8 @@ pub(super) struct Plan<'a> {
     pub receipts: BTreeMap<String, BTreeSet<String>>,
     /// Rooms where somebody came or went.
     pub movements: Movements,
+    /// Users whose threads and edits are not told of.
+    pub ignored: BTreeSet<String>,
 }
 
 /// What the plan asked for.
@@ -122,11 +124,12 @@ impl Plan<'_> {
             selects.extend(self.movements.selects(&ask.user, since, horizon));
         }
         if !self.aggregated.is_empty() {
-            selects.extend(aggregate::selects(
+            selects.extend(aggregate::selects_without(
                 &ask.user,
                 ask.device.as_deref(),
                 &self.aggregated,
                 horizon,
+                &self.ignored,
             ));
         }
         selects
