@@ -231,6 +231,7 @@ pub fn build(place: &Place<'_>, draft: &Draft) -> Result<Built, BuildError> {
         if version.redacts_in_content() {
             content.insert("redacts".to_owned(), redacts.as_str().into());
         } else {
+            content.remove("redacts");
             put("redacts", redacts.as_str().into());
         }
     }

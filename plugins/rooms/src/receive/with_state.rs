@@ -53,10 +53,9 @@ pub fn receive_with_state(
         }
     };
     if version_of(room_id)?.is_none() {
-        match begin(&version, room_id, origin, &incoming, &given)? {
-            Some(outcome) => return Ok((id, outcome)),
-            // Somebody else has made the room meanwhile.
-            None => {}
+        // None: somebody else has made the room meanwhile.
+        if let Some(outcome) = begin(&version, room_id, origin, &incoming, &given)? {
+            return Ok((id, outcome));
         }
     }
     Ok((id, settle(room_id, origin, &incoming, Some(&given))?))

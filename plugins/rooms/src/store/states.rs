@@ -252,10 +252,10 @@ impl Side {
         let shared = chain(ids(&mut alike.iter().copied()))?;
         let open: Vec<&OwnedEventId> = all
             .iter()
-            .filter(|id| !chains.iter().all(|chain| chain.contains(*id)) && !shared.contains(*id))
+            .filter(|id| !chains.iter().all(|chain| chain.contains(id)) && !shared.contains(id))
             .collect();
         let mut also: Vec<OwnedEventId> =
-            all.iter().filter(|id| shared.contains(*id)).cloned().collect();
+            all.iter().filter(|id| shared.contains(id)).cloned().collect();
         let conflicted: HashSet<&str> = states
             .iter()
             .flat_map(|s| differ.iter().filter_map(|k| s.get(*k)))

@@ -431,3 +431,37 @@ fn groups_that_nothing_rests_on_are_cleaned_up_at_the_pace_that_modules_set() {
     let merged = peer.text(&[&one, &two], ZOE, "merge");
     assert_eq!(peer.give(&[&merged]), [Outcome::Accepted]);
 }
+
+#[test]
+fn event_that_loses_the_race_for_the_room_is_placed_on_what_is_there_now() {
+    let (server, mut peer) = joined("11");
+    let _ = server.join(ALICE, peer.room()).ok();
+    let mut peer_now = Peer::new("11");
+    peer_now.adopt(&server, peer.room());
+    std::mem::swap(&mut peer, &mut peer_now);
+    let base = peer.last();
+    let topic = peer.topic(&[&base], ZOE, "theirs");
+    let room = peer.room().to_owned();
+    let (told, sent) = std::sync::mpsc::channel();
+    server.host.before_next_commit(move |host| {
+        let host = host.clone();
+        let rival = std::thread::spawn(move || {
+            host.install();
+            host.act_as("rooms");
+            Server { host }.text(ALICE, &room, "in between")
+        });
+        told.send(rival.join().unwrap()).unwrap();
+    });
+    assert_eq!(peer.give(&[&topic]), [Outcome::Accepted]);
+    let sent = sent.recv().unwrap();
+    let row: Vec<(String,)> =
+        server.rows("SELECT extremities FROM rooms_rooms WHERE room_id = $1", params![peer.room()]);
+    let ends: Vec<(String, String, u64)> = serde_json::from_str(&row[0].0).unwrap();
+    let ends: Vec<&str> = ends.iter().map(|(id, ..)| id.as_str()).collect();
+    assert_eq!(ends, [sent.as_str(), topic.as_str()]);
+    let now: Vec<(String,)> = server.rows(
+        "SELECT event_id FROM rooms_v1_current_state WHERE room_id = $1 AND type = 'm.room.topic'",
+        params![peer.room()],
+    );
+    assert_eq!(now, [(topic,)]);
+}

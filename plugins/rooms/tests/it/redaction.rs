@@ -67,13 +67,20 @@ fn target_must_be_in_the_room() {
 
 #[test]
 fn redaction_can_be_sent_as_an_event() {
-    for version in ["10", "12"] {
+    for version in tessera_plugin_rooms::core::version::SUPPORTED {
         let server = server();
         let room = server.create(ALICE, &json!({"room_version": version}));
         let target = server.text(ALICE, &room, "secret");
         let content = json!({"redacts": target});
-        let _ = event_id(&server.send(ALICE, &room, "m.room.redaction", "t", &content));
+        let sent = event_id(&server.send(ALICE, &room, "m.room.redaction", "t", &content));
         assert_eq!(server.event(&target)["content"], json!({}));
+        let client = server.read(ALICE, &room, &target).ok();
+        assert_eq!(client["unsigned"]["redacted_because"]["event_id"], sent.as_str());
+        // Where the version has it, and only there.
+        let stored = server.event(&sent);
+        let inside = ["11", "12"].contains(&version);
+        assert_eq!(stored["content"].get("redacts").is_some(), inside, "version {version}");
+        assert_eq!(stored.get("redacts").is_some(), !inside, "version {version}");
         let answer = server.send(ALICE, &room, "m.room.redaction", "u", &json!({}));
         assert_eq!(answer.error(), (400, "M_BAD_JSON".to_owned()));
     }
