@@ -7,6 +7,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, Moment, Select, position, query, select, snapshot};
 use tessera_sdk::{clock, digest, params, random};
 
+use crate::authenticator::locked_out;
 use crate::{config, ids, topics};
 
 /// Devices of one user; at this number a log-in without a known device is refused.
@@ -199,12 +200,16 @@ impl Failure {
 }
 
 fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
-    let known: Option<(String, String, Option<String>)> = query(
-        "SELECT user_id, device_id, replaces FROM accounts_refresh_tokens WHERE hash = $1",
+    let known: Option<(String, String, Option<String>, bool)> = query(
+        "SELECT t.user_id, t.device_id, t.replaces, u.locked FROM accounts_refresh_tokens AS t \
+         JOIN accounts_users AS u ON u.user_id = t.user_id WHERE t.hash = $1",
         params![hash],
     )?
     .first()?;
-    let Some((user, device, replaces)) = known else { return Ok(None) };
+    let Some((user, device, replaces, locked)) = known else { return Ok(None) };
+    if locked {
+        return Err(locked_out().into());
+    }
     // The token is used now: the one that it replaced is void, and so are siblings whose answer was lost.
     let void = "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id = $2";
     let void: Vec<(String,)> = query(void, params![&user, &device])?.all()?;

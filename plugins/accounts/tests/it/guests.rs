@@ -104,6 +104,22 @@ fn locked_user_can_only_log_out_and_keeps_the_session() {
 }
 
 #[test]
+fn locked_user_gets_no_new_tokens() {
+    let host = start();
+    register(&host, "ann");
+    let mut body = by_name("ann", "secret");
+    body["refresh_token"] = json!(true);
+    let refresh = log_in(&host, body).ok()["refresh_token"].clone();
+    let renew = |token: &Value| {
+        host.request("POST", "refresh").json(&json!({ "refresh_token": token })).send::<Plugin>()
+    };
+    restrict(&host, "lock", ANN, json!({ "locked": true })).ok();
+    assert_eq!(renew(&refresh).error(), (401, "M_USER_LOCKED".to_owned()));
+    restrict(&host, "lock", ANN, json!({ "locked": false })).ok();
+    renew(&refresh).ok();
+}
+
+#[test]
 fn suspended_user_reads_but_does_not_write() {
     let host = start();
     let ann = register(&host, "ann");

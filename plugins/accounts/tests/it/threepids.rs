@@ -431,3 +431,16 @@ fn addresses_are_shown_to_others_by_a_view() {
     let row = (ANN.to_owned(), "email".to_owned(), "a@example.org".to_owned(), now, now);
     assert_eq!(rows, [row]);
 }
+
+#[test]
+fn two_requests_of_the_same_words_share_one_session() {
+    let (host, mails) = start(json!({}));
+    let first = Arc::new(Mutex::new(Value::Null));
+    let into = first.clone();
+    host.before_next_commit(move |host| {
+        *into.lock().unwrap() = request_token(host, "register-email", "a@example.org", 1).ok();
+    });
+    let second = request_token(&host, "register-email", "a@example.org", 1).ok();
+    assert_eq!(second, *first.lock().unwrap());
+    assert_eq!(press(&host, "POST", &link(&mails)).status(), 200);
+}
