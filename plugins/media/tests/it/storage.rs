@@ -83,5 +83,5 @@ fn sweep_comes_every_hour_and_at_once_where_there_is_more() {
     let server = server();
     server.sweep();
     let next = server.host.next_timer().unwrap();
-    assert!(next > server.host.now_ms() && next % HOUR_MS == 0);
+    assert!(next > server.host.now_ms() && next.is_multiple_of(HOUR_MS));
 }
