@@ -15,6 +15,7 @@ use object_store::{
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
+use reqwest as _;
 use tokio::runtime::Handle;
 
 use crate::{error::BlobError, files::blocking, id::BlobId, reader::Range};

@@ -75,6 +75,8 @@ fn notification(row: Row, now: i64) -> serde_json::Result<Value> {
     Ok(json!({
         "actions": serde_json::from_str::<Value>(&actions)?,
         "event": event,
+        // No rule has one; clients of old look for it.
+        "profile_tag": null,
         "read": position <= read_position,
         "room_id": room_id,
         "ts": ts,

@@ -126,7 +126,7 @@ fn body(key: &Key, waiting: &Waiting, notification: &Notification) -> Result<Val
         let names = Names::read(&notification.room_id, text("sender").unwrap_or_default())?;
         for (name, value) in [
             ("sender_display_name", names.sender),
-            ("room_name", names.room),
+            ("room_name", names.room.or_else(|| names.alias.clone())),
             ("room_alias", names.alias),
         ] {
             if let Some(value) = value {
