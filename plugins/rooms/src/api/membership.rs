@@ -6,6 +6,7 @@ pub mod change;
 pub mod forget;
 pub(crate) mod guests;
 mod identity;
+pub(crate) mod inherit;
 pub mod invite;
 pub mod join;
 pub mod joined_rooms;

@@ -16,6 +16,7 @@ use tessera_sdk::{hooks, log, params};
 
 use super::body::{self, object, text};
 use super::create::{Founding, create_content, found, member, new_room_id, try_out};
+use super::membership::inherit::carry_over;
 use crate::act::{Act, Step};
 use crate::asker::Asker;
 use crate::core::power::Power;
@@ -72,6 +73,7 @@ pub fn handle(request: &Request) -> Result {
     may_upgrade(&old, &asker, &version)?;
     let founding = plan(&mut old, user, version, &wish.additional_creators)?;
     let new_room = move_over(room_id, user, founding)?;
+    carry_over(&new_room, user);
     Answer::json(&Response { replacement_room: &new_room })
 }
 

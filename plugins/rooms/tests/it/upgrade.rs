@@ -1,5 +1,8 @@
 //! POST /rooms/{roomId}/upgrade.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
 use crate::harness::{ALICE, BOB, CAROL, Server, server};
@@ -78,4 +81,40 @@ fn wrong_upgrades_are_refused() {
         &json!({"new_version": "12"}),
     );
     assert_eq!(answer.error(), (404, "M_NOT_FOUND".to_owned()));
+}
+
+#[test]
+fn tags_and_direct_chats_follow_their_users() {
+    type Data = Arc<Mutex<HashMap<(String, String), String>>>;
+    let server = server();
+    let data = Data::default();
+    let (read, write) = (Arc::clone(&data), Arc::clone(&data));
+    server.host.services(|services| {
+        services.account_data = Arc::new(move |_, user, room, kind| {
+            let key = (user.to_owned(), format!("{}/{kind}", room.unwrap_or_default()));
+            Ok(read.lock().unwrap().get(&key).cloned())
+        });
+        services.put_account_data = Arc::new(move |_, user, room, kind, content| {
+            let key = (user.to_owned(), format!("{}/{kind}", room.unwrap_or_default()));
+            write.lock().unwrap().insert(key, content.to_owned());
+            Ok(())
+        });
+    });
+    let room = server.create(ALICE, &json!({"preset": "public_chat"}));
+    let _ = server.join(BOB, &room).ok();
+    let tags = json!({"tags": {"m.favourite": {}}}).to_string();
+    let direct = json!({CAROL: [room], ALICE: ["!other:hs1"]}).to_string();
+    data.lock().unwrap().insert((BOB.to_owned(), format!("{room}/m.tag")), tags.clone());
+    data.lock().unwrap().insert((ALICE.to_owned(), "/m.direct".to_owned()), direct);
+    let body = json!({"new_version": "12"});
+    let answer = server.ask(ALICE, "POST", "upgrade", &[("roomId", &room)], &body).ok();
+    let new = answer["replacement_room"].as_str().unwrap();
+    let _ = server.join(BOB, new).ok();
+    let _ = server.join(CAROL, new).ok();
+    let data = data.lock().unwrap();
+    assert_eq!(data.get(&(BOB.to_owned(), format!("{new}/m.tag"))), Some(&tags));
+    let direct = &data[&(ALICE.to_owned(), "/m.direct".to_owned())];
+    let direct: Value = serde_json::from_str(direct).unwrap();
+    assert_eq!(direct, json!({CAROL: [room, new], ALICE: ["!other:hs1"]}));
+    assert!(server.host.logs().is_empty());
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 
 use super::change::{Verdict, Wish, change};
+use super::inherit::carry_over;
 use super::restricted::authoriser;
 use super::third_party;
 use crate::asker::Asker;
@@ -62,6 +63,11 @@ fn join(request: &Request, room_id: &str) -> Result {
         content: body.content,
         authoriser: authoriser.as_deref(),
     };
-    change(&wish, |before, _| Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send }))?;
+    let event_id = change(&wish, |before, _| {
+        Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send })
+    })?;
+    if !event_id.is_empty() {
+        carry_over(room_id, asker.user());
+    }
     Answer::json(&Response { room_id })
 }
