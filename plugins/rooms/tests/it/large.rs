@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
+use tessera_plugin_rooms::core::resolve::Known;
 use tessera_plugin_rooms::receive::Outcome;
-use tessera_plugin_rooms::store::state_at;
+use tessera_plugin_rooms::store::{auth, state_at};
 use tessera_sdk::{params, storage};
 
 use crate::harness::{ALICE, BOB, CAROL, Server, server};
@@ -16,10 +17,16 @@ fn crowd(server: &Server, room: &str) {
     let row: Vec<(i64,)> =
         server.rows("SELECT state_base FROM rooms_rooms WHERE room_id = $1", params![room]);
     let base = row[0].0;
+    let auth: Vec<(String,)> = server.rows(
+        "SELECT event_id FROM rooms_current_state WHERE room_id = $1
+           AND type IN ('m.room.create', 'm.room.power_levels', 'm.room.join_rules')",
+        params![room],
+    );
     for chunk in (0..MEMBERS).collect::<Vec<_>>().chunks(1_000) {
         let mut batch = storage::Batch::new();
         batch.take_positions(1_000);
         let (mut events, mut entries, mut current, mut members) = (vec![], vec![], vec![], vec![]);
+        let mut edges = vec![];
         for (offset, n) in (0..).zip(chunk) {
             let (user, id) = (format!("@m{n}:hs1"), format!("$m{n}"));
             let json = json!({
@@ -37,6 +44,7 @@ fn crowd(server: &Server, room: &str) {
                 storage::Value::Integer(base),
             ]);
             entries.push(params![base, &user, &id]);
+            edges.extend(auth.iter().map(|(auth,)| params![&id, auth]));
             current.push(vec![
                 storage::Value::Text(room.to_owned()),
                 storage::Value::Text(user.clone()),
@@ -71,6 +79,7 @@ fn crowd(server: &Server, room: &str) {
                  VALUES ($1, $2, 'join', $3, $2, $4)",
                 members,
             )
+            .run_many(auth::INSERT_EDGE, edges)
             .commit()
             .unwrap();
     }
@@ -91,7 +100,6 @@ fn event_in_a_room_of_ten_thousand_costs_what_it_costs_in_a_small_one() {
     );
     assert_eq!(members[0].0, i64::try_from(MEMBERS).unwrap() + 1);
     let _ = server.host.calls();
-
     server.text(ALICE, &room, "hello");
     assert_eq!(server.host.calls(), 2, "a message");
     let before = entries(&server);
@@ -161,4 +169,27 @@ fn fork_in_a_large_room_reads_what_it_changed() {
     let _ = server.host.calls();
     let _ = server.join(CAROL, &room).ok();
     assert!(server.host.calls() <= 4, "what merges them costs no more than elsewhere");
+}
+
+#[test]
+fn what_ten_thousand_rest_on_is_found_in_one_statement() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    let row: Vec<(i64, String)> = server.rows(
+        "SELECT r.state_base, s.event_id FROM rooms_rooms r JOIN rooms_current_state s ON s.room_id = r.room_id
+         WHERE r.room_id = $1 AND s.type = 'm.room.create'",
+        params![&room],
+    );
+    let (base, create) = row[0].clone();
+    let open = [create.clone(), "$none".to_owned()];
+    let _ = server.host.calls();
+    let found = auth::rested_on(Some(base), Vec::new(), &[], &open).unwrap();
+    assert_eq!((server.host.calls(), found), (1, vec![create]));
+    let ids: Vec<String> = (0..1_000).map(|n| format!("$m{n}")).collect();
+    let mut known = Known::new();
+    auth::load_chain(&ids, &mut known).unwrap();
+    assert_eq!(server.host.calls(), 1);
+    // The members, and what they all rest on: the beginning of the room.
+    assert!((1_003..1_010).contains(&known.len()), "{}", known.len());
 }
