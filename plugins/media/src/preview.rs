@@ -20,7 +20,10 @@ use crate::config::{self, Config};
 pub(crate) use self::store::sweep;
 
 /// How long one request waits for another that fetches the same page, in milliseconds.
-const LOCK_MS: u32 = 20_000;
+const LOCK_MS: u32 = 15_000;
+/// How long a page and its pictures may take together, redirects included, in milliseconds: with the wait before it well below the
+/// route's time, so that a slow page is answered for here and ends no instance.
+const ALL_MS: u64 = 30_000;
 /// How long a page that could not be fetched is left alone.
 const FAILED_MS: u32 = 60_000;
 
@@ -63,7 +66,13 @@ pub(crate) fn handle(request: &Request) -> Result {
 
 /// Fetches a page and keeps what it says.
 fn made(hash: &str, url: &url::Url, config: &Config) -> std::result::Result<String, Error> {
-    let got = get::get(url, "text/html, application/xhtml+xml, image/*;q=0.9, */*;q=0.1", config)?;
+    let until_ms = clock::now_ms().saturating_add(ALL_MS);
+    let got = get::get(
+        url,
+        "text/html, application/xhtml+xml, image/*;q=0.9, */*;q=0.1",
+        until_ms,
+        config,
+    )?;
     let mut content = Map::new();
     let mut picture = None;
     if got.essence.starts_with("image/") {
@@ -71,7 +80,7 @@ fn made(hash: &str, url: &url::Url, config: &Config) -> std::result::Result<Stri
     } else if ["text/html", "application/xhtml+xml", ""].contains(&got.essence.as_str()) {
         let page = page::read(&text::decode(&got), &got.url);
         content = page.properties;
-        picture = page.pictures.iter().find_map(|url| fetched(url, config));
+        picture = page.pictures.iter().find_map(|url| fetched(url, until_ms, config));
     }
     content.retain(|name, _| !name.starts_with("og:image"));
     if let Some(picture) = &picture {
@@ -85,8 +94,8 @@ fn made(hash: &str, url: &url::Url, config: &Config) -> std::result::Result<Stri
 }
 
 /// A page's picture; without one the preview is still a preview.
-fn fetched(url: &url::Url, config: &Config) -> Option<picture::Picture> {
+fn fetched(url: &url::Url, until_ms: u64, config: &Config) -> Option<picture::Picture> {
     target::allowed(url, config).ok()?;
-    let got: Got = get::get(url, "image/*", config).ok()?;
+    let got: Got = get::get(url, "image/*", until_ms, config).ok()?;
     got.essence.starts_with("image/").then(|| picture::store(&got)).flatten()
 }

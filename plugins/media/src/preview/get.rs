@@ -1,5 +1,6 @@
 //! Fetching pages.
 
+use tessera_sdk::clock;
 use tessera_sdk::fetch::{self, Body};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use url::Url;
@@ -9,8 +10,8 @@ use crate::config::Config;
 
 /// Redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
-/// Time of one request, in milliseconds.
-const TIMEOUT_MS: u32 = 10_000;
+/// Time of one request at most, in milliseconds.
+const TIMEOUT_MS: u64 = 10_000;
 
 /// What was fetched.
 #[derive(Debug)]
@@ -23,14 +24,19 @@ pub(crate) struct Got {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Fetches a URL. Each step of a redirect is held against the operator's list, and by the host against its guard.
+/// Fetches a URL before `until_ms` (milliseconds since the Unix epoch). Each step of a redirect is held against the operator's list, and by the host against its guard.
 ///
 /// # Errors
 /// `M_FORBIDDEN` for what must not be fetched, 502 for what cannot be.
-pub(crate) fn get(url: &Url, accept: &str, config: &Config) -> Result<Got, Error> {
+pub(crate) fn get(url: &Url, accept: &str, until_ms: u64, config: &Config) -> Result<Got, Error> {
     let mut url = url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let response = fetch::send(&request(&url, accept, config)).map_err(failed)?;
+        let left = until_ms.saturating_sub(clock::now_ms()).min(TIMEOUT_MS);
+        if left == 0 {
+            return Err(unreachable("the page did not answer in time"));
+        }
+        let timeout_ms = u32::try_from(left).unwrap_or(u32::MAX);
+        let response = fetch::send(&request(&url, accept, timeout_ms, config)).map_err(failed)?;
         let header = |name: &str| {
             let mut headers = response.headers.iter();
             headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -64,7 +70,7 @@ pub(crate) fn get(url: &Url, accept: &str, config: &Config) -> Result<Got, Error
     Err(unreachable("the page leads on and on"))
 }
 
-fn request(url: &Url, accept: &str, config: &Config) -> fetch::Request {
+fn request(url: &Url, accept: &str, timeout_ms: u32, config: &Config) -> fetch::Request {
     let headers = [
         ("user-agent", "Tessera (preview of a link; like Twitterbot)"),
         ("accept", accept),
@@ -75,7 +81,7 @@ fn request(url: &Url, accept: &str, config: &Config) -> fetch::Request {
         url: url.to_string(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         body: Body::None,
-        timeout_ms: TIMEOUT_MS,
+        timeout_ms,
         max_bytes: config.url_preview_max_bytes,
         connect_to: None,
         server_name: None,

@@ -166,3 +166,28 @@ fn operator_says_what_is_previewed() {
     let found: Value = preview(&server, "http://a.example/page").answer.ok();
     assert!(found.get("og:image").is_none());
 }
+
+#[test]
+fn slow_pages_and_pictures_have_an_end() {
+    let server = server();
+    let asked = Asked::default();
+    let seen = asked.clone();
+    let clock = server.host.clone();
+    server.host.services(|services| {
+        services.fetch = Arc::new(move |request| {
+            seen.lock().unwrap().push(request.url.clone());
+            // Each takes all the time that it has.
+            clock.advance(u64::from(request.timeout_ms));
+            let page = "<title>T</title><meta property=og:image content=1.png><meta name=twitter:image content=2.png>\
+                        <link rel=icon href=3.png>";
+            if request.url.ends_with("/page") {
+                return respond(200, &[("content-type", "text/html")], page.as_bytes());
+            }
+            respond(302, &[("location", "/more.png")], b"")
+        });
+    });
+    let begun = server.host.now_ms();
+    assert_eq!(preview(&server, "http://a.example/page").answer.ok(), json!({ "og:title": "T" }));
+    assert_eq!(asked.lock().unwrap().len(), 3);
+    assert_eq!(server.host.now_ms() - begun, 30_000);
+}
