@@ -130,7 +130,7 @@ impl Writer<'_> {
             false => Cow::Borrowed(row.json.as_str()),
         };
         if self.federation {
-            return RawValue::from_string(json.into_owned()).map_err(Error::internal);
+            return federated(&json, row);
         }
         let (replaces_state, prev_content) = extra.replaced.unzip();
         let event = Pdu::parse(&json).map_err(Error::internal)?;
@@ -160,6 +160,18 @@ fn hidden(row: &EventRow, membership: Option<&str>) -> bool {
         && row.state_key.is_none()
         && row.kind != "m.room.redaction"
         && membership != Some("join")
+}
+
+/// The stored form with the ids that newer room versions leave out of it: without them a client could not tell what it has.
+fn federated(json: &str, row: &EventRow) -> Result<Box<RawValue>, Error> {
+    let mut event: serde_json::Map<String, Value> =
+        serde_json::from_str(json).map_err(Error::internal)?;
+    for (name, id) in [("event_id", &row.event_id), ("room_id", &row.room_id)] {
+        if !event.contains_key(name) {
+            event.insert(name.to_owned(), Value::from(id.as_str()));
+        }
+    }
+    serde_json::value::to_raw_value(&event).map_err(Error::internal)
 }
 
 /// A stored event without its content.

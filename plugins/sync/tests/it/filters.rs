@@ -89,6 +89,7 @@ fn fields_and_format_are_as_asked_for() {
     );
     let body = filtered(&world, None, &json!({ "event_format": "federation" }));
     assert!(joined(&body, ROOM)["timeline"]["events"][0]["auth_events"].is_array());
+    assert!(joined(&body, ROOM)["timeline"]["events"][0]["event_id"].is_string());
 }
 
 #[test]
