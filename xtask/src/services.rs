@@ -1,9 +1,13 @@
 //! `services`, and what tests and nodes need of it: PostgreSQL and NATS on loopback.
 
-use crate::{apt, ui};
+use crate::{
+    apt,
+    cmd::{Cmd, Run as _},
+    ui,
+};
 use anyhow::{Context, Result, anyhow};
 use std::env;
-use tessera_test_services::{Nats, Postgres, Registry};
+use tessera_test_services::{Nats, Postgres, Registry, S3};
 
 /// Where tests find a PostgreSQL server (a superuser's URL) and a NATS server.
 pub(crate) const VARIABLES: [&str; 2] = ["TESSERA_TEST_POSTGRES", "TESSERA_TEST_NATS"];
@@ -26,6 +30,16 @@ pub(crate) fn ensure() -> Result<()> {
         Nats::installed().map_err(|failure| anyhow!(failure))?;
     }
     Ok(())
+}
+
+/// The server that tests of blobs on S3 speak to; not part of the workspace, whose builds it would lengthen.
+fn install_s3() -> Result<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");
+    let version = ["--version", "0.14.1", "--features", "binary", "--locked", "--debug"];
+    Cmd::cargo()
+        .args(["install", "s3s-fs", "--root", root])
+        .args(version)
+        .show("install s3s-fs, once (takes some minutes)")
 }
 
 /// Running servers; they end with this.
@@ -51,6 +65,11 @@ impl Services {
             && let Err(error) = apt::install("a registry", &REGISTRY_PACKAGES)
         {
             ui::error(&error); // the tests that need it say so and end
+        }
+        if S3::installed().is_err()
+            && let Err(error) = install_s3()
+        {
+            ui::error(&error); // as above
         }
         if VARIABLES.iter().all(|name| env::var_os(name).is_some()) {
             return Ok(None);

@@ -12,12 +12,15 @@ use crate::world::*;
 
 const URL: &str = "https://push.example.org/_matrix/push/v1/notify";
 
+/// Status and body.
+type Reply = Result<(u16, Value), Error>;
+
 /// A gateway: what it was told, and what it answers next.
 #[derive(Clone, Default)]
 struct Gateway {
     told: Arc<Mutex<Vec<Value>>>,
     /// Empty: 200 without anything rejected.
-    answers: Arc<Mutex<Vec<Result<(u16, Value), Error>>>>,
+    answers: Arc<Mutex<Vec<Reply>>>,
 }
 
 impl Gateway {
@@ -51,7 +54,7 @@ impl Gateway {
         std::mem::take(&mut self.told.lock().unwrap())
     }
 
-    fn answer(&self, answer: Result<(u16, Value), Error>) {
+    fn answer(&self, answer: Reply) {
         self.answers.lock().unwrap().push(answer);
     }
 }
