@@ -4,6 +4,7 @@ pub mod admin_register;
 pub mod admin_registration_tokens;
 pub mod admin_restrict;
 pub mod admin_whois;
+pub mod auth_fallback;
 pub mod capabilities;
 pub mod deactivate;
 pub mod device;
@@ -74,6 +75,8 @@ pub const ROUTES: &[Route] = &[
     Route::new("threepids-email", threepid_request::add),
     Route::new("password-email", threepid_request::password),
     Route::new("msisdn", threepid_request::msisdn),
+    Route::new("auth-page", auth_fallback::show),
+    Route::new("auth-page-submit", auth_fallback::submit),
     Route::new("email-link", threepid_confirm::show),
     Route::new("email-confirm", threepid_confirm::confirm),
     Route::new("devices", devices::handle),

@@ -241,6 +241,61 @@ fn ask(
     Ok(Checked::Ask(body))
 }
 
+/// What somebody gives on the page of a stage.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Of the captcha.
+    pub response: Option<String>,
+    /// Of registration.
+    pub token: Option<String>,
+}
+
+/// Whether a stage of an open session of nobody's is passed. `None`: there is no such session.
+///
+/// # Errors
+/// Storage.
+pub fn is_passed(scope: &str, session: &str, stage: Stage) -> Result<Option<bool>, Error> {
+    let state = session::load(session, scope, "")?;
+    Ok(state.map(|state| state.completed.contains_key(stage.name())))
+}
+
+/// Passes a stage of such a session outside the client, if it is the next one of some flow. `None`: there is no such session;
+/// an error inside: to be tried again.
+///
+/// # Errors
+/// Storage, 429.
+pub fn pass(
+    scope: &str,
+    session: &str,
+    stage: Stage,
+    given: Given,
+    request: RequestInfo,
+    flows: &[Flow],
+) -> Result<Option<Result<(), Error>>, Error> {
+    let body = Object::new();
+    let keep = Some(Object::new());
+    let asking = Asking { scope, user: None, body: &body, request, keep };
+    let auth = Auth::of(given);
+    for _ in 0..TRIES {
+        let Some(mut state) = session::load(session, scope, "")? else { return Ok(None) };
+        if state.completed.contains_key(stage.name()) {
+            return Ok(Some(Ok(())));
+        }
+        if !flows.iter().any(|flow| next(flow, &state) == Some(stage)) {
+            return Ok(Some(Err(Error::forbidden("another stage comes first"))));
+        }
+        match stage.attempt(&asking, &auth, &state.session) {
+            Ok(proof) => state.completed.insert(stage.name().to_owned(), proof),
+            Err(Failed::Over(error)) => return Err(error),
+            Err(Failed::Again(error)) => return Ok(Some(Err(error))),
+        };
+        if session::save(&state)? {
+            return Ok(Some(Ok(())));
+        }
+    }
+    Err(tessera_sdk::storage::Error::Busy.into())
+}
+
 /// Opens a session of nobody's, for an endpoint that keeps nothing in it.
 ///
 /// # Errors

@@ -142,7 +142,7 @@ fn keep(asked: &Object, body: &Body) -> Object {
 }
 
 /// What somebody must pass. Flows that are part of another end with the dummy stage, so that it is clear which one is followed.
-fn flows(config: &Config) -> Vec<Flow> {
+pub fn flows(config: &Config) -> Vec<Flow> {
     let mut base = Flow::new();
     if config.registration_token {
         base.push(Stage::RegistrationToken);

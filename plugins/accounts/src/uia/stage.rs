@@ -8,7 +8,7 @@ use tessera_sdk::hooks::login::{Attempt, Verdict};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::{hooks, limits, log};
 
-use super::Asking;
+use super::{Asking, Given};
 use crate::config::Config;
 use crate::validation::{self, Purpose};
 use crate::{captcha, config, password, registration_token};
@@ -54,6 +54,13 @@ pub(super) struct Auth {
 struct Creds {
     sid: Option<String>,
     client_secret: Option<String>,
+}
+
+impl Auth {
+    /// What was given on a page.
+    pub(super) fn of(given: Given) -> Self {
+        Self { response: given.response, token: given.token, ..Self::default() }
+    }
 }
 
 /// Why a stage was not passed.

@@ -233,3 +233,32 @@ fn password_hash_of_an_account_that_is_there_is_not_for_others() {
     let asked = send(&host, &json!({ "username": "ann", "password": "other" }));
     assert_eq!(asked.error(), (400, "M_USER_IN_USE".to_owned()));
 }
+
+#[test]
+fn stages_may_be_passed_on_pages_of_the_server() {
+    let policy = json!({ "tos": { "version": "1", "en": { "name": "T<", "url": "https://x/t" } } });
+    let config = json!({ "registration-token": true, "terms": policy });
+    let host = builder().config("accounts", &config).start();
+    admin(&host, "POST", "admin-token-new", json!({ "token": "abc" })).ok();
+    let body = json!({ "username": "bob", "password": "secret" });
+    let session = send(&host, &body).json()["session"].as_str().unwrap().to_owned();
+    let page = |method: &str, stage: &str, session: &str, form: &str| {
+        let route = if method == "GET" { "auth-page" } else { "auth-page-submit" };
+        let request = host.request(method, route).param("authType", stage);
+        request.query("session", session).bytes(form.as_bytes()).send::<Plugin>()
+    };
+    let (token, terms) = ("m.login.registration_token", "m.login.terms");
+    assert_eq!(page("GET", token, &session, "").status(), 200);
+    assert_eq!(page("GET", token, "guess", "").status(), 400);
+    assert_eq!(page("GET", "m.login.password", &session, "").error().0, 404);
+    // Not in order, and not with a wrong token.
+    page("POST", terms, &session, "");
+    page("POST", token, &session, "token=wrong");
+    let auth = json!({ "auth": { "session": session } });
+    assert_eq!(send(&host, &auth).json()["completed"], json!([]));
+    let done = page("POST", token, &session, "token=abc");
+    assert!(done.header("content-security-policy").unwrap().contains("script-src 'nonce-"));
+    assert_eq!(send(&host, &auth).json()["completed"], json!([token]));
+    page("POST", terms, &session, "");
+    assert_eq!(send(&host, &auth).ok()["user_id"], "@bob:hs1");
+}
