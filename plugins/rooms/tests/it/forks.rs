@@ -119,7 +119,7 @@ fn check(server: &Server, peer: &Peer) -> Names {
         params![room],
     );
     let newest: BTreeMap<String, String> = newest.into_iter().collect();
-    for ((kind, user), _) in &now {
+    for (kind, user) in now.keys() {
         if kind == "m.room.member" {
             assert_eq!(newest[user], server.membership(room, user));
         }

@@ -378,7 +378,7 @@ fn auth_chain_comes_from_the_index_in_few_calls() {
         .run("UPDATE rooms_rooms SET auth_edges = FALSE", params![])
         .commit()
         .unwrap();
-    assert_eq!(auth::chain(peer.room(), &[text.clone()]).unwrap(), chain);
+    assert_eq!(auth::chain(peer.room(), std::slice::from_ref(&text)).unwrap(), chain);
     let _ = server.host.calls();
     let _ = Plugin::auth_chain(peer.room().to_owned(), vec![text]).unwrap();
     assert_eq!(server.host.calls(), 3, "once");
