@@ -184,6 +184,10 @@ fn plan<'a>(
         let content = old.state.get(kind, "").and_then(|event| event.content_as());
         drafts.extend(content.map(|content: CanonicalJsonObject| state(kind, content)));
     }
+    if old.state.get("m.room.guest_access", "").is_none() {
+        let closed = object([("guest_access", text(Some("forbidden")))]);
+        drafts.push(state("m.room.guest_access", closed));
+    }
     for (json,) in children {
         let Ok(event) = crate::core::StoredEvent::parse("$child", &json, false) else { continue };
         let content: CanonicalJsonObject = event.content_as().unwrap_or_default();

@@ -59,7 +59,12 @@ struct Stripped<'a> {
 /// Spec: client-server API, Stripped state.
 pub fn stripped_state(state: &State, own: &StoredEvent) -> String {
     let known = super::view::STRIPPED_TYPES.iter().filter_map(|kind| state.get(kind, ""));
+    // Who invites is shown with their name.
+    let sender = own.sender().as_str();
+    let inviter = state.get("m.room.member", sender);
+    let inviter = inviter.filter(|_| own.state_key() != Some(sender));
     let stripped: Vec<_> = known
+        .chain(inviter)
         .map(Arc::as_ref)
         .chain(std::iter::once(own))
         .map(|event| Stripped {

@@ -235,9 +235,10 @@ fn invite_shows_the_room() {
     assert_eq!(membership, "invite");
     assert_eq!(
         types(&stripped),
-        ["m.room.create", "m.room.join_rules", "m.room.name", "m.room.member"]
+        ["m.room.create", "m.room.join_rules", "m.room.name", "m.room.member", "m.room.member"]
     );
-    assert_eq!(stripped[3]["content"]["is_direct"], true);
-    let keys: Vec<_> = stripped[3].as_object().unwrap().keys().collect();
+    assert_eq!(stripped[3]["state_key"], ALICE);
+    assert_eq!(stripped[4]["content"]["is_direct"], true);
+    let keys: Vec<_> = stripped[4].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["content", "sender", "state_key", "type"]);
 }

@@ -144,7 +144,7 @@ fn identity_server_tells_whose_an_address_has_become() {
         let body = json!({"medium": "email", "address": "carol@example.org", "mxid": mxid, "invites": [invite]});
         server.host.request("PUT", "onbind").json(&body).send::<Plugin>()
     };
-    let _ = bind(CAROL, "!none:hs1").ok();
+    assert_eq!(bind(CAROL, "!none:hs1").error(), (404, "M_NOT_FOUND".to_owned()));
     assert_eq!(server.membership(&room, CAROL), "");
     let _ = bind(CAROL, &room).ok();
     assert_eq!(server.membership(&room, CAROL), "invite");

@@ -3,7 +3,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv13pidonbind>
 //!
 //! Pending invites of users of this server become the user's. One that does not fit is passed over: the others are not to
-//! suffer. Errors: `M_BAD_JSON`, `M_INVALID_PARAM` (another server's user).
+//! suffer. Errors: `M_BAD_JSON`, `M_INVALID_PARAM` (another server's user), and what is said of the last invite where none fits.
 
 use ruma::canonical_json::CanonicalJsonObject;
 use serde::Deserialize;
@@ -37,15 +37,20 @@ pub fn handle(request: &Request) -> Result {
     if !ids::is_local(user) {
         return Err(Error::invalid_param("the user is of another server"));
     }
+    let (mut taken, mut refusal) = (false, None);
     for invite in bound.invites.iter().take(MAX_INVITES) {
         match exchange(&invite.room_id, user, &invite.sender, &invite.signed) {
             Err(error) if error.http_status() >= 500 => return Err(error),
             Err(error) => {
                 let fields = [("room", invite.room_id.as_str()), ("reason", error.message())];
                 log::info("a third-party invite is not taken", &fields);
+                refusal = Some(error);
             }
-            Ok(()) => {}
+            Ok(()) => taken = true,
         }
     }
-    Answer::empty()
+    match refusal {
+        Some(error) if !taken => Err(error),
+        _ => Answer::empty(),
+    }
 }
