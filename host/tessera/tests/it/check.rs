@@ -1,20 +1,12 @@
 //! Descriptors that are wrong, and what the flags say.
 
-use crate::tool::{CORE_MODULE, Tool, component};
+use crate::tool::{CORE_MODULE, Tool, component, first_party, without_first_party};
 
-/// Switches off the plug-ins of the embedded default and adds one of ours.
-const ONLY_A: &str = "
-[http]
-default-authenticator = \"none\"
-[plugins]
-accounts.enabled = false
-rooms.enabled = false
-sync.enabled = false
-presence.enabled = false
-push.enabled = false
-[plugins.a]
-grants = \"asked\"
-";
+/// A descriptor with one plug-in of ours in place of those of the embedded default.
+fn only_a() -> String {
+    without_first_party()
+        + "[http]\ndefault-authenticator = \"none\"\n[plugins.a]\ngrants = \"asked\"\n"
+}
 
 #[test]
 fn a_wrong_key_is_named_with_file_line_and_what_is_allowed() {
@@ -35,22 +27,20 @@ fn a_descriptor_that_is_not_there_is_named() {
 }
 
 /// Nodes with what they need.
-const NODES: &str = "
-[storage]
-engine = \"postgres\"
-[bus]
-engine = \"nats\"
-servers = [\"nats://127.0.0.1:1\"]
-[nodes.front]
-run = [\"accounts\", \"sync\"]
-[nodes.back]
-run = [\"rooms\", \"presence\", \"push\"]
-";
+fn nodes() -> String {
+    let (front, back): (Vec<_>, Vec<_>) =
+        first_party().into_iter().partition(|name| name == "accounts" || name == "sync");
+    format!(
+        "[nodes.front]\nrun = {front:?}\n[nodes.back]\nrun = {back:?}\n\
+         [bus]\nengine = \"nats\"\nservers = [\"nats://127.0.0.1:1\"]\n\
+         [storage]\nengine = \"postgres\"\n"
+    )
+}
 
 #[test]
 fn which_node_a_process_is_must_be_said_and_be_true() {
     let tool = Tool::new();
-    tool.file("tessera.toml", NODES);
+    tool.file("tessera.toml", nodes());
     let run = ["run", "--config", "tessera.toml", "--listen", "127.0.0.1:0"];
     tool.run(&run).refused(&["which of them this process is with --node NAME", "back, front"]);
     tool.run(&[&run[..], &["--node", "side"]].concat())
@@ -61,12 +51,12 @@ fn which_node_a_process_is_must_be_said_and_be_true() {
 #[test]
 fn a_database_elsewhere_must_be_named_and_is_shown_without_its_password() {
     let tool = Tool::new();
-    tool.file("tessera.toml", NODES);
+    tool.file("tessera.toml", nodes());
     let run = ["run", "--config", "tessera.toml", "--listen", "127.0.0.1:0", "--metrics", "off"];
     let run = [&run[..], &["--node", "front"]].concat();
     tool.run(&run).refused(&["needs to know where", "TESSERA_STORAGE_URL"]);
-    let url = "\n[storage]\nengine = \"postgres\"\nurl = \"postgres://me:secret@127.0.0.1:1/db\"";
-    tool.file("tessera.toml", NODES.replace("\n[storage]\nengine = \"postgres\"", url));
+    let url = "url = \"postgres://me:secret@127.0.0.1:1/db\"\n";
+    tool.file("tessera.toml", nodes() + url);
     let ended = tool.run(&run);
     ended.refused(&["cannot use the PostgreSQL database postgres://me:…@127.0.0.1:1/db"]);
     assert!(!format!("{ended:?}").contains("secret"), "{ended:?}");
@@ -88,7 +78,7 @@ fn a_plugin_file_that_is_not_there_is_named_with_what_is() {
 #[test]
 fn a_good_descriptor_is_said_to_be_good() {
     let tool = Tool::new();
-    tool.file("tessera.toml", ONLY_A);
+    tool.file("tessera.toml", only_a());
     tool.file("plugins/a.wasm", component("name = \"a\"\nversion = \"1.2.3\""));
     let arguments = ["--config", "tessera.toml", "--plugins", "plugins"];
     let checked = tool.run(&[&["check"], &arguments[..]].concat());
@@ -102,22 +92,24 @@ fn a_good_descriptor_is_said_to_be_good() {
 fn the_ready_made_descriptors_are_good() {
     let repository = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tool = Tool::new();
-    for plugin in ["accounts", "rooms", "sync", "presence", "push"] {
+    let plugins = first_party();
+    for plugin in &plugins {
         let manifest = repository.join("plugins").join(plugin).join("plugin.toml");
         let manifest = std::fs::read_to_string(manifest).unwrap();
         tool.file(&format!("plugins/{plugin}.wasm"), component(&manifest));
     }
     for (descriptor, said) in [
-        ("default", "good: 5 plug-ins for localhost\n"),
-        ("testing", "good: 5 plug-ins for localhost\n"),
-        ("one-process", "good: 5 plug-ins for example.org\n"),
-        ("three-nodes", "good: 5 plug-ins for example.org on 3 nodes\n"),
-        ("nine-nodes", "good: 5 plug-ins for example.org on 9 nodes\n"),
-        ("many-tenants", "good: 5 plug-ins for 2 tenants\n"),
+        ("default", "for localhost"),
+        ("testing", "for localhost"),
+        ("one-process", "for example.org"),
+        ("three-nodes", "for example.org on 3 nodes"),
+        ("nine-nodes", "for example.org on 9 nodes"),
+        ("many-tenants", "for 2 tenants"),
     ] {
         let path = repository.join("config").join(format!("{descriptor}.toml"));
         let path = path.to_str().unwrap();
         let ended = tool.run(&["check", "--config", path, "--plugins", "plugins"]);
+        let said = format!("good: {} plug-ins {said}\n", plugins.len());
         assert_eq!(ended.well().out, said, "{descriptor}");
         assert_eq!(ended.err, "", "{descriptor}");
     }
@@ -135,7 +127,7 @@ fn what_is_no_component_is_told_apart() {
         (component("name = \"b\"\nversion = \"1.0.0\""), "write `[plugins.b]`"),
     ] {
         let tool = Tool::new();
-        tool.file("tessera.toml", ONLY_A);
+        tool.file("tessera.toml", only_a());
         tool.file("plugins/a.wasm", bytes);
         tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
             .refused(&[said, "a.wasm"]);
@@ -146,7 +138,7 @@ fn what_is_no_component_is_told_apart() {
 fn a_file_of_another_digest_is_refused() {
     let tool = Tool::new();
     let digest = "0".repeat(64);
-    tool.file("tessera.toml", format!("{ONLY_A}sha256 = \"{digest}\""));
+    tool.file("tessera.toml", format!("{}sha256 = \"{digest}\"", only_a()));
     tool.file("plugins/a.wasm", component("name = \"a\"\nversion = \"1.0.0\""));
     tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
         .refused(&["is not the file that `[plugins.a] sha256` names", &digest]);
@@ -155,7 +147,7 @@ fn a_file_of_another_digest_is_refused() {
 #[test]
 fn a_rate_class_that_is_not_there_is_warned_of() {
     let tool = Tool::new();
-    tool.file("tessera.toml", ONLY_A);
+    tool.file("tessera.toml", only_a());
     tool.file("plugins/a.wasm", component(&route("a", "rate = \"x\"")));
     let ended = tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]);
     assert!(ended.well().err.contains("there is no [rates.x]"), "{ended:?}");
@@ -164,7 +156,7 @@ fn a_rate_class_that_is_not_there_is_warned_of() {
 #[test]
 fn an_authenticator_that_nobody_offers_is_named() {
     let tool = Tool::new();
-    tool.file("tessera.toml", ONLY_A);
+    tool.file("tessera.toml", only_a());
     tool.file("plugins/a.wasm", component(&route("a", "auth = \"key\"")));
     tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"])
         .refused(&["the route `r` of plug-in a", "`key`"]);
@@ -173,7 +165,7 @@ fn an_authenticator_that_nobody_offers_is_named() {
 #[test]
 fn routes_of_two_plugins_that_clash_are_both_named() {
     let tool = Tool::new();
-    tool.file("tessera.toml", format!("{ONLY_A}[plugins.b]\ngrants = \"asked\"\n"));
+    tool.file("tessera.toml", format!("{}[plugins.b]\ngrants = \"asked\"\n", only_a()));
     tool.file("plugins/a.wasm", component(&route("a", "")));
     tool.file("plugins/b.wasm", component(&route("b", "")));
     tool.run(&["check", "--config", "tessera.toml", "--plugins", "plugins"]).refused(&[
@@ -186,7 +178,7 @@ fn routes_of_two_plugins_that_clash_are_both_named() {
 #[test]
 fn a_view_that_nobody_exposes_is_named_and_a_topic_that_nobody_emits_is_warned_of() {
     let tool = Tool::new();
-    tool.file("tessera.toml", ONLY_A);
+    tool.file("tessera.toml", only_a());
     let arguments = ["check", "--config", "tessera.toml", "--plugins", "plugins"];
     let manifest = "name = \"a\"\nversion = \"1.0.0\"\n";
     let reads = format!("{manifest}[storage]\nreads = [\"b_v1_x\"]\nexposes = [\"a_v1_y\"]");
@@ -245,7 +237,7 @@ fn schemas_are_written() {
 #[test]
 fn what_is_asked_and_not_allowed_is_named_with_the_command_that_allows_it() {
     let tool = Tool::new();
-    let least = ONLY_A.replace("grants = \"asked\"", "grants = { serve = \"*\" }");
+    let least = only_a().replace("grants = \"asked\"", "grants = { serve = \"*\" }");
     tool.file("tessera.toml", least);
     let manifest = route("a", "\n[grants]\nfetch = [\"https://example.org\"]\nsign = true");
     tool.file("plugins/a.wasm", component(&manifest));

@@ -10,7 +10,7 @@ use tessera_test_services::{Nats, TestDatabase};
 
 use crate::{
     run::{Server, get, kill, line, start},
-    tool::{Tool, component},
+    tool::{Tool, component, without_first_party},
 };
 
 /// How long others may take to notice.
@@ -41,10 +41,10 @@ impl Cluster {
             "[http]\ndefault-authenticator = \"none\"\nnative-route = true\ndrain = \"2s\"\n\
              [storage]\nengine = \"postgres\"\nurl = {:?}\n\
              [bus]\nengine = \"nats\"\nservers = [{url:?}]\nprefix = {prefix:?}\n\
-             [plugins]\naccounts.enabled = false\nrooms.enabled = false\nsync.enabled = false\n\
-             presence.enabled = false\npush.enabled = false\n[plugins.nothing]\ngrants = \"asked\"\n[plugins.other]\ngrants = \"asked\"\n\
+             {off}[plugins.nothing]\ngrants = \"asked\"\n[plugins.other]\ngrants = \"asked\"\n\
              [nodes.one]\nrun = [\"nothing\"]\n{node}[nodes.two]\nrun = [\"other\"]\n{node}",
-            database.url()
+            database.url(),
+            off = without_first_party()
         );
         tool.file("tessera.toml", text);
         for name in ["nothing", "other"] {

@@ -7,18 +7,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::tool::{Tool, component};
+use crate::tool::{Tool, component, without_first_party};
 
+/// Behind [`without_first_party`].
 const DESCRIPTOR: &str = "
 [http]
 default-authenticator = \"none\"
 native-route = true
-[plugins]
-accounts.enabled = false
-rooms.enabled = false
-sync.enabled = false
-presence.enabled = false
-push.enabled = false
 [plugins.nothing]
 grants = \"asked\"
 ";
@@ -40,7 +35,7 @@ impl Drop for Server {
 
 pub(crate) fn tool() -> Tool {
     let tool = Tool::new();
-    tool.file("tessera.toml", DESCRIPTOR);
+    tool.file("tessera.toml", without_first_party() + DESCRIPTOR);
     tool.file("plugins/nothing.wasm", component("name = \"nothing\"\nversion = \"1.2.3\""));
     tool
 }

@@ -13,20 +13,15 @@ use serde_json::Value;
 
 use crate::{
     run::{FREE, Server, command, get_of, kill, start},
-    tool::{Ended, Tool, component},
+    tool::{Ended, Tool, component, without_first_party},
 };
 
+/// Behind [`without_first_party`].
 const DESCRIPTOR: &str = "
 [http]
 default-authenticator = \"none\"
 native-route = true
 drain = \"2s\"
-[plugins]
-accounts.enabled = false
-rooms.enabled = false
-sync.enabled = false
-presence.enabled = false
-push.enabled = false
 [plugins.nothing]
 grants = \"asked\"
 [tenants.\"a.example\"]
@@ -37,7 +32,7 @@ hosts = [\"b.example\", \"*.b.example\"]
 /// A folder whose server has the tenants `a.example` and `b.example`.
 fn tool(more: &str) -> Tool {
     let tool = Tool::new();
-    tool.file("tessera.toml", format!("{DESCRIPTOR}{more}"));
+    tool.file("tessera.toml", without_first_party() + DESCRIPTOR + more);
     tool.file("plugins/nothing.wasm", component("name = \"nothing\"\nversion = \"1.2.3\""));
     tool
 }
@@ -160,7 +155,8 @@ fn added_tenants_are_there_after_a_restart() {
 #[test]
 fn a_lone_tenant_answers_every_host_until_there_is_another() {
     let tool = Tool::new();
-    tool.file("tessera.toml", DESCRIPTOR.split("[tenants.").next().unwrap());
+    let alone = DESCRIPTOR.split("[tenants.").next().unwrap();
+    tool.file("tessera.toml", without_first_party() + alone);
     tool.file("plugins/nothing.wasm", component("name = \"nothing\"\nversion = \"1.2.3\""));
     let server = serve(&tool);
     assert_eq!(status(&server, "whatever.example"), 200);

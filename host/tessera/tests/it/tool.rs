@@ -84,6 +84,19 @@ impl Ended {
     }
 }
 
+/// The plug-ins of the embedded descriptor.
+pub(crate) fn first_party() -> Vec<String> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    tessera_test_services::first_party(&repository).unwrap()
+}
+
+/// The beginning of a descriptor that switches them off.
+pub(crate) fn without_first_party() -> String {
+    let off: String =
+        first_party().iter().map(|name| format!("{name}.enabled = false\n")).collect();
+    format!("[plugins]\n{off}")
+}
+
 /// A component that does nothing, with a manifest.
 pub(crate) fn component(manifest: &str) -> Vec<u8> {
     // Magic, version 13, layer 1.
