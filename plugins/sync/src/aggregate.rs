@@ -31,18 +31,9 @@ impl FromRow for Related {
     }
 }
 
-/// Reads what belongs to events: four answers, for [`extras`]. What relates to them counts up to the position `last`.
+/// Reads what belongs to events: four answers, for [`extras`]. What relates to them counts up to the position `last`,
+/// without what `ignored` users have sent.
 pub(crate) fn selects(
-    user: &str,
-    device: Option<&str>,
-    events: &[&EventRow],
-    last: i64,
-) -> Vec<Select> {
-    selects_without(user, device, events, last, &BTreeSet::new())
-}
-
-/// As [`selects`], without what ignored users have sent.
-pub(crate) fn selects_without(
     user: &str,
     device: Option<&str>,
     events: &[&EventRow],

@@ -143,7 +143,7 @@ pub(crate) fn write(
         return Ok(Written::default());
     }
     let writer = writer();
-    let mut selects = aggregate::selects_without(user, device, events, last, ignored);
+    let mut selects = aggregate::selects(user, device, events, last, ignored);
     if let Some(room) = lazy {
         let mut senders: Vec<String> = events.iter().map(|e| e.sender.clone()).collect();
         senders.sort_unstable();

@@ -124,7 +124,7 @@ impl Plan<'_> {
             selects.extend(self.movements.selects(&ask.user, since, horizon));
         }
         if !self.aggregated.is_empty() {
-            selects.extend(aggregate::selects_without(
+            selects.extend(aggregate::selects(
                 &ask.user,
                 ask.device.as_deref(),
                 &self.aggregated,

@@ -114,7 +114,7 @@ impl Plan<'_> {
         selects.extend(select_undone(&ask.user, ask.device.as_deref(), &self.full));
         if !self.aggregated.is_empty() {
             let device = ask.device.as_deref();
-            selects.extend(aggregate::selects_without(
+            selects.extend(aggregate::selects(
                 &ask.user,
                 device,
                 &self.aggregated,
