@@ -20,6 +20,6 @@ pub(crate) const ROUTES: &[Route] = &[
     Route::new("rule-actions", actions::handle),
     Route::new("pushers", pushers::list),
     Route::new("pushers-set", pushers::set),
-    Route::new("notifications", notifications::handle),
+    Route::parking("notifications", notifications::handle, notifications::resume),
     Route::new("unsubscribe", unsubscribe::handle),
 ];

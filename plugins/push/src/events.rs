@@ -17,6 +17,9 @@ use tessera_sdk::{log, matrix, storage};
 
 use crate::pushers;
 
+/// Topic of docs/views.md: events of some room have been evaluated.
+pub(crate) const PROGRESS: &str = "push.progress";
+
 /// How often a batch is tried when rooms are evaluated by two at once.
 const TRIES: usize = 3;
 

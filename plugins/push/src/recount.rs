@@ -9,16 +9,21 @@ pub(crate) fn sql(chosen: &str) -> String {
          AND e.position > push_marks.read_position";
     const EVENTS: &str = "FROM push_events e LEFT JOIN push_exceptions x ON x.room_id = e.room_id \
          AND x.position = e.position AND x.user_id = push_marks.user_id";
+    let unread = |what: &str| {
+        format!(
+            "(SELECT COUNT(*) {EVENTS} {UNREAD} AND e.sender <> push_marks.user_id \
+             AND COALESCE(x.{what}, e.{what}) = 1)"
+        )
+    };
+    let (notify, highlight) = (unread("notify"), unread("highlight"));
     format!(
         "UPDATE push_marks SET position = CASE \
-         WHEN (SELECT t.notifications {TOTAL}) - $1 <> push_marks.notifications \
-         OR (SELECT t.highlights {TOTAL}) - $2 <> push_marks.highlights \
-         OR EXISTS (SELECT 1 FROM push_events e {UNREAD}) THEN $3 ELSE push_marks.position END, \
+         WHEN (SELECT t.notifications {TOTAL}) - $1 - push_marks.notifications <> {notify} \
+         OR (SELECT t.highlights {TOTAL}) - $2 - push_marks.highlights <> {highlight} \
+         THEN $3 ELSE push_marks.position END, \
          same_at = $3, \
-         notifications = (SELECT t.notifications {TOTAL}) - (SELECT COUNT(*) {EVENTS} {UNREAD} \
-         AND e.sender <> push_marks.user_id AND COALESCE(x.notify, e.notify) = 1), \
-         highlights = (SELECT t.highlights {TOTAL}) - (SELECT COUNT(*) {EVENTS} {UNREAD} \
-         AND e.sender <> push_marks.user_id AND COALESCE(x.highlight, e.highlight) = 1) \
+         notifications = (SELECT t.notifications {TOTAL}) - {notify}, \
+         highlights = (SELECT t.highlights {TOTAL}) - {highlight} \
          WHERE {chosen}"
     )
 }

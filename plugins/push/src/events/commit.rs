@@ -5,26 +5,25 @@ use std::collections::BTreeSet;
 use tessera_sdk::storage::{self, Batch, Value, position};
 use tessera_sdk::{clock, params};
 
+use super::PROGRESS;
 use super::ledger::{Ledger, Thread};
 use crate::{pushers, recount};
 
-/// Topic of docs/views.md: events of some room have been evaluated.
-const PROGRESS: &str = "push.progress";
 /// Events kept in each room; nobody has more unread after a partial read, and `/notifications` tells of no others.
 const KEPT: i64 = 1000;
 /// A room is cleared when a batch crosses a multiple of this many positions.
 const CLEAR_EVERY: i64 = 32;
 
 /// A mark for each local member who has none. Not for those who joined after this batch: their turn is when their join
-/// is evaluated.
+/// is evaluated. A count that is 0 and was none has not changed: its position stays 0 until the totals rise for it.
 const MARKS: &str = "INSERT INTO push_marks (room_id, user_id, thread_id, notifications, highlights, since, \
      read_position, same_at, position) \
-     SELECT t.room_id, m.user_id, t.thread_id, t.notifications, t.highlights, $3, $3, $4, $4 \
+     SELECT t.room_id, m.user_id, t.thread_id, t.notifications, t.highlights, $3, $3, t.position, 0 \
      FROM push_totals t JOIN rooms_v1_memberships m ON m.room_id = t.room_id \
-     WHERE t.room_id = $1 AND t.thread_id = $2 AND t.members_position < $5 AND m.membership = 'join' \
-     AND LENGTH(m.user_id) > $6 AND SUBSTR(m.user_id, LENGTH(m.user_id) - $6 + 1) = $7 \
-     AND (m.position <= $8 OR NOT EXISTS (SELECT 1 FROM rooms_v1_membership_changes c WHERE c.room_id = m.room_id \
-     AND c.user_id = m.user_id AND c.position > $8 AND c.prev_membership <> 'join')) \
+     WHERE t.room_id = $1 AND t.thread_id = $2 AND t.members_position < $4 AND m.membership = 'join' \
+     AND LENGTH(m.user_id) > $5 AND SUBSTR(m.user_id, LENGTH(m.user_id) - $5 + 1) = $6 \
+     AND (m.position <= $7 OR NOT EXISTS (SELECT 1 FROM rooms_v1_membership_changes c WHERE c.room_id = m.room_id \
+     AND c.user_id = m.user_id AND c.position > $7 AND c.prev_membership <> 'join')) \
      ON CONFLICT (room_id, user_id, thread_id) DO NOTHING";
 
 /// Receipts that came before the events they cover were evaluated. `$3`: the first of them; who joined since has read up to the join.
@@ -87,13 +86,14 @@ pub(super) fn all(
         .run_many("DELETE FROM push_marks WHERE room_id = $1 AND user_id = $2", rows.left)
         .run_many(
             "INSERT INTO push_totals (room_id, thread_id, notifications, highlights, members_position, \
-             event_position, position) VALUES ($1, $2, 0, 0, 0, 0, $3) ON CONFLICT (room_id, thread_id) DO NOTHING",
+             event_position, position) VALUES ($1, $2, 0, 0, 0, 0, 0) ON CONFLICT (room_id, thread_id) DO NOTHING",
             rows.totals,
         )
         .run_many(MARKS, rows.marks)
         .run_many(
+            // Those just made: no mark of an earlier batch begins where this one does.
             "UPDATE push_marks SET since = $4, read_position = $4 \
-             WHERE room_id = $1 AND user_id = $2 AND thread_id = $3 AND position = $5",
+             WHERE room_id = $1 AND user_id = $2 AND thread_id = $3 AND since = $5",
             rows.joined,
         )
         .run_many(
@@ -212,19 +212,18 @@ impl Rows {
             let suffix = format!(":{tenant}");
             let length = i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX);
             let before = ledger.first - 1;
-            self.totals.push(params![room, thread, position(at)]);
+            self.totals.push(params![room, thread]);
             self.marks.push(params![
                 room,
                 thread,
                 before,
-                position(at),
                 ledger.members_changed,
                 length,
                 suffix,
                 ledger.last
             ]);
             for (user, joined) in &ledger.joined {
-                self.joined.push(params![room, user, thread, *joined, position(at)]);
+                self.joined.push(params![room, user, thread, *joined, before]);
             }
             self.raise.push(params![room, thread, n, h, ledger.last, changes.last, position(at)]);
             let name = if thread.is_empty() { "main" } else { thread };

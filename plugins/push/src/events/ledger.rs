@@ -208,6 +208,9 @@ impl Judge<'_> {
         if parsed.invite {
             self.invited(event, parsed, &mut notified);
         }
+        if let Some(users) = room.ignoring.get(&event.sender) {
+            ignore(users, &mut notified);
+        }
         let told = notified.verdict.notify
             || notified.known.iter().chain(&notified.mentioned).any(|(_, verdict)| verdict.notify);
         told.then_some(notified)
@@ -262,6 +265,15 @@ impl Judge<'_> {
         let user = <&UserId>::try_from(custom.user_id.as_str()).ok()?;
         let context = context(&mut self.context, self.room, user, &custom.display_name)?;
         Some(verdict(&custom.rules, &parsed.flat, context, &mut self.memo))
+    }
+}
+
+/// Whoever ignores the sender is told nothing.
+fn ignore(users: &BTreeSet<String>, notified: &mut Notified) {
+    notified.mentioned.retain(|(user, _)| !users.contains(user));
+    notified.known.retain(|(user, _)| !users.contains(user));
+    if notified.verdict != Verdict::default() {
+        notified.known.extend(users.iter().map(|user| (user.clone(), Verdict::default())));
     }
 }
 

@@ -81,6 +81,8 @@ pub(super) struct Room {
     pub custom: Vec<Custom>,
     /// Those among the invited of this batch.
     pub invited: Vec<Custom>,
+    /// Users who ignore a sender of the batch, by sender.
+    pub ignoring: HashMap<String, BTreeSet<String>>,
     /// Pushers of joined members.
     pub pushers: Vec<Pusher>,
     /// JSON of `m.room.power_levels` and `m.room.create`.
@@ -130,7 +132,7 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
         select(
             "SELECT position, event_id, room_id, type, state_key, sender, json, redacted_by, rejected, stream \
              FROM rooms_v1_events WHERE event_id IN ($1) ORDER BY position",
-            params![ids],
+            params![ids.clone()],
         ),
         select(
             "SELECT r.room_id, r.version, r.creator, p.position, (SELECT MAX(c.position) \
@@ -166,13 +168,23 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
         select(
             "SELECT room_id, type, json FROM rooms_v1_current_state WHERE room_id IN ($1) \
              AND type IN ('m.room.power_levels', 'm.room.create') AND state_key = ''",
-            params![names],
+            params![names.clone()],
         ),
         select(
             "SELECT c.room_id, c.position FROM rooms_v1_events e JOIN rooms_v1_membership_changes c \
              ON c.room_id = e.room_id AND c.position = e.position WHERE e.event_id IN ($1) \
              AND c.membership = 'join' AND c.prev_membership = 'join'",
             params![members_of(told)],
+        ),
+        // The list is JSON of which SQL knows nothing: whoever it names stands there in quotation marks.
+        select(
+            "SELECT m.room_id, m.user_id, s.sender FROM rooms_v1_memberships m \
+             CROSS JOIN accounts_v1_account_data a CROSS JOIN (SELECT DISTINCT e.room_id, e.sender \
+             FROM rooms_v1_events e WHERE e.event_id IN ($1)) s WHERE m.room_id IN ($2) \
+             AND m.membership IN ('join', 'invite') AND a.user_id = m.user_id AND a.room_id = '' \
+             AND a.type = 'm.ignored_user_list' AND s.room_id = m.room_id AND s.sender <> m.user_id \
+             AND REPLACE(a.content, '\"' || s.sender || '\"', '') <> a.content",
+            params![ids, names],
         ),
     ])?
     .answers();
@@ -186,6 +198,7 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
     let invited_pushers: Vec<PusherRow> = next()?.all()?;
     let state: Vec<(String, String, String)> = next()?.all()?;
     let stays: Vec<(String, i64)> = next()?.all()?;
+    let ignoring: Vec<(String, String, String)> = next()?.all()?;
 
     let mut rooms: BTreeMap<String, Room> = known
         .into_iter()
@@ -213,6 +226,11 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
     for (room, position) in stays {
         if let Some(room) = rooms.get_mut(&room) {
             room.stays.insert(position);
+        }
+    }
+    for (room, user, sender) in ignoring {
+        if let Some(room) = rooms.get_mut(&room) {
+            room.ignoring.entry(sender).or_default().insert(user);
         }
     }
     for event in events {

@@ -212,6 +212,43 @@ fn positions_move_only_for_those_whose_count_changes() {
 }
 
 #[test]
+fn a_count_that_is_none_and_was_none_has_no_position() {
+    let world = world_with_room();
+    world.mute(CAROL);
+    let root = world.say(ALICE, "the first of the room");
+    world.deliver();
+    assert_eq!(world.count_row(ALICE, "").unwrap(), (0, 0, 0), "the sender");
+    assert_eq!(world.count_row(CAROL, "").unwrap(), (0, 0, 0), "who muted the room");
+    assert!(world.count_row(BOB, "").unwrap().2 > 0);
+    world.send(ALICE, &threaded(&root.id));
+    world.deliver();
+    assert_eq!(world.count_row(ALICE, &root.id).unwrap(), (0, 0, 0));
+    assert!(world.count_row(BOB, &root.id).unwrap().2 > 0);
+    world.join(ROOM, "@dave:hs1");
+    world.member(ROOM, ALICE, "@eve:hs1", "invite");
+    world.deliver();
+    assert_eq!(world.count_row("@dave:hs1", "").unwrap(), (0, 0, 0), "who came later");
+}
+
+#[test]
+fn a_receipt_that_changes_no_count_moves_no_position() {
+    let world = world_with_room();
+    world.mute(CAROL);
+    world.say(ALICE, "1");
+    let read = world.say(ALICE, "2");
+    world.say(ALICE, "3");
+    world.deliver();
+    let before = world.count_row(CAROL, "").unwrap();
+    world.receipt(CAROL, "", &read);
+    world.deliver();
+    assert_eq!(world.count_row(CAROL, "").unwrap(), before);
+    let before = world.count_row(BOB, "").unwrap().2;
+    world.receipt(BOB, "", &read);
+    world.deliver();
+    assert!(world.count_row(BOB, "").unwrap().2 > before);
+}
+
+#[test]
 fn positions_move_for_those_who_were_told_of_a_part_of_a_batch() {
     let world = world_with_room();
     let no_tea = json!({ "pattern": "tea", "actions": [] });

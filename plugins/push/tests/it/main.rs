@@ -9,6 +9,7 @@
 )]
 
 mod counting;
+mod ignoring;
 mod load;
 mod mails;
 mod members;

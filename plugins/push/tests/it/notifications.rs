@@ -1,6 +1,8 @@
 //! GET /notifications
 
 use serde_json::{Value, json};
+use tessera_plugin_push::Plugin;
+use tessera_sdk::http::WakeReason::{Timeout, Woken};
 
 use crate::world::*;
 
@@ -87,4 +89,46 @@ fn malformed_parameters_are_refused() {
         let answer = world.request(BOB, "GET", "notifications", &[bad], None);
         assert_eq!(answer.error(), (400, "M_INVALID_PARAM".to_owned()), "{bad:?}");
     }
+}
+
+#[test]
+fn what_was_sent_before_is_waited_for() {
+    let world = world_with_room();
+    let sent = world.say(ALICE, "just now");
+    let answer = world.request(BOB, "GET", "notifications", &[], None);
+    let parking = answer.parked().expect("it is not evaluated yet");
+    assert_eq!(world.host.watched(parking.watch), ["push.progress"]);
+    assert!(!world.host.watch_fired(parking.watch));
+    world.deliver();
+    assert!(world.host.watch_fired(parking.watch));
+    // What came after the question does not make it wait longer.
+    world.say(ALICE, "later");
+    assert_eq!(ids(&answer.resume::<Plugin>(Woken).ok()), [&sent.id]);
+}
+
+#[test]
+fn waiting_for_evaluation_ends() {
+    let world = world_with_room();
+    let first = world.say(ALICE, "1");
+    world.deliver();
+    world.say(ALICE, "2");
+    let answer = world.request(BOB, "GET", "notifications", &[], None);
+    let again = answer.resume::<Plugin>(Woken);
+    assert!(again.parked().is_some(), "woken for another room");
+    assert_eq!(ids(&again.resume::<Plugin>(Timeout).ok()), [&first.id]);
+    world.host.advance(1000);
+    assert_eq!(ids(&answer.resume::<Plugin>(Woken).ok()), [&first.id]);
+    // Own messages and older pages are not waited for.
+    assert!(world.request(ALICE, "GET", "notifications", &[], None).parked().is_none());
+    list(&world, BOB, &[("?from", "1")]);
+}
+
+#[test]
+fn an_invite_just_sent_is_waited_for() {
+    let world = world_with_room();
+    let invite = world.member(ROOM, ALICE, "@dave:hs1", "invite");
+    let answer = world.request("@dave:hs1", "GET", "notifications", &[], None);
+    assert!(answer.parked().is_some());
+    world.deliver();
+    assert_eq!(ids(&answer.resume::<Plugin>(Woken).ok()), [&invite.id]);
 }
