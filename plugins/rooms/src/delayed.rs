@@ -14,6 +14,7 @@ use tessera_sdk::{clock, log, params, random, timers};
 use crate::api::send::{message, state};
 use crate::asker::Asker;
 use crate::core::content;
+use crate::redaction::suspended;
 use crate::settings::Settings;
 use crate::transactions::Transaction;
 
@@ -320,9 +321,12 @@ fn deliver(delayed: &Delayed) -> Result<(), Error> {
 /// The delay that a request asks for.
 ///
 /// # Errors
-/// `M_INVALID_PARAM`.
+/// `M_INVALID_PARAM`; `M_USER_SUSPENDED`: when it is sent, nobody could say whose events a suspended user may redact.
 pub fn wanted(request: &tessera_sdk::http::Request) -> Result<Option<u64>, Error> {
     match request.query_as::<u64>("org.matrix.msc4140.delay")? {
+        Some(_) if Asker::of(request)?.is_suspended() => {
+            Err(suspended("a suspended user leaves nothing to be sent later"))
+        }
         Some(0) => Err(Error::invalid_param("a delay is greater than 0")),
         delay => Ok(delay),
     }

@@ -1,10 +1,11 @@
 //! Redactions: what is pruned, and who may.
 
 use ruma::canonical_json::{CanonicalJsonObject, redact_in_place};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, Select, select};
 
+use crate::asker::Asker;
 use crate::core::Version;
 use crate::core::power::Power;
 use crate::store::View;
@@ -28,12 +29,18 @@ impl Target {
         )
     }
 
-    /// Reads the event and checks that `user` may redact it. `extra` is the number of its SELECT in the view.
+    /// Reads the event and checks that the asker may redact it. `extra` is the number of its SELECT in the view.
     /// Spec: client-server API, Redactions, and room version 3, Handling redactions.
     ///
     /// # Errors
-    /// `M_NOT_FOUND` if the room has no such event, `M_FORBIDDEN` if the user has not the power.
-    pub fn read(view: &mut View, extra: usize, event_id: &str, user: &str) -> Result<Self, Error> {
+    /// `M_NOT_FOUND` if the room has no such event, `M_FORBIDDEN` if the user has not the power, `M_USER_SUSPENDED`.
+    pub fn read(
+        view: &mut View,
+        extra: usize,
+        event_id: &str,
+        asker: &Asker,
+    ) -> Result<Self, Error> {
+        let user = asker.user();
         let row = view.extra(extra).first::<(String, String, String, Option<String>, String)>()?;
         let Some((room_id, kind, sender, redacted_by, json)) = row else {
             return Err(Error::not_found("the room has no such event"));
@@ -43,6 +50,9 @@ impl Target {
         }
         if kind == "m.room.create" {
             return Err(Error::forbidden("the create event cannot be redacted"));
+        }
+        if asker.is_suspended() && sender != user {
+            return Err(suspended("a suspended user redacts their own events only"));
         }
         if !Power::of(&view.room.version, &view.state).may_redact(user, &sender) {
             return Err(Error::forbidden("not enough power to redact the event of another user"));
@@ -83,6 +93,11 @@ impl Target {
             )
             .text("messages", &self.event_id, &self.room_id, None)
     }
+}
+
+/// The answer to what suspended users may not do.
+pub fn suspended(text: &str) -> Error {
+    Error::new(ErrorCode::UserSuspended, text)
 }
 
 /// The event without what a redaction takes away. Spec: room versions, Redactions.

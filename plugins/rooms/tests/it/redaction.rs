@@ -1,6 +1,7 @@
 //! Redactions, by their endpoint and by /send.
 
 use serde_json::json;
+use tessera_plugin_rooms::Plugin;
 use tessera_sdk::{params, storage};
 
 use crate::harness::{ALICE, BOB, event_id, server};
@@ -111,4 +112,34 @@ fn second_redaction_leaves_the_first_in_place() {
     let by: Vec<(Option<String>,)> = server
         .rows("SELECT redacted_by FROM rooms_v1_events WHERE event_id = $1", params![&target]);
     assert_eq!(by, [(Some(first),)]);
+}
+
+#[test]
+fn suspended_users_redact_their_own_events_only() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat"}));
+    let _ = server.join(BOB, &room).ok();
+    let (alices, bobs) = (server.text(ALICE, &room, "a"), server.text(BOB, &room, "b"));
+    let suspended = |route: &str| {
+        server.host.request("PUT", route).user(ALICE).mark("suspended").param("roomId", &room)
+    };
+    let redact = |target: &str, txn: &str| {
+        let request = suspended("redact").param("eventId", target).param("txnId", txn);
+        request.json(&json!({})).send::<Plugin>()
+    };
+    let send = |target: &str, txn: &str, delay: Option<&str>| {
+        let request = suspended("send").param("eventType", "m.room.redaction").param("txnId", txn);
+        let request = request.json(&json!({"redacts": target}));
+        match delay {
+            Some(ms) => request.query("org.matrix.msc4140.delay", ms).send::<Plugin>(),
+            None => request.send::<Plugin>(),
+        }
+    };
+    let refused = (403, "M_USER_SUSPENDED".to_owned());
+    assert_eq!(redact(&bobs, "1").error(), refused, "whatever her power");
+    assert_eq!(send(&bobs, "2", None).error(), refused);
+    assert_eq!(send(&bobs, "3", Some("1000")).error(), refused);
+    assert_eq!(server.event(&bobs)["content"]["body"], "b");
+    let _ = redact(&alices, "4").ok();
+    assert_eq!(server.event(&alices)["content"], json!({}));
 }

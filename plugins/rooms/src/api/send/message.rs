@@ -3,7 +3,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
 //!
 //! Errors: `M_FORBIDDEN`, `M_BAD_JSON`, `M_NOT_JSON`, `M_TOO_LARGE`, `M_DUPLICATE_ANNOTATION`, `M_NOT_FOUND` (what is
-//! to be redacted), what a policy refuses. A repeated transaction id gives the first event's id.
+//! to be redacted), what a policy refuses,
+//! `M_USER_SUSPENDED`. A repeated transaction id gives the first event's id.
 
 use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
 use serde::Serialize;
@@ -147,7 +148,7 @@ pub fn redact(
         ..Draft::message("m.room.redaction", sender, content)
     };
     Act { room_id, needs, transaction, asker: Some(asker) }.run(|view| {
-        let redacts = Target::read(view, 0, target, sender)?;
+        let redacts = Target::read(view, 0, target, asker)?;
         Ok(Step::Send(Sending {
             drafts: vec![draft.clone()],
             redacts: Some(redacts),
