@@ -11,7 +11,7 @@ use crate::Plugin;
 /// The full-text index of names. Keys are full user ids.
 pub(crate) const INDEX: &str = "users";
 /// All are in one group.
-const GROUP: &str = "local";
+pub(crate) const GROUP: &str = "local";
 
 #[derive(Deserialize)]
 struct Changed {
@@ -46,6 +46,6 @@ fn one(message: &Message) -> Result<(), Error> {
 }
 
 /// What a user is found by. Spec: client-server API, User Directory: user id and display name.
-fn words(user: &str, name: Option<&str>) -> String {
+pub(crate) fn words(user: &str, name: Option<&str>) -> String {
     format!("{} {} {}", name.unwrap_or_default(), localpart(user), server_name(user))
 }

@@ -44,7 +44,7 @@ pub(crate) fn configured(config: &Value) -> Server {
         .plugin(PluginUnderTest {
             name: "directory",
             manifest: include_str!("../../plugin.toml"),
-            migrations: &[],
+            migrations: &[("0001_filling", include_str!("../../migrations/0001_filling.sql"))],
         })
         .plugin(PluginUnderTest {
             name: "rooms",

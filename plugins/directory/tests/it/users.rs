@@ -3,6 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tessera_plugin_directory::Plugin;
+use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle::Guest as _;
+use tessera_sdk::params;
+use tessera_sdk::storage::Batch;
 
 use crate::harness::{ALICE, BOB, CAROL, Server, configured, server};
 
@@ -106,4 +110,58 @@ fn modules_hide_users() {
         }));
     });
     assert_eq!(search(&server, ALICE, "spam"), ["@spam2:hs1"]);
+}
+
+#[test]
+fn users_from_before_the_directory_are_found() {
+    let server = configured(&json!({"user-directory": "all"}));
+    // Nothing is told of them: they registered before there was anybody to hear it. More than one page.
+    for n in 0..205 {
+        server.user(&format!("@old{n:03}:hs1"), Some("Early"), n == 7);
+    }
+    let round = || {
+        server.host.advance(1_000);
+        server.host.fire_timers::<Plugin>("directory")
+    };
+    server.host.acting("directory", Plugin::start).unwrap();
+    assert_eq!(search(&server, ALICE, "old003"), [""; 0]);
+    assert_eq!(round(), 1);
+    assert_eq!(search(&server, ALICE, "old003"), ["@old003:hs1"]);
+    assert_eq!(search(&server, ALICE, "old204"), [""; 0], "that is another page");
+    // A restart goes on where it was.
+    server.host.acting("directory", Plugin::start).unwrap();
+    while round() > 0 {}
+    assert_eq!(search(&server, ALICE, "old204"), ["@old204:hs1"]);
+    assert_eq!(search(&server, ALICE, "old007"), [""; 0], "deactivated");
+    // It is done once.
+    server.user("@later:hs1", None, false);
+    server.host.acting("directory", Plugin::start).unwrap();
+    while round() > 0 {}
+    assert_eq!(search(&server, ALICE, "later"), [""; 0]);
+    server.deliver();
+    assert_eq!(search(&server, ALICE, "later"), ["@later:hs1"]);
+}
+
+#[test]
+fn filling_does_not_undo_what_a_message_has_told() {
+    let server = configured(&json!({"user-directory": "all"}));
+    server.user(BOB, Some("Robert"), false);
+    server.host.acting("directory", Plugin::start).unwrap();
+    // Between the look at the page and its entries, somebody takes another name and all are told.
+    server.host.before_next_commit(|host| {
+        host.install();
+        host.act_as("accounts");
+        Batch::new()
+            .run(
+                "UPDATE accounts_users SET displayname = $2 WHERE user_id = $1",
+                params![BOB, "Bobby"],
+            )
+            .commit()
+            .unwrap();
+        host.act_as("directory");
+    });
+    server.host.advance(1_000);
+    server.host.fire_timers::<Plugin>("directory");
+    assert_eq!(search(&server, ALICE, "bobby"), [BOB]);
+    assert_eq!(search(&server, ALICE, "robert"), [""; 0]);
 }
