@@ -43,7 +43,9 @@ fn one(message: &Message) -> Result<(), Error> {
         }
         _ => return Ok(()),
     };
-    devices::changed(batch, user)?.commit_blind()?;
+    let (batch, wakes) = devices::changed(batch, user)?;
+    batch.commit_blind()?;
+    wakes.rest();
     Ok(())
 }
 

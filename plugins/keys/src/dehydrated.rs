@@ -61,8 +61,9 @@ pub(crate) fn handle(request: &Request) -> Result {
         let data = RawValue::from_string(data).map_err(Error::internal)?;
         return Answer::json(&json!({ "device_id": device, "device_data": data }));
     }
-    let batch = devices::changed(forget(Batch::new(), user), user)?;
+    let (batch, wakes) = devices::changed(forget(Batch::new(), user), user)?;
     batch.commit_blind()?;
+    wakes.rest();
     Answer::json(&json!({ "device_id": device }))
 }
 
@@ -101,8 +102,12 @@ pub(crate) fn put(request: &Request) -> Result {
             params![user, device, &data, name, position(at)],
         );
         batch = keys.write(batch, user, device, at);
-        match devices::changed(batch, user)?.commit() {
-            Ok(_) => return Answer::json(&json!({ "device_id": device })),
+        let (batch, wakes) = devices::changed(batch, user)?;
+        match batch.commit() {
+            Ok(_) => {
+                wakes.rest();
+                return Answer::json(&json!({ "device_id": device }));
+            }
             Err(storage::Error::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
         }

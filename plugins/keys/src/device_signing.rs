@@ -10,7 +10,7 @@ use tessera_sdk::storage::{self, Batch, position, query};
 use tessera_sdk::{params, services};
 
 use crate::cross_signing::{self, Key, MASTER, SELF_SIGNING, USER_SIGNING};
-use crate::{devices, signed, upload};
+use crate::{devices, signed, upload, wakes};
 
 /// How often an upload is tried that meets another of the same user.
 const TRIES: usize = 3;
@@ -180,13 +180,16 @@ fn write(user: &str, stored: &[(String, Key)], fresh: &[&Key]) -> std::result::R
         }
     }
     let public = fresh.iter().any(|key| key.usage != USER_SIGNING);
-    let batch = if public {
+    let (batch, wakes) = if public {
         devices::changed(batch, user)?
     } else {
-        devices::changed_for(batch, user, &[user.to_owned()])
+        wakes::add(devices::changed_for(batch, user, &[user.to_owned()]), Vec::new())
     };
     match batch.commit() {
-        Ok(_) => Ok(Step::Done),
+        Ok(_) => {
+            wakes.rest();
+            Ok(Step::Done)
+        }
         Err(storage::Error::Conflict(_)) => Ok(Step::Again),
         Err(error) => Err(error.into()),
     }

@@ -6,6 +6,8 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, Select, position, query, select};
 
+use crate::wakes::{self, Wakes};
+
 /// Rooms of one user that are woken. Beyond that, members of the others learn with their next sync.
 const MAX_ROOMS: i64 = 10_000;
 
@@ -55,26 +57,26 @@ impl Existing {
     }
 }
 
-/// Adds to a batch that the keys or devices of a user have changed: a new position, and whoever shares a room is woken.
+/// Adds to a batch that the keys or devices of a user have changed: a new position, and whoever shares a room is woken, as far as
+/// one commit does that.
 ///
 /// # Errors
 /// Storage.
-pub(crate) fn changed(mut batch: Batch, user: &str) -> Result<Batch, Error> {
+pub(crate) fn changed(mut batch: Batch, user: &str) -> Result<(Batch, Wakes), Error> {
     let rooms: Vec<(String,)> = query(
         "SELECT room_id FROM rooms_v1_memberships WHERE user_id = $1 AND membership = 'join' LIMIT $2",
         params![user, MAX_ROOMS],
     )?
     .all()?;
     let at = batch.take_positions(1);
-    let batch = batch
-        .run(
-            "INSERT INTO keys_device_lists (user_id, position) VALUES ($1, $2) \
-             ON CONFLICT (user_id) DO UPDATE SET position = excluded.position \
-             WHERE keys_device_lists.position < excluded.position",
-            params![user, position(at)],
-        )
-        .wake(topic(user));
-    Ok(rooms.iter().fold(batch, |batch, (room,)| batch.wake(format!("room:{room}"))))
+    let batch = batch.run(
+        "INSERT INTO keys_device_lists (user_id, position) VALUES ($1, $2) \
+         ON CONFLICT (user_id) DO UPDATE SET position = excluded.position \
+         WHERE keys_device_lists.position < excluded.position",
+        params![user, position(at)],
+    );
+    let rooms = rooms.into_iter().map(|(room,)| format!("room:{room}"));
+    Ok(wakes::add(batch, std::iter::once(topic(user)).chain(rooms).collect()))
 }
 
 /// Adds to a batch that `viewer` alone sees a change of the keys of some users.

@@ -19,6 +19,7 @@ mod signatures;
 mod signed;
 mod to_device;
 mod upload;
+mod wakes;
 
 use tessera_sdk::http::Route;
 

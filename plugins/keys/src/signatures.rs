@@ -232,7 +232,10 @@ fn store(user: &str, signatures: &[Signature]) -> std::result::Result<(), Error>
     others.dedup();
     batch = devices::changed_for(batch, user, &others);
     if fresh.iter().any(|s| s.target_user == user) {
-        batch = devices::changed(batch, user)?;
+        let (batch, wakes) = devices::changed(batch, user)?;
+        batch.commit_blind()?;
+        wakes.rest();
+        return Ok(());
     }
     batch.commit_blind()?;
     Ok(())

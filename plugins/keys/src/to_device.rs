@@ -11,8 +11,8 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, position, query};
 use tessera_sdk::{clock, log, params, random};
 
-use crate::config;
 use crate::devices::{self, Existing};
+use crate::{config, wakes};
 
 /// Messages of one request, after `*` has become devices: one commit gives out as many positions.
 const MAX_MESSAGES: usize = 10_000;
@@ -105,9 +105,9 @@ pub(crate) fn send(
     }
     let mut woken: Vec<&str> = wanted.iter().map(|(user, ..)| *user).collect();
     woken.dedup();
-    batch = woken.iter().fold(batch, |batch, user| batch.wake(devices::topic(user)));
+    let (batch, wakes) = wakes::add(batch, woken.into_iter().map(devices::topic).collect());
     match batch.commit() {
-        Ok(_) => {}
+        Ok(_) => wakes.rest(),
         // The same request came twice at once.
         Err(storage::Error::Conflict(_)) if is_done(sender, device, kind, txn)? => return Ok(()),
         Err(error) => return Err(error.into()),

@@ -12,7 +12,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, position, query, select, snapshot};
 
 use crate::devices::{self, Existing};
-use crate::signed;
+use crate::{signed, wakes};
 
 /// Bytes of the keys of one device.
 const MAX_DEVICE: usize = 16 * 1024;
@@ -262,14 +262,17 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
         return Ok(());
     }
     let at = batch.take_positions(1);
-    if let Some(json) = device_keys {
-        batch = write_device(batch, user, device, json, at);
-        batch = devices::changed(batch, user)?;
-    }
     batch = write_one_time(batch, user, device, fresh.into_iter(), at);
     batch = write_fallback(batch, user, device, replaced.into_iter(), at);
+    let (batch, wakes) = match device_keys {
+        Some(json) => devices::changed(write_device(batch, user, device, json, at), user)?,
+        None => wakes::add(batch, Vec::new()),
+    };
     match batch.commit() {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            wakes.rest();
+            Ok(())
+        }
         Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
     }

@@ -127,3 +127,31 @@ fn names_of_devices_are_shown() {
     let unsigned = server.query(BOB, &[ALICE])["device_keys"][ALICE]["A1"]["unsigned"].clone();
     assert_eq!(unsigned, json!({"device_display_name": "Phone"}));
 }
+
+#[test]
+fn user_in_very_many_rooms_uploads_and_logs_out_and_all_hear_of_it() {
+    const ROOMS: u32 = 2500;
+    let server = server();
+    server.in_rooms(ALICE, ROOMS);
+    let woken = || {
+        let woken: std::collections::BTreeSet<String> = server.host.wakes().into_iter().collect();
+        (0..ROOMS).all(|n| woken.contains(&format!("room:!{n}:hs1")))
+    };
+    server.post((ALICE, "A1"), "upload", &json!({"device_keys": device_keys(ALICE, "A1")})).ok();
+    assert!(woken());
+    server.log_out(ALICE, "A1");
+    server.deliver();
+    assert!(woken());
+    assert_eq!(server.rows::<(i64,)>("SELECT COUNT(*) FROM keys_devices"), [(0,)]);
+}
+
+#[test]
+fn wake_ups_of_further_commits_wait_for_the_horizon_too() {
+    let server = server();
+    server.in_rooms(ALICE, 2500);
+    server.host.hold_horizon(server.host.horizon());
+    server.post((ALICE, "A1"), "upload", &json!({"device_keys": device_keys(ALICE, "A1")})).ok();
+    assert!(server.host.wakes().is_empty());
+    server.host.release_horizon();
+    assert!(server.host.wakes().contains(&"room:!2499:hs1".to_owned()));
+}

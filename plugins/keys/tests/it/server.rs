@@ -201,6 +201,28 @@ impl Server {
         (list("changed"), list("left"))
     }
 
+    /// Puts a user into so many rooms at once.
+    pub(crate) fn in_rooms(&self, user: &str, count: u32) {
+        self.host.acting("rooms", || {
+            let rows = (0..count).map(|n| params![format!("!{n}:hs1"), user]).collect();
+            let sql = "INSERT INTO rooms_memberships (room_id, user_id, membership) VALUES ($1, $2, 'join')";
+            Batch::new().run_many(sql, rows).commit().unwrap();
+        });
+    }
+
+    /// Makes a device for each of so many new users, `@n:hs1`.
+    pub(crate) fn many(&self, count: u32) {
+        self.host.acting("accounts", || {
+            let mut batch = Batch::new();
+            let at = batch.take_positions(1);
+            let rows =
+                (0..count).map(|n| params![format!("@{n}:hs1"), "D", position(at)]).collect();
+            let sql =
+                "INSERT INTO accounts_devices (user_id, device_id, position) VALUES ($1, $2, $3)";
+            batch.run_many(sql, rows).commit().unwrap();
+        });
+    }
+
     pub(crate) fn rows<T: FromRow>(&self, sql: &str) -> Vec<T> {
         storage::query(sql, vec![]).unwrap().all().unwrap()
     }

@@ -114,3 +114,16 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(answer.error(), (400, "M_INVALID_PARAM".to_owned()));
     assert!(waiting(&server).is_empty());
 }
+
+#[test]
+fn messages_go_to_very_many_users_at_once() {
+    const USERS: u32 = 2500;
+    let server = server();
+    server.many(USERS);
+    let messages: serde_json::Map<String, Value> =
+        (0..USERS).map(|n| (format!("@{n}:hs1"), json!({"*": {"n": n}}))).collect();
+    send(&server, "1", &Value::Object(messages)).ok();
+    assert_eq!(waiting(&server).len(), USERS as usize);
+    let woken: std::collections::BTreeSet<String> = server.host.wakes().into_iter().collect();
+    assert_eq!(woken.len(), USERS as usize);
+}
