@@ -59,7 +59,9 @@ pub fn search(
     limit: u32,
     offset: u32,
 ) -> Result<Vec<Hit>, Error> {
-    backend::with(|host| host.search(index, words, groups, limit, offset))
+    find(words, groups, |words, groups| {
+        backend::with(|host| host.search(index, words, groups, limit, offset))
+    })
 }
 
 /// As [`search`], the entries made last first; their rank is 0.
@@ -73,7 +75,27 @@ pub fn search_newest(
     limit: u32,
     offset: u32,
 ) -> Result<Vec<Hit>, Error> {
-    backend::with(|host| host.search_newest(index, words, groups, limit, offset))
+    find(words, groups, |words, groups| {
+        backend::with(|host| host.search_newest(index, words, groups, limit, offset))
+    })
+}
+
+/// Asks a full-text index with words and groups as [`Batch::text`] writes them.
+fn find(
+    words: &str,
+    groups: Option<&[String]>,
+    ask: impl FnOnce(&str, Option<&[String]>) -> Result<Vec<Hit>, Error>,
+) -> Result<Vec<Hit>, Error> {
+    let escaped: Option<Vec<String>> =
+        groups.filter(|groups| groups.iter().any(|group| value::escape(group).is_some())).map(
+            |groups| groups.iter().map(|g| value::escape(g).unwrap_or_else(|| g.clone())).collect(),
+        );
+    let mut hits = ask(&value::words(words), escaped.as_deref().or(groups))?;
+    for hit in &mut hits {
+        hit.key = value::unescape(std::mem::take(&mut hit.key));
+        hit.group = value::unescape(std::mem::take(&mut hit.group));
+    }
+    Ok(hits)
 }
 
 /// Waits for the named keys and holds them until [`unlock`] or the end of the call. `false`: go on without.

@@ -1,5 +1,6 @@
 //! A commit, built step by step.
 
+use super::value::{escape, words};
 use super::{Committed, Durability, Error, Message, Statement, TextEntry, Value};
 use crate::backend;
 use crate::bindings::host::storage::Batch as Wire;
@@ -90,13 +91,14 @@ impl Batch {
         self
     }
 
-    /// Adds, replaces or (with `None`) removes an entry of a full-text index.
+    /// Adds, replaces or (with `None`) removes an entry of a full-text index. U+0000 in the text parts words.
     pub fn text(mut self, index: &str, key: &str, group: &str, text: Option<String>) -> Self {
+        let id = |id: &str| escape(id).unwrap_or_else(|| id.to_owned());
         self.0.text_entries.push(TextEntry {
             index: index.to_owned(),
-            key: key.to_owned(),
-            group: group.to_owned(),
-            text,
+            key: id(key),
+            group: id(group),
+            text: text.map(|text| words(&text).into_owned()),
         });
         self
     }

@@ -1,5 +1,7 @@
 //! Rust values as parameters.
 
+use std::borrow::Cow;
+
 use super::Value;
 
 /// NUL is refused by both engines, yet a state key may hold it: it travels as U+001A `0`, and U+001A itself as U+001A `1`.
@@ -28,6 +30,11 @@ pub(super) fn escape(text: &str) -> Option<String> {
         }
         escaped
     })
+}
+
+/// A text of which only the words count: U+0000, which both engines refuse, parts them.
+pub(super) fn words(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', " ")) } else { Cow::Borrowed(text) }
 }
 
 pub(super) fn unescape(text: String) -> String {
