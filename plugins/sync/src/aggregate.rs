@@ -32,7 +32,7 @@ impl FromRow for Related {
 }
 
 /// Reads what belongs to events: four answers, for [`extras`]. What relates to them counts up to the position `last`,
-/// without what `ignored` users have sent.
+/// without what `ignored` users have sent. What is said in another room does not count: whoever may not speak here may speak there.
 pub(crate) fn selects(
     user: &str,
     device: Option<&str>,
@@ -45,9 +45,11 @@ pub(crate) fn selects(
     let ids: Vec<String> = events.iter().map(|event| event.event_id.clone()).collect();
     let redactions: Vec<String> = events.iter().filter_map(|e| e.redacted_by.clone()).collect();
     let threads = "(SELECT r.relates_to AS root, COUNT(r.event_id) AS n, MAX(r.position) AS latest, \
-         SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_relations r \
-         JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.relates_to IN ($3) AND r.rel_type = 'm.thread' \
-         AND r.position <= $4 AND c.redacted_by IS NULL AND r.sender NOT IN ($5) GROUP BY r.relates_to) t";
+         SUM(CASE WHEN r.sender = $1 THEN 1 ELSE 0 END) AS mine FROM rooms_v1_events p \
+         CROSS JOIN rooms_v1_relations r CROSS JOIN rooms_v1_events c WHERE p.event_id IN ($3) \
+         AND r.relates_to = p.event_id AND r.room_id = p.room_id AND r.rel_type = 'm.thread' AND r.position <= $4 \
+         AND r.sender NOT IN ($5) AND c.event_id = r.event_id AND c.redacted_by IS NULL AND c.stream \
+         AND NOT c.rejected GROUP BY r.relates_to) t";
     vec![
         select(
             &format!(
@@ -57,10 +59,11 @@ pub(crate) fn selects(
         ),
         select(
             &format!(
-                "SELECT r.relates_to, r.rel_type, 0, 0, {COLUMNS} FROM rooms_v1_relations r \
-                 JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} \
-                 WHERE r.relates_to IN ($3) AND r.rel_type IN ('m.replace', 'm.reference') \
-                 AND r.position <= $4 AND e.redacted_by IS NULL AND r.sender NOT IN ($6) \
+                "SELECT r.relates_to, r.rel_type, 0, 0, {COLUMNS} FROM rooms_v1_events p \
+                 CROSS JOIN rooms_v1_relations r CROSS JOIN rooms_v1_events e {TRANSACTION} \
+                 WHERE p.event_id IN ($3) AND r.relates_to = p.event_id AND r.room_id = p.room_id \
+                 AND r.rel_type IN ('m.replace', 'm.reference') AND r.position <= $4 AND r.sender NOT IN ($6) \
+                 AND e.event_id = r.event_id AND e.redacted_by IS NULL AND e.stream AND NOT e.rejected \
                  ORDER BY e.origin_ts DESC, e.event_id DESC LIMIT $5"
             ),
             params![user, device, ids.clone(), last, MAX_RELATED, ignored.clone()],
@@ -77,8 +80,10 @@ pub(crate) fn selects(
             &format!(
                 "SELECT r.relates_to, r.rel_type, 0, t.mine, {COLUMNS} FROM {threads} \
                  JOIN rooms_v1_events l ON l.position = t.latest \
-                 JOIN rooms_v1_relations r ON r.relates_to = l.event_id AND r.rel_type = 'm.replace' AND r.position <= $4 \
-                 JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} WHERE e.redacted_by IS NULL \
+                 JOIN rooms_v1_relations r ON r.relates_to = l.event_id AND r.room_id = l.room_id \
+                 AND r.rel_type = 'm.replace' AND r.position <= $4 \
+                 JOIN rooms_v1_events e ON e.event_id = r.event_id {TRANSACTION} \
+                 WHERE e.redacted_by IS NULL AND e.stream AND NOT e.rejected \
                  ORDER BY e.origin_ts DESC, e.event_id DESC LIMIT $6"
             ),
             params![user, device, ids, last, ignored, MAX_RELATED],

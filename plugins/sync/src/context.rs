@@ -34,7 +34,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     let event: Option<EventRow> = storage::query(
         &format!(
             "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} \
-             WHERE e.event_id = $3 AND e.room_id = $4 AND NOT e.rejected"
+             WHERE e.event_id = $3 AND e.room_id = $4 AND e.stream AND NOT e.rejected"
         ),
         params![reader.user, device, request.param("eventId"), reader.room_id],
     )?

@@ -101,9 +101,9 @@ impl<'a> Reader<'a> {
         self.view.sees(event.position) && !ignored::hides(&self.ignored, event)
     }
 
-    /// The position past which the reader sees nothing: that of their leave, unless the room is world readable.
+    /// The position past which the reader sees nothing: that of their leave, unless the room is world readable now.
     pub(crate) fn last_position(&self) -> i64 {
-        let open = self.view.settings.iter().any(|(_, s)| *s == Setting::WorldReadable);
+        let open = self.view.settings.last().is_some_and(|(_, s)| *s == Setting::WorldReadable);
         match self.view.memberships.last() {
             Some((left, membership)) if membership != "join" && !open => *left,
             _ => i64::MAX,

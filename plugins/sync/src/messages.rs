@@ -74,7 +74,7 @@ fn related(filter: &EventFilter) -> (String, Vec<Value>) {
     if lists.is_empty() {
         return (condition, lists);
     }
-    let exists = "EXISTS (SELECT 1 FROM rooms_v1_relations q WHERE q.relates_to = e.event_id";
+    let exists = "EXISTS (SELECT 1 FROM rooms_v1_relations q WHERE q.relates_to = e.event_id AND q.room_id = e.room_id";
     (format!(" AND {exists}{condition})"), lists)
 }
 

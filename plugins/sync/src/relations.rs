@@ -39,7 +39,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     let device = reader.device.unwrap_or("");
 
     let parent: Option<(i64,)> = storage::query(
-        "SELECT position FROM rooms_v1_events WHERE event_id = $1 AND room_id = $2",
+        "SELECT position FROM rooms_v1_events WHERE event_id = $1 AND room_id = $2 AND stream AND NOT rejected",
         params![request.param("eventId"), reader.room_id],
     )?
     .first()?;
@@ -64,9 +64,9 @@ pub(crate) fn handle(request: &Request) -> Result {
     let depth = if recurse { RECURSION_DEPTH } else { 1 };
     let sql = format!(
         "WITH RECURSIVE found (event_id, depth) AS ( \
-         SELECT r.event_id, 1 FROM rooms_v1_relations r WHERE r.relates_to = $3 \
+         SELECT r.event_id, 1 FROM rooms_v1_relations r WHERE r.relates_to = $3 AND r.room_id = $10 \
          UNION SELECT r.event_id, f.depth + 1 FROM rooms_v1_relations r JOIN found f ON r.relates_to = f.event_id \
-         WHERE f.depth < $9) \
+         WHERE f.depth < $9 AND r.room_id = $10) \
          SELECT {COLUMNS} FROM (SELECT DISTINCT event_id FROM found) f CROSS JOIN rooms_v1_relations r \
          CROSS JOIN rooms_v1_events e {TRANSACTION} \
          WHERE r.event_id = f.event_id AND e.event_id = f.event_id AND e.redacted_by IS NULL AND NOT e.rejected AND e.stream \
@@ -76,7 +76,8 @@ pub(crate) fn handle(request: &Request) -> Result {
     let size = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let event = request.param("eventId");
     let (rel_type, kind) = (request.param("relType"), request.param("eventType"));
-    let params = params![reader.user, device, event, rel_type, kind, from, to, size, depth];
+    let room = reader.room_id;
+    let params = params![reader.user, device, event, rel_type, kind, from, to, size, depth, room];
     let mut events: Vec<EventRow> = storage::query(&sql, params)?.all()?;
     let more = events.len() > limit;
     events.truncate(limit);

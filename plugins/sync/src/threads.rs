@@ -56,7 +56,7 @@ pub(crate) fn handle(request: &Request) -> Result {
          JOIN rooms_v1_events c ON c.event_id = r.event_id WHERE r.room_id = $3 AND r.rel_type = 'm.thread' \
          AND r.position <= $4 AND c.redacted_by IS NULL AND c.stream AND NOT c.rejected GROUP BY r.relates_to) t \
          JOIN rooms_v1_events e ON e.event_id = t.root AND e.room_id = $3 {TRANSACTION} \
-         WHERE t.latest <= $5 AND ($6 = 0 OR t.mine > 0 OR e.sender = $1) AND NOT e.rejected \
+         WHERE t.latest <= $5 AND ($6 = 0 OR t.mine > 0 OR e.sender = $1) AND e.stream AND NOT e.rejected \
          ORDER BY t.latest DESC LIMIT $7"
     );
     let size = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);

@@ -38,3 +38,41 @@ fn context_surrounds_the_event_with_the_state_at_its_end() {
     let later = world.say(ROOM, ALICE, "secret");
     assert_eq!(get(BOB, &later, "4").error(), (404, "M_NOT_FOUND".to_owned()));
 }
+
+/// Kept, but no part of the timeline: soft-failed, or known as state only.
+fn hide(world: &World, id: &str) {
+    let sql = "UPDATE rooms_events SET stream = FALSE WHERE event_id = $1";
+    world.run("rooms", sql, tessera_sdk::params![id], "");
+}
+
+#[test]
+fn what_is_no_part_of_the_timeline_is_not_shown() {
+    let world = world_with_room();
+    let hidden = world.say(ROOM, BOB, "hidden");
+    let root = world.say(ROOM, ALICE, "root");
+    let relate = |rel_type: &str, to: &str, body: &str| {
+        let relation = json!({ "rel_type": rel_type, "event_id": to });
+        let new = json!({ "body": body });
+        world.send(
+            ROOM,
+            BOB,
+            json!({ "body": body, "m.new_content": new, "m.relates_to": relation }),
+        )
+    };
+    relate("m.thread", &hidden, "a reply to what is hidden");
+    let soft = relate("m.thread", &root, "soft");
+    let reply = relate("m.thread", &root, "reply");
+    let edit = relate("m.replace", &reply, "soft");
+    for id in [&hidden, &soft, &edit] {
+        hide(&world, id);
+    }
+    let of =
+        |route: &str, id: &str| world.get(ALICE, route, &[("roomId", ROOM), ("eventId", id)], &[]);
+    assert_eq!(of("context", &hidden).error(), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(of("relations", &hidden).error(), (404, "M_NOT_FOUND".to_owned()));
+    let threads = world.room_get(ALICE, "threads", &[]).ok();
+    assert_eq!(ids(&threads["chunk"]), [root.as_str()]);
+    let body = of("context", &root).ok();
+    assert_eq!(body["event"]["unsigned"]["m.relations"]["m.thread"]["count"], 1);
+    assert!(!body.to_string().contains("soft"), "{body}");
+}

@@ -155,3 +155,25 @@ fn messages_can_be_narrowed_to_those_with_relations() {
         assert_eq!(ids(&page["chunk"]), expected, "{filter}");
     }
 }
+
+#[test]
+fn who_left_a_room_that_was_once_world_readable_sees_no_more_than_others_who_left() {
+    let world = world_with_room();
+    world.visibility(ROOM, ALICE, "world_readable");
+    world.visibility(ROOM, ALICE, "joined");
+    let seen = world.say(ROOM, ALICE, "seen");
+    world.member(ROOM, ALICE, BOB, "ban");
+    let relation = json!({ "rel_type": "m.thread", "event_id": seen });
+    world.send(ROOM, ALICE, json!({ "body": "secret", "m.relates_to": relation }));
+    world.state(ROOM, ALICE, "m.room.topic", "", json!({ "topic": "secret" }));
+    let from = token(&world.sync(ALICE, &[]));
+    world.receipt(ROOM, ALICE, "m.read", "", &seen);
+    let messages = world.room_get(BOB, "messages", &[("dir", "b")]).ok();
+    assert!(ids(&messages["chunk"]).contains(&seen.as_str()));
+    assert!(!messages.to_string().contains("secret"), "{messages}");
+    let room = world.room_get(BOB, "room-initial-sync", &[]).ok();
+    assert!(!room.to_string().contains("secret"), "{room}");
+    let query = [("room_id", ROOM), ("from", from.as_str()), ("timeout", "0")];
+    let stream = world.get(BOB, "events", &[], &query).ok();
+    assert_eq!(stream["chunk"], json!([]));
+}

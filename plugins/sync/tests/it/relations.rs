@@ -87,3 +87,42 @@ fn recursion_finds_relations_of_relations() {
     assert_eq!(found(&answer), [like.as_str(), reply.as_str()]);
     assert_eq!(answer.ok()["recursion_depth"], 3);
 }
+
+#[test]
+fn what_is_said_in_another_room_relates_to_nothing_here() {
+    let world = world_with_room();
+    let root = world.say(ROOM, ALICE, "root");
+    let reply = relate(&world, BOB, "m.room.message", "m.thread", &root);
+    world.create("!theirs:hs1", CAROL);
+    let foreign = |rel_type: &str, to: &str, sender: &str| {
+        world.event(&Event {
+            room: "!theirs:hs1",
+            sender,
+            kind: "m.room.message",
+            state_key: None,
+            content: json!({
+                "body": "foreign", "m.new_content": { "body": "foreign" },
+                "m.relates_to": { "rel_type": rel_type, "event_id": to },
+            }),
+        })
+    };
+    foreign("m.thread", &root, CAROL);
+    foreign("m.reference", &root, CAROL);
+    foreign("m.replace", &root, ALICE);
+    foreign("m.replace", &reply, BOB);
+    foreign("m.annotation", &reply, CAROL);
+    let recursive = [("recurse", "true")];
+    assert_eq!(found(&get(&world, ALICE, &[&root], &recursive)), [reply.as_str()]);
+    for body in [
+        world.room_get(ALICE, "messages", &[("dir", "b")]).ok(),
+        world.room_get(ALICE, "threads", &[]).ok(),
+        world.sync(ALICE, &[]),
+    ] {
+        assert!(!body.to_string().contains("foreign"), "{body}");
+    }
+    let body = world.get(ALICE, "context", &[("roomId", ROOM), ("eventId", &root)], &[]).ok();
+    let bundle = &body["event"]["unsigned"]["m.relations"];
+    assert_eq!(bundle["m.thread"]["count"], 1, "{bundle}");
+    assert_eq!(bundle["m.thread"]["latest_event"]["event_id"], reply);
+    assert!(bundle.get("m.replace").is_none() && bundle.get("m.reference").is_none());
+}
