@@ -32,6 +32,8 @@ const ATTEMPTS: usize = 20;
 /// How long to wait for the room's lock; correctness does not rest on it.
 const LOCK_MS: u32 = 2_000;
 
+const OTHER_ROOM: &str = "an event of another room has this id";
+
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -74,7 +76,7 @@ pub fn receive(room_id: &str, origin: &str, events: &[String]) -> Result<Vec<Rec
 fn one(version: &Version, room_id: &str, origin: &str, json: &str) -> Result<Received, Error> {
     match incoming::read(version, room_id, json) {
         Ok(incoming) => {
-            let outcome = settle(room_id, origin, &incoming, None)?;
+            let outcome = settle(version, room_id, origin, &incoming, None)?;
             Ok((incoming.event.id().to_owned(), outcome))
         }
         Err(reason) => Ok((String::new(), Outcome::Rejected(reason))),
@@ -84,6 +86,7 @@ fn one(version: &Version, room_id: &str, origin: &str, json: &str) -> Result<Rec
 /// Brings an event to its place: reads, decides, commits; again if somebody was faster. `given`: the state before it, where
 /// what it follows is not known.
 fn settle(
+    version: &Version,
     room_id: &str,
     origin: &str,
     incoming: &Incoming,
@@ -96,8 +99,11 @@ fn settle(
             storage::lock(&[format!("room:{room_id}")], LOCK_MS);
             locked = true;
         }
-        let look = Look::take(room_id, incoming)?;
-        if look.is_duplicate() {
+        let look = Look::take(version, room_id, incoming)?;
+        if look.known.as_ref().is_some_and(|known| !known.is_of(room_id)) {
+            return Ok(Outcome::Rejected(OTHER_ROOM.to_owned()));
+        }
+        if look.is_duplicate(&incoming.event) {
             return Ok(Outcome::Duplicate);
         }
         if let Some(acl) = &look.acl
@@ -123,6 +129,12 @@ fn settle(
                 return Ok(placed.outcome);
             }
             Err(storage::Error::Conflict(_)) => {}
+            // A repetition meets the same: the event is to hold up nothing else of the call.
+            Err(error @ (storage::Error::Invalid(_) | storage::Error::TooLarge(_))) => {
+                let (error, event) = (error.to_string(), incoming.event.id());
+                log::warn("an event cannot be stored", &[("event", event), ("error", &error)]);
+                return Ok(Outcome::Rejected("the event cannot be stored here".to_owned()));
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -143,14 +155,6 @@ fn redacts(version: &Version, event: &StoredEvent) -> Option<String> {
         return event.content_as::<Content>().map(|content| content.redacts);
     }
     event.redacts().map(ToString::to_string)
-}
-
-/// As [`redacts`], before the room's version is known: at whichever place it stands.
-fn redacts_of_any(event: &StoredEvent) -> Option<String> {
-    event.redacts().map(ToString::to_string).or_else(|| {
-        let content = event.content_as::<serde_json::Value>()?;
-        Some(content.get("redacts")?.as_str()?.to_owned())
-    })
 }
 
 /// A room as it is about to be made.

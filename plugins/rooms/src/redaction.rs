@@ -82,8 +82,8 @@ impl Target {
         };
         batch
             .run(
-                "UPDATE rooms_events SET json = $2, redacted_by = $3 WHERE event_id = $1",
-                params![&self.event_id, pruned, redaction],
+                "UPDATE rooms_events SET json = $2, redacted_by = $3 WHERE event_id = $1 AND room_id = $4",
+                params![&self.event_id, pruned, redaction, &self.room_id],
             )
             .run("DELETE FROM rooms_relations WHERE event_id = $1", params![&self.event_id])
             .run(

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use ruma::state_res::Event as _;
 use serde_json::Value;
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, server_name};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, select};
 
-use crate::core::StoredEvent;
 use crate::core::acl::ServerAcl;
 use crate::core::incoming::Incoming;
+use crate::core::{StoredEvent, Version};
 use crate::store::{RoomRow, auth};
 
 /// Events that others rest on and that are not here.
@@ -50,11 +50,44 @@ pub(super) struct Redacted {
     pub(super) json: String,
 }
 
+/// What is here of an event that is received again.
+#[derive(Debug)]
+pub(super) struct KnownRow {
+    room_id: String,
+    /// It has no place.
+    pub(super) outlier: bool,
+    pub(super) rejected: bool,
+    pub(super) redacted_by: Option<String>,
+}
+
+impl KnownRow {
+    pub(super) fn select(event_id: &str) -> storage::Select {
+        select(
+            "SELECT room_id, outlier, rejected, redacted_by FROM rooms_events WHERE event_id = $1",
+            params![event_id],
+        )
+    }
+
+    pub(super) fn read(rows: storage::Rows) -> Result<Option<Self>, Error> {
+        let row = rows.first::<(String, bool, bool, Option<String>)>()?;
+        Ok(row.map(|(room_id, outlier, rejected, redacted_by)| Self {
+            room_id,
+            outlier,
+            rejected,
+            redacted_by,
+        }))
+    }
+
+    /// Where servers choose the ids, one may name another room's event.
+    pub(super) fn is_of(&self, room_id: &str) -> bool {
+        self.room_id == room_id
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Look {
     pub(super) room: RoomRow,
-    /// It is here; whether without a place.
-    pub(super) known: Option<bool>,
+    pub(super) known: Option<KnownRow>,
     pub(super) prevs: HashMap<String, Prev>,
     /// The auth events that are here; from version 12 also the create event.
     pub(super) auth: Vec<Arc<StoredEvent>>,
@@ -94,18 +127,52 @@ pub fn acl_allows(room_id: &str, server: &str) -> Result<bool, Error> {
     Ok(json.is_none_or(|(json,)| ServerAcl::of(&content_of(&json)).allows(server)))
 }
 
+/// Looks up the first redaction that waits for an event and may redact it. The others are no reason to look further.
+pub(super) fn waiting_select(room_id: &str, event_id: &str, sender: &str) -> storage::Select {
+    let server = format!(":{}", server_name(sender));
+    select(
+        "SELECT h.event_id, e.json, h.by_power FROM rooms_held_redactions h
+         JOIN rooms_events e ON e.event_id = h.event_id
+         WHERE h.target = $1 AND h.room_id = $2 AND (h.by_power = TRUE OR
+           CASE WHEN length(e.sender) > length($3)
+             THEN substr(e.sender, length(e.sender) - length($3) + 1) = $3 ELSE FALSE END)
+         ORDER BY e.position LIMIT 10",
+        params![event_id, room_id, server],
+    )
+}
+
+pub(super) fn read_waiting(version: &Version, rows: storage::Rows) -> Result<Vec<Waiting>, Error> {
+    let waiting = |(id, json, by_power): (String, String, bool)| {
+        let event = Arc::new(auth::parse(version, &id, &json, false)?);
+        Ok(Waiting { event, json, by_power })
+    };
+    rows.all()?.into_iter().map(waiting).collect()
+}
+
+impl Waiting {
+    /// Whether it may redact an event of this sender. Spec: room version 3, Handling redactions.
+    pub(super) fn may(&self, sender: &str) -> bool {
+        self.by_power || server_name(self.event.sender().as_str()) == server_name(sender)
+    }
+}
+
 impl Look {
-    pub(super) fn take(room_id: &str, incoming: &Incoming) -> Result<Self, Error> {
+    pub(super) fn take(
+        version: &Version,
+        room_id: &str,
+        incoming: &Incoming,
+    ) -> Result<Self, Error> {
         let event = &incoming.event;
         let prevs: Vec<String> = event.prev_events().map(ToString::to_string).collect();
         let mut auth: Vec<String> = event.auth_events().map(ToString::to_string).collect();
         // From version 12 the create event is read and not named; its id is the room's.
         auth.push(room_id.replacen('!', "$", 1));
-        // Only this version has one at this place; the other is looked up in vain.
-        let target = super::redacts_of_any(event).unwrap_or_default();
+        // Another version's place for it may name another event: that says nothing.
+        let target = super::redacts(version, event).unwrap_or_default();
+        let sender = event.sender().as_str();
         let mut answers = storage::snapshot(&[
             RoomRow::select(room_id),
-            select("SELECT outlier FROM rooms_events WHERE event_id = $1", params![event.id()]),
+            KnownRow::select(event.id()),
             select(
                 "SELECT event_id, state_after, rejected, soft_failed FROM rooms_events
                  WHERE event_id IN ($1) AND room_id = $2 AND outlier = FALSE",
@@ -120,12 +187,7 @@ impl Look {
                 "SELECT follower FROM rooms_followed WHERE event_id = $1 LIMIT 1",
                 params![event.id()],
             ),
-            select(
-                "SELECT h.event_id, e.json, h.by_power FROM rooms_held_redactions h
-                 JOIN rooms_events e ON e.event_id = h.event_id
-                 WHERE h.target = $1 AND h.room_id = $2 ORDER BY e.position LIMIT 10",
-                params![event.id(), room_id],
-            ),
+            waiting_select(room_id, event.id(), sender),
             select(
                 "SELECT type, sender, redacted_by, rejected, json FROM rooms_events
                  WHERE event_id = $1 AND room_id = $2",
@@ -136,7 +198,7 @@ impl Look {
         let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
         let room = RoomRow::read(room_id, next()?)?
             .ok_or_else(|| Error::not_found("there is no such room here"))?;
-        let known = next()?.first::<(bool,)>()?.map(|(outlier,)| outlier);
+        let known = KnownRow::read(next()?)?;
         let mut prevs = HashMap::new();
         for (id, after, rejected, soft) in next()?.all::<(String, Option<i64>, bool, bool)>()? {
             if let Some(after) = after {
@@ -149,11 +211,7 @@ impl Look {
         }
         let acl = next()?.first::<(String,)>()?.map(|(json,)| ServerAcl::of(&content_of(&json)));
         let followed = next()?.first::<(String,)>()?.is_some();
-        let mut waiting = Vec::new();
-        for (id, json, by_power) in next()?.all::<(String, String, bool)>()? {
-            let event = Arc::new(auth::parse(&room.version, &id, &json, false)?);
-            waiting.push(Waiting { event, json, by_power });
-        }
+        let waiting = read_waiting(version, next()?)?;
         type Row = (String, String, Option<String>, bool, String);
         let redacted = next()?.first::<Row>()?.map(|(kind, sender, by, rejected, json)| Redacted {
             kind,
@@ -165,8 +223,10 @@ impl Look {
         Ok(Self { room, known, prevs, auth, acl, followed, waiting, redacted })
     }
 
-    pub(super) fn is_duplicate(&self) -> bool {
-        self.known == Some(false)
+    /// It has its place. So has the create event of a room that was joined through another server: nothing is before it.
+    pub(super) fn is_duplicate(&self, event: &StoredEvent) -> bool {
+        let begins = event.kind() == "m.room.create" && event.prev_events().next().is_none();
+        self.known.as_ref().is_some_and(|known| !known.outlier || (begins && !known.rejected))
     }
 
     /// What is to be fetched first. With a state given, what the event follows need not be here.

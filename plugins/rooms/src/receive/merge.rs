@@ -45,5 +45,5 @@ pub fn merge(room: &RoomRow, user: &str) -> Result<Outcome, Error> {
     let json = built.signed(&signer, signature)?;
     let incoming = incoming::read(&room.version, &room.room_id, &json).map_err(Error::internal)?;
     // Who is not in the room there cannot join its ends: their event follows as many as it may.
-    settle(&room.room_id, &signer.server, &incoming, None)
+    settle(&room.version, &room.room_id, &signer.server, &incoming, None)
 }

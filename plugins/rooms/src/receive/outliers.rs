@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ruma::state_res::Event as _;
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{self, Batch, Value, position};
+use tessera_sdk::storage::{self, Batch, IntoValue, Value, position};
 use tessera_sdk::{log, params};
 
-use super::look::Missing;
+use super::look::{Missing, Waiting, read_waiting, waiting_select};
 use super::{ATTEMPTS, Outcome, Received, state_of, version_of};
 use crate::core::incoming::{self, Incoming};
 use crate::core::{Decision, StoredEvent, Version, decide};
+use crate::redaction::prune;
 use crate::store::auth;
 
 /// Most events of one call.
@@ -83,12 +84,35 @@ fn known(
     Ok(known)
 }
 
+/// Redactions that wait for these events, by what they redact.
+fn held(
+    version: &Version,
+    room_id: &str,
+    read: &[Result<Incoming, String>],
+) -> Result<HashMap<String, Vec<Waiting>>, Error> {
+    let ids = read.iter().flatten().map(|incoming| incoming.event.id().to_owned());
+    let waits = storage::query(
+        "SELECT DISTINCT target FROM rooms_held_redactions WHERE target IN ($1) AND room_id = $2",
+        params![ids.collect::<Vec<_>>(), room_id],
+    )?;
+    let waits: HashSet<String> = waits.all::<(String,)>()?.into_iter().map(|(id,)| id).collect();
+    let waits = read.iter().flatten().filter(|incoming| waits.contains(incoming.event.id()));
+    let mut held = HashMap::new();
+    for event in waits.map(|incoming| &incoming.event) {
+        let select = waiting_select(room_id, event.id(), event.sender().as_str());
+        let rows = storage::query(&select.sql, select.params)?;
+        held.insert(event.id().to_owned(), read_waiting(version, rows)?);
+    }
+    Ok(held)
+}
+
 fn decide_all(
     version: &Version,
     room_id: &str,
     read: &[Result<Incoming, String>],
 ) -> Result<(Vec<Received>, Option<Batch>), Error> {
     let mut known = known(version, room_id, read)?;
+    let held = held(version, room_id, read)?;
     let create = room_id.replacen('!', "$", 1);
     let mut outcomes: Vec<Option<Received>> = read
         .iter()
@@ -126,11 +150,20 @@ fn decide_all(
             let state = state_of(&rests);
             let decision = decide(version, event, &state, &state, None);
             let rejected = decision != Decision::Allow;
-            rows.push(row(room_id, incoming, rejected, rows.len()));
+            // A redaction that came first: it is shown once the event has its place.
+            let sender = event.sender().as_str();
+            let redaction = held.get(&id).and_then(|held| held.iter().find(|h| h.may(sender)));
+            let redaction = redaction.filter(|_| event.kind() != "m.room.create");
+            let json = match redaction {
+                Some(_) => prune(version, &incoming.json)?,
+                None => incoming.json.clone(),
+            };
+            let redacted_by = redaction.map(|redaction| redaction.event.id());
             if !rejected {
                 edges.extend(auth::edges(event));
             }
-            let kept = auth::parse(version, &id, &incoming.json, rejected)?;
+            let kept = auth::parse(version, &id, &json, rejected)?;
+            rows.push(row(room_id, incoming, (json, redacted_by), rejected, rows.len()));
             known.insert(id.clone(), Arc::new(kept));
             let said = match decision.refusal() {
                 Some(reason) => Outcome::Rejected(reason.to_owned()),
@@ -161,28 +194,35 @@ fn decide_all(
     let batch = batch
         .run_many(
             "INSERT INTO rooms_events (position, event_id, room_id, type, state_key, sender, origin_ts, depth,
-               json, rejected, outlier, stream)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, TRUE, FALSE)",
+               json, rejected, redacted_by, outlier, stream)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, TRUE, FALSE)",
             rows,
         )
         .run_many(auth::INSERT_EDGE, edges);
     Ok((told, Some(batch)))
 }
 
-fn row(room_id: &str, incoming: &Incoming, rejected: bool, number: usize) -> Vec<Value> {
+fn row(
+    room_id: &str,
+    incoming: &Incoming,
+    (json, redacted_by): (String, Option<&str>),
+    rejected: bool,
+    number: usize,
+) -> Vec<Value> {
     let event = &incoming.event;
     vec![
         position(u32::try_from(number).unwrap_or(u32::MAX)),
-        Value::Text(event.id().to_owned()),
-        Value::Text(room_id.to_owned()),
-        Value::Text(event.kind()),
-        event.state_key().map_or(Value::Null, |key| Value::Text(key.to_owned())),
-        Value::Text(event.sender().to_string()),
+        event.id().into_value(),
+        room_id.into_value(),
+        event.kind().into_value(),
+        event.state_key().into_value(),
+        event.sender().as_str().into_value(),
         Value::Integer(
             i64::try_from(u64::from(event.origin_server_ts().get())).unwrap_or(i64::MAX),
         ),
         Value::Integer(i64::try_from(event.depth()).unwrap_or(i64::MAX)),
-        Value::Text(incoming.json.clone()),
+        json.into_value(),
         Value::Boolean(rejected),
+        redacted_by.into_value(),
     ]
 }

@@ -13,7 +13,7 @@ use super::merge::DUMMY;
 use super::{Outcome, policy, redacts, state_of};
 use crate::core::incoming::Incoming;
 use crate::core::power::Power;
-use crate::core::{Decision, Extremity, State, StoredEvent, decide};
+use crate::core::{Decision, Extremity, State, StoredEvent, Version, decide};
 use crate::ids;
 use crate::redaction::{Target, prune};
 use crate::store::new_event::{search_text, stripped_state};
@@ -62,12 +62,18 @@ pub(super) fn place(
     };
     let mut marks = Marks::default();
     let mut outcome = Outcome::Accepted;
+    let rested_on = look.known.as_ref().is_some_and(|known| !known.rejected);
+    let mut is_void = false;
     let allowed = match event.prev_events().next() {
         // A room has one beginning; without this a second one would have an empty state before it.
         None => Decision::Reject("the room has begun already".to_owned()),
         Some(_) => decide(version, event, &state_of(&look.auth), &state, current.as_ref()),
     };
     match allowed {
+        Decision::Allow if room.blocked && lets_in(event) => {
+            marks.soft_failed = true;
+            outcome = Outcome::SoftFailed("the room is shut down on this server".to_owned());
+        }
         Decision::Allow => match heard {
             None if policy::asks() => return Ok(None),
             Some(Err(reason)) => {
@@ -76,6 +82,11 @@ pub(super) fn place(
             }
             _ => {}
         },
+        // A state rests on it that another server told, and what follows it was judged by that.
+        Decision::Reject(reason) if rested_on => {
+            (marks.soft_failed, is_void) = (true, true);
+            outcome = Outcome::SoftFailed(reason);
+        }
         Decision::Reject(reason) => {
             marks.rejected = true;
             outcome = Outcome::Rejected(reason);
@@ -98,7 +109,11 @@ pub(super) fn place(
         relation: incoming.relation.clone(),
         text: search_text(event),
     };
-    let (released, redacted_by) = released(look, &mut new, marks)?;
+    let (released, mut redacted_by) = released(look, &mut new, marks)?;
+    if let Some(id) = look.known.as_ref().and_then(|known| known.redacted_by.clone()) {
+        prune_new(&room.version, &mut new)?;
+        redacted_by = Some(id);
+    }
 
     let joins = !marks.rejected && !marks.soft_failed;
     let extremities = if joins { extremities(look, &new)? } else { room.extremities.clone() };
@@ -117,7 +132,8 @@ pub(super) fn place(
         current,
         changes,
         extremities,
-        was_outlier: look.known == Some(true),
+        was_outlier: look.known.is_some(),
+        is_void,
         released,
         now_ms,
     };
@@ -133,6 +149,13 @@ pub(super) fn place(
     }
     if look.followed {
         batch = batch.run("DELETE FROM rooms_followed WHERE event_id = $1", params![event.id()]);
+    }
+    if !look.waiting.is_empty() {
+        // Those that may not redact it never will.
+        batch = batch.run(
+            "DELETE FROM rooms_held_redactions WHERE target = $1 AND room_id = $2",
+            params![event.id(), room.room_id.as_str()],
+        );
     }
     if let Some(id) = redacted_by {
         batch = batch.run(
@@ -174,6 +197,21 @@ fn keys_of(look: &Look, incoming: &Incoming) -> Result<BTreeSet<Key>, Error> {
         keys.extend(STRIPPED_TYPES.map(|kind| (kind.to_owned(), String::new())));
     }
     Ok(keys)
+}
+
+/// Whether a user of this server would come into the room.
+fn lets_in(event: &StoredEvent) -> bool {
+    let lets_in = matches!(event.membership().as_deref(), Some("join" | "invite" | "knock"));
+    let user = event.state_key().filter(|_| event.kind() == "m.room.member");
+    user.is_some_and(|user| lets_in && ids::is_local(user))
+}
+
+/// What a redaction leaves of an event that is about to be stored.
+fn prune_new(version: &Version, new: &mut NewEvent) -> Result<(), Error> {
+    new.json = prune(version, &new.json)?;
+    new.event = Arc::new(auth::parse(version, new.event.id(), &new.json, false)?);
+    (new.relation, new.text) = (None, None);
+    Ok(())
 }
 
 fn stripped(event: &StoredEvent, state: &State) -> Option<String> {
@@ -414,9 +452,37 @@ fn changes(
             None => None,
         };
         let old = old.remove(&key);
-        Ok(Changed { key, new, old })
+        Ok(Changed { key, new, old, stripped: None })
     };
-    changed.into_iter().map(change).collect()
+    let mut changes = changed.into_iter().map(change).collect::<Result<Vec<_>, Error>>()?;
+    show_invites(look, event, &mut changes)?;
+    Ok(changes)
+}
+
+/// Invites and knocks that are in force again show the room as it is now.
+fn show_invites(look: &Look, event: &StoredEvent, changes: &mut [Changed]) -> Result<(), Error> {
+    let again = |changed: &Changed| {
+        let (new, _) = changed.new.as_ref()?;
+        let shows = matches!(new.membership().as_deref(), Some("invite" | "knock"));
+        let own = new.id() == event.id();
+        (changed.key.0 == "m.room.member" && shows && !own && ids::is_local(&changed.key.1))
+            .then(|| Arc::clone(new))
+    };
+    let invites: Vec<_> = changes.iter().filter_map(again).collect();
+    if invites.is_empty() {
+        return Ok(());
+    }
+    let senders = invites.iter().map(|new| ("m.room.member".to_owned(), new.sender().to_string()));
+    let stripped = STRIPPED_TYPES.map(|kind| (kind.to_owned(), String::new()));
+    let keys: BTreeSet<Key> = senders.chain(stripped).collect();
+    let (mut state, _) = pick(&look.room.version, &Plan::stored(look.room.group), &keys)?;
+    for (new, _) in changes.iter().filter_map(|changed| changed.new.as_ref()) {
+        state.insert(Arc::clone(new));
+    }
+    for changed in changes {
+        changed.stripped = again(changed).map(|new| stripped_state(&state, &new));
+    }
+    Ok(())
 }
 
 enum Redaction {
@@ -457,17 +523,13 @@ fn released(
     new: &mut NewEvent,
     marks: Marks,
 ) -> Result<(Vec<Released>, Option<String>), Error> {
-    let sender = new.event.sender().to_string();
-    let may = |by_power: bool, other: &str| by_power || server_name(other) == server_name(&sender);
-    let waiting = look.waiting.iter().find(|w| may(w.by_power, w.event.sender().as_str()));
+    let sender = new.event.sender().as_str();
+    let waiting = look.waiting.iter().find(|waiting| waiting.may(sender));
     let Some(waiting) = waiting.filter(|_| marks.shown() && new.event.kind() != "m.room.create")
     else {
         return Ok((Vec::new(), None));
     };
-    let version = &look.room.version;
-    new.json = prune(version, &new.json)?;
-    new.event = Arc::new(auth::parse(version, new.event.id(), &new.json, false)?);
-    (new.relation, new.text) = (None, None);
+    prune_new(&look.room.version, new)?;
     let redaction = NewEvent {
         event: Arc::clone(&waiting.event),
         json: waiting.json.clone(),

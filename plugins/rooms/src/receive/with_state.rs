@@ -9,10 +9,10 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, Value};
 use tessera_sdk::{clock, params};
 
-use super::look::{Missing, acl_of};
+use super::look::{KnownRow, Missing, acl_of};
 use super::outliers::known_version;
 use super::placing::Given;
-use super::{Outcome, Received, nascent, settle, state_of, version_of};
+use super::{OTHER_ROOM, Outcome, Received, nascent, settle, state_of, version_of};
 use crate::core::incoming::{self, Incoming};
 use crate::core::{Decision, StoredEvent, Version, decide, power};
 use crate::store::new_event::search_text;
@@ -58,7 +58,7 @@ pub fn receive_with_state(
             return Ok((id, outcome));
         }
     }
-    Ok((id, settle(room_id, origin, &incoming, Some(&given))?))
+    Ok((id, settle(&version, room_id, origin, &incoming, Some(&given))?))
 }
 
 /// The state's entries, or what is not known of it. What was refused here is left out.
@@ -103,6 +103,11 @@ fn begin(
     given: &Given,
 ) -> Result<Option<Outcome>, Error> {
     let event = &incoming.event;
+    let known = storage::snapshot(&[KnownRow::select(event.id())])?.answers().next();
+    let known = known.map(KnownRow::read).transpose()?.flatten();
+    if known.is_some_and(|known| !known.is_of(room_id)) {
+        return Ok(Some(Outcome::Rejected(OTHER_ROOM.to_owned())));
+    }
     let ids: Vec<String> = event
         .auth_events()
         .map(ToString::to_string)
@@ -197,7 +202,10 @@ fn batch(
                 clock::now_ms(),
             ],
         )
-        .run("DELETE FROM rooms_events WHERE event_id = $1", params![event.id()]);
+        .run(
+            "DELETE FROM rooms_events WHERE event_id = $1 AND room_id = $2 AND outlier = TRUE",
+            params![event.id(), room_id],
+        );
     let mut rows = Rows::default();
     rows.groups.push(params![before, room_id, Value::Null, before]);
     rows.event(&room, place, &new, (before, after), Marks::default());
@@ -228,6 +236,12 @@ fn batch(
              WHERE e.event_id IN ($1)",
             params![page.to_vec()],
         );
+    }
+    // Readers tell from the changes what could be seen when: this one holds from before the first event on.
+    let visibility: Key = ("m.room.history_visibility".to_owned(), String::new());
+    if let Some(id) = given.entries.get(&visibility) {
+        let (kind, key) = (visibility.0.as_str(), visibility.1.as_str());
+        rows.deltas.push(params![before, room_id, kind, key, id.as_str(), Value::Null]);
     }
     batch = rows.statements(batch);
     for prev in event.prev_events() {

@@ -23,6 +23,8 @@ pub struct Changed {
     pub new: Option<(Arc<StoredEvent>, Option<i64>)>,
     /// The event that was in force.
     pub old: Option<Arc<StoredEvent>>,
+    /// Stripped state for the user of an invite or knock that is in force again.
+    pub stripped: Option<String>,
 }
 
 /// What the room's state is afterwards.
@@ -77,6 +79,8 @@ pub struct Placement<'a> {
     pub extremities: Vec<Extremity>,
     /// It was known without its place.
     pub was_outlier: bool,
+    /// Its past does not allow it, yet it is not marked as rejected: the state after it is the one before it.
+    pub is_void: bool,
     /// Redactions that come into force with it.
     pub released: Vec<Released>,
     /// Milliseconds since the Unix epoch.
@@ -180,7 +184,7 @@ impl Placement<'_> {
         let offset = batch.take_positions(1);
         let place = Id::New(offset);
         let after = match event.state_key() {
-            Some(key) if !self.marks.rejected => {
+            Some(key) if !self.marks.rejected && !self.is_void => {
                 let change = ((event.kind(), key.to_owned()), Some(event.id().to_owned()));
                 groups.grow(room_id, place, &before, &[change])
             }
@@ -228,7 +232,10 @@ impl Placement<'_> {
             )
             .expect(1);
         if self.was_outlier {
-            batch = batch.run("DELETE FROM rooms_events WHERE event_id = $1", params![event.id()]);
+            batch = batch.run(
+                "DELETE FROM rooms_events WHERE event_id = $1 AND room_id = $2 AND outlier = TRUE",
+                params![event.id(), room_id],
+            );
         }
         batch = groups.statements(batch);
         rows.event(room, place, self.new, (before.id, after.id), self.marks);
@@ -289,7 +296,8 @@ impl Placement<'_> {
             rows.change(self.room, place, (kind, key), new, changed.old.as_ref());
             if kind == "m.room.member" {
                 let own = new.is_some_and(|event| event.id() == self.new.event.id());
-                let stripped = self.new.stripped.as_deref().filter(|_| own);
+                let stripped = if own { &self.new.stripped } else { &changed.stripped };
+                let stripped = stripped.as_deref();
                 rows.membership(self.room, place, key, (new, changed.old.as_ref()), stripped);
                 batch = batch.wake(format!("user:{key}"));
             }

@@ -11,7 +11,7 @@ use ruma::state_res::{Event as _, auth_types_for_event};
 use ruma::{EventId, OwnedEventId};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, select};
+use tessera_sdk::storage::{self, Rows, select};
 
 use super::auth;
 use super::state_at::{Chain, chains};
@@ -53,31 +53,66 @@ pub struct Side {
     /// The entries of each state under those keys.
     pub maps: Vec<HashMap<Key, String>>,
     chains: HashMap<i64, Chain>,
-    /// What the full group has under those keys.
+    /// Keys that were looked at: the maps hold what there is under them.
+    seen: BTreeSet<Key>,
+    /// What `base` has under those keys.
     below: HashMap<Key, String>,
-    /// The full group of all of them, where they have one in common; else the maps are whole.
+    /// One of the full groups below; under other keys all of them hold the same.
     base: Option<i64>,
 }
 
-type Entry = (String, String, String);
+type Entry = (i64, String, String, String);
 
-fn base_entries(base: i64, keys: &BTreeSet<Key>) -> Result<HashMap<Key, String>, Error> {
+type Full = HashMap<i64, HashMap<Key, String>>;
+
+/// What full groups hold under these keys.
+fn base_entries(bases: &BTreeSet<i64>, keys: &BTreeSet<Key>) -> Result<Full, Error> {
+    let mut full: Full = bases.iter().map(|base| (*base, HashMap::new())).collect();
     if keys.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(full);
     }
     let types: BTreeSet<String> = keys.iter().map(|(kind, _)| kind.clone()).collect();
     let names: BTreeSet<String> = keys.iter().map(|(_, key)| key.clone()).collect();
     let rows = storage::query(
-        "SELECT type, state_key, event_id FROM rooms_state_entries
-         WHERE group_id = $1 AND type IN ($2) AND state_key IN ($3)",
-        params![base, types.into_iter().collect::<Vec<_>>(), names.into_iter().collect::<Vec<_>>()],
+        "SELECT group_id, type, state_key, event_id FROM rooms_state_entries
+         WHERE group_id IN ($1) AND type IN ($2) AND state_key IN ($3)",
+        params![
+            bases.iter().copied().collect::<Vec<_>>(),
+            types.into_iter().collect::<Vec<_>>(),
+            names.into_iter().collect::<Vec<_>>()
+        ],
     )?;
-    let rows = rows.all::<Entry>()?.into_iter();
-    let kept = rows.filter(|(_, _, event_id)| !event_id.is_empty());
-    Ok(kept
-        .map(|(kind, key, id)| ((kind, key), id))
-        .filter(|(key, _)| keys.contains(key))
-        .collect())
+    fill(&mut full, rows, |key| keys.contains(key))?;
+    Ok(full)
+}
+
+fn fill(full: &mut Full, rows: Rows, wanted: impl Fn(&Key) -> bool) -> Result<(), Error> {
+    for (base, kind, key, id) in rows.all::<Entry>()? {
+        let key = (kind, key);
+        if !id.is_empty() && wanted(&key) {
+            full.entry(base).or_default().insert(key, id);
+        }
+    }
+    Ok(())
+}
+
+/// What full groups hold where they do not hold the same. The database compares them: they may be large.
+fn base_differences(bases: &BTreeSet<i64>) -> Result<Full, Error> {
+    let mut full = Full::new();
+    if bases.len() > 1 {
+        let count = i64::try_from(bases.len()).unwrap_or(i64::MAX);
+        let rows = storage::query(
+            "SELECT e.group_id, e.type, e.state_key, e.event_id FROM rooms_state_entries e
+             JOIN (SELECT n.type AS type, n.state_key AS state_key FROM rooms_state_entries n
+               WHERE n.group_id IN ($1) GROUP BY n.type, n.state_key
+               HAVING count(n.event_id) < $2 OR min(n.event_id) <> max(n.event_id)) d
+               ON d.type = e.type AND d.state_key = e.state_key
+             WHERE e.group_id IN ($1)",
+            params![bases.iter().copied().collect::<Vec<_>>(), count],
+        )?;
+        fill(&mut full, rows, |_| true)?;
+    }
+    Ok(full)
 }
 
 /// Reads states side by side.
@@ -88,11 +123,10 @@ pub fn side_by_side(plans: &[Plan]) -> Result<Side, Error> {
     let groups: BTreeSet<i64> = plans.iter().map(|plan| plan.group).collect();
     let chains = chains(&groups.into_iter().collect::<Vec<_>>())?;
     let bases: BTreeSet<i64> = chains.values().map(|chain| chain.base).collect();
-    let base = (bases.len() <= 1).then(|| bases.first().copied()).flatten();
     let read: BTreeSet<i64> = chains
         .values()
         .flat_map(|chain| chain.links.iter().copied())
-        .filter(|group| Some(*group) != base)
+        .filter(|group| !bases.contains(group))
         .collect();
     let mut entries: BTreeMap<i64, Vec<(Key, String)>> = BTreeMap::new();
     if !read.is_empty() {
@@ -104,15 +138,20 @@ pub fn side_by_side(plans: &[Plan]) -> Result<Side, Error> {
             entries.entry(group).or_default().push(((kind, key), id));
         }
     }
-    let mut keys: BTreeSet<Key> = BTreeSet::new();
-    if base.is_some() {
-        keys.extend(entries.values().flatten().map(|(key, _)| key.clone()));
-        keys.extend(plans.iter().flat_map(|plan| &plan.changes).map(|(key, _)| key.clone()));
+    let differ = base_differences(&bases)?;
+    let mut seen: BTreeSet<Key> = differ.values().flat_map(HashMap::keys).cloned().collect();
+    let changed = plans.iter().flat_map(|plan| &plan.changes).map(|(key, _)| key);
+    let changed = entries.values().flatten().map(|(key, _)| key).chain(changed);
+    let changed: BTreeSet<Key> = changed.filter(|key| !seen.contains(*key)).cloned().collect();
+    let mut below = base_entries(&bases, &changed)?;
+    for (base, entries) in differ {
+        below.entry(base).or_default().extend(entries);
     }
-    let below = base.map(|base| base_entries(base, &keys)).transpose()?.unwrap_or_default();
+    seen.extend(changed);
     let mut maps = Vec::with_capacity(plans.len());
     for plan in plans {
-        let mut map = below.clone();
+        let base = chains.get(&plan.group).and_then(|chain| below.get(&chain.base));
+        let mut map = base.cloned().unwrap_or_default();
         let links = chains.get(&plan.group).map(|chain| chain.links.as_slice()).unwrap_or_default();
         // From the full one up.
         for group in links.iter().rev() {
@@ -126,7 +165,9 @@ pub fn side_by_side(plans: &[Plan]) -> Result<Side, Error> {
         map.retain(|_, id| !id.is_empty());
         maps.push(map);
     }
-    Ok(Side { maps, chains, below, base })
+    let base = bases.first().copied();
+    let below = base.and_then(|base| below.remove(&base)).unwrap_or_default();
+    Ok(Side { maps, chains, seen, below, base })
 }
 
 /// What makes `to` of `from`, in the order of the keys.
@@ -147,10 +188,8 @@ impl Side {
         let Some(base) = self.base else {
             return Ok(HashMap::new());
         };
-        let own: HashSet<&Key> =
-            self.maps.iter().flat_map(HashMap::keys).chain(self.below.keys()).collect();
-        let keys = keys.into_iter().filter(|key| !own.contains(key)).collect();
-        base_entries(base, &keys)
+        let keys = keys.into_iter().filter(|key| !self.seen.contains(key)).collect();
+        Ok(base_entries(&BTreeSet::from([base]), &keys)?.remove(&base).unwrap_or_default())
     }
 
     /// Resolves the first `count` states. `fresh`: an event of them that is not stored yet.

@@ -172,6 +172,45 @@ fn fork_in_a_large_room_reads_what_it_changed() {
 }
 
 #[test]
+fn full_states_of_two_branches_are_compared_by_the_database() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    let mut peer = crate::peer::Peer::new("11");
+    peer.adopt(&server, &room);
+    let base = peer.last();
+    let zoe = peer.member(&[&base], crate::peer::ZOE, crate::peer::ZOE, "join");
+    assert_eq!(peer.give(&[&zoe]), [Outcome::Accepted]);
+    // More changes than fit on one full state.
+    let branch = |peer: &mut crate::peer::Peer, name: &str| {
+        let mut last = zoe.clone();
+        for n in 0..52 {
+            let who = format!("@{name}{n}:hs2");
+            last = peer.member(&[&last], &who, &who, "join");
+        }
+        last
+    };
+    let ends = [branch(&mut peer, "a"), branch(&mut peer, "b")];
+    let joins: Vec<String> = peer.order[peer.order.len() - 104..].to_vec();
+    for join in &joins {
+        assert_eq!(peer.give(&[join]), [Outcome::Accepted]);
+    }
+    let bases: Vec<(i64,)> = server.rows(
+        "SELECT DISTINCT g.base FROM rooms_state_groups g JOIN rooms_events e ON e.state_after = g.group_id
+         WHERE e.event_id IN ($1)",
+        params![ends.to_vec()],
+    );
+    assert_eq!(bases.len(), 2);
+    let _ = server.host.rows();
+    let text = peer.text(&[&ends[0], &ends[1]], crate::peer::ZOE, "merge");
+    assert_eq!(peer.give(&[&text]), [Outcome::Accepted]);
+    let rows = server.host.rows();
+    assert!(rows < 2_000, "{rows} rows to join two branches");
+    assert_eq!(server.membership(&room, "@a51:hs2"), "join");
+    assert_eq!(server.membership(&room, "@b51:hs2"), "join");
+}
+
+#[test]
 fn what_ten_thousand_rest_on_is_found_in_one_statement() {
     let server = server();
     let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));

@@ -190,6 +190,16 @@ impl Peer {
         id
     }
 
+    /// An event with another value in a member, its content hash made anew.
+    pub(crate) fn forge(&self, id: &str, key: &str, value: Value) -> String {
+        let mut event: Value = serde_json::from_str(&self.json(id)).unwrap();
+        event[key] = value;
+        let object = content::parse(event.to_string().as_bytes()).unwrap();
+        let hash = ruma::signatures::content_hash(&object).unwrap().encode();
+        event["hashes"] = json!({"sha256": hash});
+        event.to_string()
+    }
+
     pub(crate) fn text(&mut self, prevs: &[&str], by: &str, body: &str) -> String {
         self.add(prevs, by, "m.room.message", None, json!({"msgtype": "m.text", "body": body}))
     }

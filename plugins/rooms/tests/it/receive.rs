@@ -260,6 +260,215 @@ fn redaction_takes_power_or_the_senders_server() {
 }
 
 #[test]
+fn redaction_is_of_the_event_that_its_room_version_names_and_of_no_other() {
+    for version in ["11", "12"] {
+        let (server, mut peer) = joined(version);
+        let base = peer.last();
+        let own = peer.text(&[&base], XIA, "mine");
+        let levels = peer.order[2].clone();
+        let content = json!({"redacts": levels, "reason": "r"});
+        let id = peer.add(&[&own], XIA, "m.room.redaction", None, content);
+        // The other place for it names an event that she may redact; the hashes are right.
+        let forged = peer.forge(&id, "redacts", json!(own));
+        assert_eq!(peer.give(&[&own]), [Outcome::Accepted]);
+        let before = server.event(&levels);
+        let got = receive(peer.room(), "hs3", &[forged]).unwrap();
+        assert_eq!(got[0].1, Outcome::Accepted);
+        assert_eq!(server.event(&levels), before, "version {version}");
+        assert_eq!(server.event(&own)["content"]["body"], "mine");
+        assert_eq!(shown(&server, &got[0].0), Some(false), "it is held");
+    }
+}
+
+#[test]
+fn redaction_of_an_event_without_a_place_holds_when_it_gets_one() {
+    for first in ["event", "redaction"] {
+        let (server, mut peer) = joined("11");
+        let base = peer.last();
+        let topic = peer.topic(&[&base], ZOE, "secret");
+        let content = json!({"redacts": topic});
+        let redaction = peer.add(&[&base], ZOE, "m.room.redaction", None, content);
+        let outlier = || {
+            let got = receive_outliers(peer.room(), "11", &[peer.json(&topic)]).unwrap();
+            assert_eq!(got[0].1, Outcome::Accepted);
+        };
+        if first == "event" {
+            outlier();
+            assert_eq!(peer.give(&[&redaction]), [Outcome::Accepted]);
+        } else {
+            assert_eq!(peer.give(&[&redaction]), [Outcome::Accepted]);
+            outlier();
+        }
+        assert_eq!(server.event(&topic)["content"], json!({}), "{first} first");
+        assert_eq!(peer.give(&[&topic]), [Outcome::Accepted]);
+        assert_eq!(server.event(&topic)["content"], json!({}), "{first} first");
+        let by: Vec<(Option<String>, bool)> = server.rows(
+            "SELECT redacted_by, stream FROM rooms_v1_events WHERE event_id = $1",
+            params![&topic],
+        );
+        assert_eq!(by, [(Some(redaction.clone()), true)]);
+        assert_eq!(shown(&server, &redaction), Some(true));
+        let found = storage::search("messages", "secret", None, 10, 0).unwrap();
+        assert!(found.is_empty(), "{first} first");
+    }
+}
+
+#[test]
+fn redactions_of_those_who_may_not_do_not_hide_one_of_who_may() {
+    let (server, mut peer) = joined("11");
+    let base = peer.last();
+    let text = peer.text(&[&base], YAN, "secret");
+    let mut all = Vec::new();
+    for n in 0..12 {
+        let content = json!({"redacts": text, "n": n});
+        all.push(peer.add(&[&base], XIA, "m.room.redaction", None, content));
+    }
+    all.push(peer.add(&[&base], ZOE, "m.room.redaction", None, json!({"redacts": text})));
+    for id in &all {
+        assert_eq!(peer.give(&[id]), [Outcome::Accepted]);
+    }
+    assert_eq!(peer.give(&[&text]), [Outcome::Accepted]);
+    assert_eq!(server.event(&text)["content"], json!({}));
+    assert_eq!(shown(&server, all.last().unwrap()), Some(true));
+    let left: Vec<(i64,)> =
+        server.rows("SELECT COUNT(*) AS n FROM rooms_held_redactions", params![]);
+    assert_eq!(left, [(0,)]);
+}
+
+#[test]
+fn beginning_that_is_received_again_changes_nothing() {
+    for version in ["11", "12"] {
+        let (server, mut peer) = joined(version);
+        let create = peer.order[0].clone();
+        assert_eq!(peer.give(&[&create]), [Outcome::Duplicate]);
+        let base = peer.last();
+        let text = peer.text(&[&base], ZOE, "x");
+        assert_eq!(peer.give(&[&text]), [Outcome::Accepted], "version {version}");
+        let _ = server.join(ALICE, peer.room()).ok();
+    }
+}
+
+#[test]
+fn event_of_a_state_is_not_turned_into_a_refused_one() {
+    let (server, mut peer) = joined("11");
+    let base = peer.last();
+    // Told by its auth events alone it is allowed; its place says something else.
+    let ban = peer.member(&[&base], ZOE, XIA, "ban");
+    let text = peer.text(&[&base], XIA, "x");
+    let bad = peer.forge(&text, "prev_events", json!([ban]));
+    assert_eq!(peer.give(&[&ban]), [Outcome::Accepted]);
+    let got = receive_outliers(peer.room(), "11", std::slice::from_ref(&bad)).unwrap();
+    assert_eq!(got[0].1, Outcome::Accepted);
+    let got = receive(peer.room(), "hs2", &[bad]).unwrap();
+    assert!(matches!(got[0].1, Outcome::SoftFailed(_)), "{got:?}");
+    let row: Vec<(bool, bool)> = server.rows(
+        "SELECT rejected, stream FROM rooms_v1_events WHERE event_id = $1",
+        params![&got[0].0],
+    );
+    assert_eq!(row, [(false, false)]);
+}
+
+#[test]
+fn chosen_id_of_another_rooms_event_takes_nothing_from_it() {
+    let (server, peer) = joined("1");
+    let room = server.create(ALICE, &json!({"room_version": "1", "preset": "public_chat"}));
+    let text = server.text(ALICE, &room, "hello");
+    let mut peer = peer;
+    let base = peer.last();
+    let stolen = peer.text(&[&base], ZOE, "x");
+    let stolen = peer.forge(&stolen, "event_id", json!(text));
+    let got = receive(peer.room(), "hs2", &[stolen.clone()]).unwrap();
+    assert!(matches!(&got[0].1, Outcome::Rejected(_)), "{got:?}");
+    // Nor where the other one has no place.
+    storage::Batch::new()
+        .run("UPDATE rooms_events SET outlier = TRUE WHERE event_id = $1", params![&text])
+        .commit()
+        .unwrap();
+    let got = receive(peer.room(), "hs2", &[stolen]).unwrap();
+    assert!(matches!(&got[0].1, Outcome::Rejected(_)), "{got:?}");
+    assert_eq!(server.event(&text)["content"]["body"], "hello");
+}
+
+#[test]
+fn text_with_a_nul_holds_nothing_up() {
+    let (server, mut peer) = joined("11");
+    let base = peer.last();
+    let odd = peer.text(&[&base], ZOE, "left\0right");
+    let next = peer.text(&[&odd], ZOE, "next");
+    assert_eq!(peer.give(&[&odd, &next]), [Outcome::Accepted, Outcome::Accepted]);
+    assert_eq!(server.event(&odd)["content"]["body"], "left\0right");
+    for words in ["left", "right", "left\0right"] {
+        let found = storage::search("messages", words, None, 10, 0).unwrap();
+        assert_eq!(found.len(), 1, "{words:?}");
+        assert_eq!(found[0].key, odd);
+    }
+    let _ = server.join(ALICE, peer.room()).ok();
+    let _ = server.text(ALICE, peer.room(), "own\0words");
+}
+
+#[test]
+fn setting_of_the_past_holds_from_the_join_on() {
+    let server = server();
+    let mut peer = Peer::new("11");
+    let base = peer.last();
+    let joined = json!({"history_visibility": "joined"});
+    let setting = peer.add(&[&base], ZOE, "m.room.history_visibility", Some(""), joined);
+    let text = peer.text(&[&setting], ZOE, "x");
+    let state = peer.order[..7].to_vec();
+    let events: Vec<String> = state.iter().map(|id| peer.json(id)).collect();
+    let _ = receive_outliers(peer.room(), "11", &events).unwrap();
+    let got = receive_with_state(peer.room(), "11", "hs2", &peer.json(&text), &state).unwrap();
+    assert_eq!(got.1, Outcome::Accepted);
+    let told: Vec<(String, bool)> = server.rows(
+        "SELECT d.event_id, d.position < e.position FROM rooms_v1_state_deltas d
+         CROSS JOIN rooms_v1_events e WHERE e.event_id = $1 AND d.type = 'm.room.history_visibility'",
+        params![&text],
+    );
+    assert_eq!(told, [(setting, true)]);
+}
+
+#[test]
+fn nobody_here_comes_into_a_room_that_is_shut_down() {
+    let (server, mut peer) = joined("11");
+    let base = peer.last();
+    let invite = peer.member(&[&base], ZOE, ALICE, "invite");
+    let join = peer.member(&[&base], BOB, BOB, "join");
+    let theirs = peer.member(&[&base], "@eve:hs3", "@eve:hs3", "join");
+    storage::Batch::new()
+        .run("UPDATE rooms_rooms SET blocked = TRUE WHERE room_id = $1", params![peer.room()])
+        .commit()
+        .unwrap();
+    let got = peer.give(&[&invite, &join, &theirs]);
+    assert!(matches!(&got[0], Outcome::SoftFailed(_)), "{got:?}");
+    assert!(matches!(&got[1], Outcome::SoftFailed(_)), "{got:?}");
+    assert_eq!(got[2], Outcome::Accepted);
+    assert_eq!(shown(&server, &invite), Some(false));
+}
+
+#[test]
+fn invite_that_is_in_force_again_shows_the_room() {
+    let (server, mut peer) = joined("11");
+    let base = peer.last();
+    let invite = peer.member(&[&base], YAN, ALICE, "invite");
+    // Somebody took it back; on the other branch that somebody had no power any more.
+    let kick = peer.member(&[&invite], YAN, ALICE, "leave");
+    let levels = json!({"users": {ZOE: 100}});
+    let levels = peer.add(&[&invite], ZOE, "m.room.power_levels", Some(""), levels);
+    assert_eq!(peer.give(&[&invite, &kick]), vec![Outcome::Accepted; 2]);
+    assert_eq!(server.membership(peer.room(), ALICE), "leave");
+    assert_eq!(peer.give(&[&levels]), [Outcome::Accepted]);
+    let rows: Vec<(String, Option<String>)> = server.rows(
+        "SELECT membership, stripped_state FROM rooms_v1_memberships WHERE user_id = $1",
+        params![ALICE],
+    );
+    assert_eq!(rows[0].0, "invite");
+    let stripped: Vec<Value> = serde_json::from_str(rows[0].1.as_ref().unwrap()).unwrap();
+    assert!(stripped.iter().any(|event| event["type"] == "m.room.create"));
+    assert!(stripped.iter().any(|event| event["state_key"] == YAN));
+    assert_eq!(stripped.last().unwrap()["state_key"], ALICE);
+}
+
+#[test]
 fn modules_are_asked_about_events_of_other_servers() {
     let (server, mut peer) = joined("11");
     let base = peer.last();
