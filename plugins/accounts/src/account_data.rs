@@ -78,6 +78,27 @@ pub fn put(user: &str, room: &str, kind: &str, content: &str) -> Result<(), Fail
     if kind.is_empty() || kind.len() > MAX_TYPE {
         return Err(Failure::Refused(Error::invalid_param("types have 1 to 255 bytes")));
     }
+    if !changes(user, room, kind, content)? {
+        return Ok(());
+    }
+    let mut batch = changed(user, room, kind, content);
+    let at = batch.take_positions(1);
+    batch
+        .run(
+            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position, size) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, room_id, type) \
+             DO UPDATE SET content = excluded.content, position = excluded.position, size = excluded.size",
+            params![user, room, kind, content, position(at), size(content)],
+        )
+        .commit()?;
+    Ok(())
+}
+
+/// Whether this is not what is there.
+///
+/// # Errors
+/// `M_TOO_LARGE` where the user has too much then; storage.
+fn changes(user: &str, room: &str, kind: &str, content: &str) -> Result<bool, Failure> {
     let moment = snapshot(&[
         select(
             "SELECT content FROM accounts_account_data \
@@ -94,24 +115,16 @@ pub fn put(user: &str, room: &str, kind: &str, content: &str) -> Result<(), Fail
     let all = answers.next().and_then(|rows| rows.first::<(u64, u64)>().ok().flatten());
     let (entries, bytes) = all.unwrap_or((u64::MAX, u64::MAX));
     let full = match now {
-        Some((now,)) if now == content => return Ok(()),
+        Some((now,)) if now == content => return Ok(false),
+        // What gets smaller always may.
+        Some((now,)) if size(content) <= size(&now) => false,
         Some((now,)) => bytes.saturating_sub(size(&now)).saturating_add(size(content)) > MAX_BYTES,
         None => entries >= MAX_ENTRIES || bytes.saturating_add(size(content)) > MAX_BYTES,
     };
     if full {
         return Err(Failure::Refused(Error::too_large("too much account data")));
     }
-    let mut batch = changed(user, room, kind, content);
-    let at = batch.take_positions(1);
-    batch
-        .run(
-            "INSERT INTO accounts_account_data (user_id, room_id, type, content, position, size) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, room_id, type) \
-             DO UPDATE SET content = excluded.content, position = excluded.position, size = excluded.size",
-            params![user, room, kind, content, position(at), size(content)],
-        )
-        .commit()?;
-    Ok(())
+    Ok(true)
 }
 
 /// Stores what was made from an entry that was read: `before` is its position, `None` if there was none.
@@ -125,6 +138,9 @@ pub fn replace(
     before: Option<u64>,
     content: &str,
 ) -> Result<(), Failure> {
+    if !changes(user, room, kind, content)? {
+        return Ok(());
+    }
     let mut batch = changed(user, room, kind, content);
     let at = batch.take_positions(1);
     let batch = match before {

@@ -106,7 +106,7 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         rates = standing.rates();
         if standing.expired {
             if !restrictions::is_logout(&credentials.path) {
-                return Err(Error::with_status(403, EXPIRED, "this account has run out"));
+                return Err(run_out());
             }
             // Good for this request only: the same credentials open nothing else.
             keep_ms = 0;
@@ -152,6 +152,22 @@ fn restricted(
         return Err(Error::new(ErrorCode::GuestAccessForbidden, "guests may not do this"));
     }
     Ok(())
+}
+
+/// Whether somebody may act who proved who they are without a token: what [`grant`] holds against those who have one.
+///
+/// # Errors
+/// `M_USER_LOCKED`, `M_USER_DEACTIVATED`, `ORG_MATRIX_EXPIRED_ACCOUNT`, storage.
+pub(crate) fn may_act(user: &str) -> Result<(), Error> {
+    crate::endpoints::login::revision(user)?;
+    match modules::standing(user) {
+        Some(standing) if standing.expired => Err(run_out()),
+        _ => Ok(()),
+    }
+}
+
+fn run_out() -> Error {
+    Error::with_status(403, EXPIRED, "this account has run out")
 }
 
 /// What users of locked accounts are told.

@@ -8,6 +8,8 @@ use crate::config::Recaptcha;
 
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
+/// How long the verifier may take: a call waits for it.
+const TIMEOUT_MS: u32 = 8_000;
 /// Bytes of what a client may give.
 const MAX_RESPONSE: usize = 16 * 1024;
 
@@ -30,7 +32,7 @@ pub fn solved(config: &Recaptcha, response: &str, remote: &str) -> Result<bool, 
         url: config.verify_url.clone(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         body: Body::Bytes(form.join("&").into_bytes()),
-        timeout_ms: 0,
+        timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_ANSWER,
         connect_to: None,
         server_name: None,

@@ -158,7 +158,7 @@ pub struct Config {
     /// Hosts that `next_link` may lead to; absent: any.
     #[serde(default)]
     pub next_link_hosts: Option<Vec<String>>,
-    /// Identity servers that may be used; absent: any that can be reached.
+    /// Identity servers that may be used, with `http://` before it: without TLS; absent: any that can be reached.
     #[serde(default)]
     pub identity_servers: Option<Vec<String>>,
     /// Who may read profiles.

@@ -6,34 +6,45 @@ use serde_json::{Value, json};
 use tessera_sdk::fetch::{self, Body};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{Batch, query};
-use tessera_sdk::{crypto, log, params};
+use tessera_sdk::{clock, crypto, log, params};
 
 use crate::config;
 
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
+/// How long one of them may take: callers wait for it.
+const TIMEOUT_MS: u32 = 5_000;
+/// How long all of those together may take that are told to forget somebody.
+const PATIENCE_MS: u64 = 10_000;
+/// Bytes of an address in an answer.
+const MAX_ADDRESS: usize = 500;
 /// Identity servers that are told of one user's addresses.
 const MAX_BINDINGS: i64 = 200;
 
-/// Checks the name of an identity server.
+/// Checks the name of an identity server; how it is spoken to.
 ///
 /// # Errors
 /// `M_INVALID_PARAM` if it cannot be one, `M_SERVER_NOT_TRUSTED` if the operator does not want it.
-fn check(server: &str) -> Result<(), Error> {
+fn check(server: &str) -> Result<&'static str, Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
     if server.is_empty() || server.len() > 255 || !server.bytes().all(allowed) {
         return Err(Error::invalid_param("id_server is no host"));
     }
-    match config::get()?.identity_servers {
-        Some(known) if !known.iter().any(|known| known == server) => {
-            let text = "this identity server is not to be used here";
-            Err(Error::with_status(400, "M_SERVER_NOT_TRUSTED", text))
-        }
-        _ => Ok(()),
-    }
+    let Some(known) = config::get()?.identity_servers else { return Ok("https") };
+    let plain = format!("http://{server}");
+    let scheme = known.iter().find_map(|known| match known.as_str() {
+        known if known == plain => Some("http"),
+        known if known == server => Some("https"),
+        _ => None,
+    });
+    scheme.ok_or_else(|| {
+        let text = "this identity server is not to be used here";
+        Error::with_status(400, "M_SERVER_NOT_TRUSTED", text)
+    })
 }
 
 fn post(
+    scheme: &str,
     server: &str,
     path: &str,
     authorization: &str,
@@ -42,10 +53,10 @@ fn post(
     let headers = [("content-type", "application/json"), ("authorization", authorization)];
     let request = fetch::Request {
         method: "POST".to_owned(),
-        url: format!("https://{server}{path}"),
+        url: format!("{scheme}://{server}{path}"),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         body: Body::Bytes(body.to_string().into_bytes()),
-        timeout_ms: 0,
+        timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_ANSWER,
         connect_to: None,
         server_name: None,
@@ -64,7 +75,7 @@ fn post(
 /// # Errors
 /// What the identity server says; 502 if it cannot be asked.
 pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> Result<(), Error> {
-    check(server)?;
+    let scheme = check(server)?;
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Error::invalid_param("id_access_token cannot be one"));
     }
@@ -77,7 +88,7 @@ pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> R
     let body = json!({ "sid": sid, "client_secret": secret, "mxid": user });
     let path = "/_matrix/identity/v2/3pid/bind";
     let (status, said) =
-        post(server, path, &format!("Bearer {token}"), &body).map_err(|reason| {
+        post(scheme, server, path, &format!("Bearer {token}"), &body).map_err(|reason| {
             log::warn("an identity server could not be asked", &[("reason", &reason)]);
             Error::with_status(502, "M_UNKNOWN", "the identity server cannot be reached")
         })?;
@@ -89,7 +100,9 @@ pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> R
         let error = error.unwrap_or("the identity server refused");
         return Err(Error::with_status(status, errcode, error));
     }
-    if let (Some(medium), Some(address)) = (text("medium"), text("address")) {
+    let medium = text("medium").filter(|medium| matches!(*medium, "email" | "msisdn"));
+    let address = text("address").filter(|address| address.len() <= MAX_ADDRESS);
+    if let (Some(medium), Some(address)) = (medium, address) {
         Batch::new()
             .run(
                 "INSERT INTO accounts_bindings (user_id, medium, address, id_server) VALUES ($1, $2, $3, $4) \
@@ -112,6 +125,16 @@ pub fn unbind(
     address: &str,
     server: Option<&str>,
 ) -> Result<bool, Error> {
+    unbind_until(user, medium, address, server, clock::now_ms().saturating_add(PATIENCE_MS))
+}
+
+fn unbind_until(
+    user: &str,
+    medium: &str,
+    address: &str,
+    server: Option<&str>,
+    deadline_ms: u64,
+) -> Result<bool, Error> {
     let sql = "SELECT id_server FROM accounts_bindings WHERE user_id = $1 AND medium = $2 AND address = $3";
     let servers: Vec<String> = match server {
         Some(server) => {
@@ -125,7 +148,7 @@ pub fn unbind(
     };
     let mut all = !servers.is_empty();
     for server in servers {
-        if !forget(user, medium, address, &server) {
+        if clock::now_ms() >= deadline_ms || !forget(user, medium, address, &server) {
             all = false;
             continue;
         }
@@ -140,7 +163,7 @@ pub fn unbind(
     Ok(all)
 }
 
-/// [`unbind`] for all addresses of a user.
+/// [`unbind`] for all addresses of a user. Those that are left when it has taken too long stay bound: nobody is kept by it.
 ///
 /// # Errors
 /// As [`unbind`].
@@ -149,9 +172,10 @@ pub fn unbind_all(user: &str, server: Option<&str>) -> Result<bool, Error> {
                UNION SELECT medium, address FROM accounts_threepids WHERE user_id = $1 AND $2 = 1";
     let named = i64::from(server.is_some());
     let known: Vec<(String, String)> = query(sql, params![user, named])?.all()?;
+    let deadline_ms = clock::now_ms().saturating_add(PATIENCE_MS);
     let mut all = true;
     for (medium, address) in known {
-        all &= unbind(user, &medium, &address, server)?;
+        all &= unbind_until(user, &medium, &address, server, deadline_ms)?;
     }
     Ok(all)
 }
@@ -175,7 +199,9 @@ fn forget(user: &str, medium: &str, address: &str, server: &str) -> bool {
     let header = format!(
         "X-Matrix origin=\"{origin}\",destination=\"{server}\",key=\"{key}\",sig=\"{signature}\""
     );
-    match post(server, path, &header, &body) {
+    // Configured since: it is not asked any more.
+    let Ok(scheme) = check(server) else { return false };
+    match post(scheme, server, path, &header, &body) {
         Ok((200, _)) => true,
         Ok((status, _)) => {
             log::warn("an identity server did not unbind", &[("status", &status.to_string())]);

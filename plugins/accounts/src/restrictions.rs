@@ -4,12 +4,14 @@
 
 /// The parts of a path behind `/_matrix/client/VERSION` (or `/_matrix/media/VERSION`, then with `media` first). None: another API.
 fn parts(path: &str) -> Option<Vec<String>> {
-    let (media, rest) = match path.strip_prefix("/_matrix/client/") {
-        Some(rest) => (false, rest),
-        None => (true, path.strip_prefix("/_matrix/media/")?),
+    // Encoded words mean the same to the edge, those at the front, too.
+    let mut parts: Vec<String> = path.strip_prefix('/')?.split('/').map(decoded).collect();
+    let media = match words(&parts).as_slice() {
+        ["_matrix", "client", _, ..] => false,
+        ["_matrix", "media", _, ..] => true,
+        _ => return None,
     };
-    // Encoded words mean the same to the edge.
-    let mut parts: Vec<String> = rest.split('/').map(decoded).collect();
+    parts.drain(..2);
     let unstable = parts.first().is_some_and(|part| part == "unstable");
     parts.remove(0);
     // `unstable/org.example.msc1/sync`: the second is a namespace, too.
@@ -89,6 +91,8 @@ pub fn suspended_may(method: &str, path: &str) -> bool {
         | ("PUT" | "POST", ["rooms", _, "state", ..])
         | ("PUT", ["rooms", _, "typing", _])
         | ("PUT" | "DELETE", ["profile", ..] | ["directory", ..])
+        // A text that others see.
+        | ("PUT", ["presence", _, "status"])
         | ("POST", ["account", "3pid", "delete" | "unbind"]) => true,
         _ => false,
     };
@@ -161,6 +165,9 @@ mod tests {
         assert!(!suspended_may("PUT", "/_matrix/client/v3/rooms/!a:b/send/m.room.message/1"));
         assert!(!suspended_may("POST", "/_matrix/client/v3/join/!a:b"));
         assert!(!suspended_may("POST", "/_matrix/client/v3/jo%69n/!a:b"));
+        assert!(!suspended_may("POST", "/%5Fmatrix/client/v3/join/!a:b"));
+        assert!(!suspended_may("POST", "/_matrix/cli%65nt/v3/join/!a:b"));
+        assert!(!suspended_may("POST", "/_matrix/client/%763/createRoom"));
         assert!(!suspended_may("PUT", "/_matrix/client/unstable/uk.tcpip.msc4133/profile/@a:b/x"));
     }
 

@@ -68,7 +68,7 @@ impl Guest for Plugin {
         let scope = format!("service:{}", proof.scope);
         let (id, remote, user_agent) = proof.request;
         let asking = Asking {
-            scope: &scope,
+            scope: scope.into(),
             user: Some(&proof.user),
             body: &body,
             request: RequestInfo { id, remote, user_agent },

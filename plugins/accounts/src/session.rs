@@ -10,6 +10,8 @@ use tessera_sdk::{clock, digest, params, random};
 use crate::authenticator::locked_out;
 use crate::{config, ids, topics};
 
+/// Bytes of a device's name: whoever asks for its keys gets it.
+pub const MAX_NAME: usize = 512;
 /// Devices of one user; at this number a log-in without a known device is refused.
 const MAX_DEVICES: i64 = 1000;
 
@@ -80,11 +82,12 @@ fn before(moment: Moment) -> Result<Before, Error> {
 /// Adds a log-in to a batch: the device, in place of what it had before, and new tokens.
 ///
 /// # Errors
-/// `M_INVALID_PARAM` for a device id that cannot be, `M_FORBIDDEN` for too many devices, storage.
+/// `M_INVALID_PARAM` for a device id that cannot be, `M_TOO_LARGE` for a name, `M_FORBIDDEN` for too many devices, storage.
 pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
     if let Some(device) = &wish.device_id {
         ids::check_device(device)?;
     }
+    check_name(wish.display_name.as_deref())?;
     let device = wish.device_id.clone().unwrap_or_else(|| random::letters(10));
     let before = before(snapshot(&before_queries(&wish.user, &device))?)?;
     if !before.known && before.devices >= MAX_DEVICES {
@@ -113,6 +116,17 @@ pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
     let told = topics::logged_in(&wish.user, &device, &wish.kind);
     issued.device_id = Some(device);
     Ok((batch.emit(topics::SESSIONS, &wish.user, told), issued))
+}
+
+/// # Errors
+/// `M_TOO_LARGE`.
+pub fn check_name(name: Option<&str>) -> Result<(), Error> {
+    match name {
+        Some(name) if name.len() > MAX_NAME => {
+            Err(Error::too_large(format!("a name has at most {MAX_NAME} bytes")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// New tokens for a device; `replaces`: hash of the refresh token that they take the place of.

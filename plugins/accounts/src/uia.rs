@@ -1,12 +1,14 @@
 //! User-interactive authentication: of endpoints here and, by `tessera:services/accounts.prove`, of others.
 //!
-//! Spec: client-server API, User-Interactive Authentication API. A session belongs to one endpoint and one user. What was passed is
+//! Spec: client-server API, User-Interactive Authentication API. A session belongs to one operation and one user. What was passed is
 //! kept in it only while stages are missing: the request that passes the last one is the request that does the thing, so nothing
 //! that was passed can be used again. Registration, which may be asked with other values in each request, has its stages
 //! kept to the end ([`Asking::keep`]) and notes whom the session made ([`Passed::spend`]): asked once more, it makes nobody else.
 
 mod session;
 mod stage;
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use tessera_sdk::hooks::RequestInfo;
@@ -18,7 +20,7 @@ use tessera_sdk::storage::Batch;
 use crate::config;
 
 pub use self::session::LIFETIME_MS;
-use self::session::State;
+use self::session::{Found, State};
 use self::stage::Auth;
 use self::stage::Failed;
 pub use self::stage::Stage;
@@ -32,8 +34,8 @@ pub type Object = Map<String, Value>;
 /// A request that needs proof.
 #[derive(Debug, Clone)]
 pub struct Asking<'a> {
-    /// The endpoint; a session of one is good for no other.
-    pub scope: &'a str,
+    /// The operation: the endpoint and what its path names. A session of one is good for no other.
+    pub scope: Cow<'a, str>,
     /// Who asks, if that is known.
     pub user: Option<&'a str>,
     /// The request's body.
@@ -48,7 +50,14 @@ impl<'a> Asking<'a> {
     /// A request of this plug-in's, whose body was read.
     pub fn of(request: &'a Request, body: &'a Object) -> Self {
         let user = request.wire().principal.as_ref().map(|principal| principal.user.as_str());
-        let scope = request.wire().route.as_str();
+        let wire = request.wire();
+        let named = wire.params.iter().map(|(_, value)| value.as_str());
+        let scope = match wire.params.is_empty() {
+            true => Cow::Borrowed(wire.route.as_str()),
+            false => {
+                [wire.route.as_str()].into_iter().chain(named).collect::<Vec<_>>().join(" ").into()
+            }
+        };
         Self { scope, user, body, request: request.info(), keep: None }
     }
 }
@@ -120,7 +129,7 @@ const TRIES: usize = 3;
 /// Looks at the `auth` member of a body: whether the request may go on, or what is missing.
 ///
 /// # Errors
-/// Storage, `M_BAD_JSON`, 429 after too many tries.
+/// Storage, `M_BAD_JSON`, 403 for a session of another operation, 429 after too many tries.
 pub fn check(asking: &Asking<'_>, flows: &[Flow]) -> Result<Checked, Error> {
     let keep = asking.keep.clone().unwrap_or_default();
     let fresh = || State { kept: keep.clone(), ..State::default() };
@@ -135,9 +144,13 @@ pub fn check(asking: &Asking<'_>, flows: &[Flow]) -> Result<Checked, Error> {
     for _ in 0..TRIES {
         let state = match &auth.session {
             None => fresh(),
-            Some(session) => match session::load(session, asking.scope, user(asking))? {
-                Some(state) => state,
-                None => {
+            Some(session) => match session::load(session, &asking.scope, user(asking))? {
+                Found::Open(state) => state,
+                Found::Other => {
+                    let text = "this session was opened for another operation";
+                    return Err(Error::forbidden(text));
+                }
+                Found::None => {
                     let error = Error::new(ErrorCode::Unknown, "this session is unknown or over");
                     return ask(asking, flows, fresh(), Some(&error));
                 }
@@ -215,7 +228,7 @@ fn ask(
     error: Option<&Error>,
 ) -> Result<Checked, Error> {
     let session = if state.session.is_empty() {
-        session::open(asking.scope, user(asking), &asking.request, &state)?
+        session::open(&asking.scope, user(asking), &asking.request, &state)?
     } else {
         state.session
     };
@@ -255,7 +268,7 @@ pub struct Given {
 /// # Errors
 /// Storage.
 pub fn is_passed(scope: &str, session: &str, stage: Stage) -> Result<Option<bool>, Error> {
-    let state = session::load(session, scope, "")?;
+    let state = session::load(session, scope, "")?.open();
     Ok(state.map(|state| state.completed.contains_key(stage.name())))
 }
 
@@ -274,10 +287,10 @@ pub fn pass(
 ) -> Result<Option<Result<(), Error>>, Error> {
     let body = Object::new();
     let keep = Some(Object::new());
-    let asking = Asking { scope, user: None, body: &body, request, keep };
+    let asking = Asking { scope: scope.into(), user: None, body: &body, request, keep };
     let auth = Auth::of(given);
     for _ in 0..TRIES {
-        let Some(mut state) = session::load(session, scope, "")? else { return Ok(None) };
+        let Some(mut state) = session::load(session, scope, "")?.open() else { return Ok(None) };
         if state.completed.contains_key(stage.name()) {
             return Ok(Some(Ok(())));
         }
@@ -309,5 +322,5 @@ pub fn open(scope: &str, request: &Request) -> Result<String, Error> {
 /// # Errors
 /// Storage.
 pub fn is_open(session: &str, scope: &str) -> Result<bool, Error> {
-    Ok(session::load(session, scope, "")?.is_some())
+    Ok(session::load(session, scope, "")?.open().is_some())
 }

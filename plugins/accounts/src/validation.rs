@@ -52,7 +52,8 @@ pub struct Begun {
     pub token: Option<String>,
 }
 
-/// Begins a proof, or goes on with one of the same address and client secret.
+/// Begins a proof, or goes on with one of the same address and client secret. What it had proved has to be proved anew. [`sent`] notes
+/// that the mail has gone. `hidden`: one that can prove nothing, for answers that look like the others.
 ///
 /// # Errors
 /// Storage.
@@ -62,17 +63,20 @@ pub fn begin(
     client_secret: &str,
     send_attempt: u64,
     next_link: &str,
+    hidden: bool,
 ) -> Result<Begun, Error> {
     let now = clock::now_ms();
-    let found: Option<(String, u64, u64)> = query(
+    let name = purpose.name();
+    let name = if hidden { format!("hidden-{name}") } else { name.to_owned() };
+    let found: Option<(String, i64, u64)> = query(
         "SELECT sid, send_attempt, created_ms FROM accounts_validations \
          WHERE purpose = $1 AND address = $2 AND client_secret = $3",
-        params![purpose.name(), address, client_secret],
+        params![&name, address, client_secret],
     )?
     .first()?;
     let sid = match found {
         Some((sid, sent, created)) if created.saturating_add(LIFETIME_MS) > now => {
-            if sent >= send_attempt {
+            if u64::try_from(sent).is_ok_and(|sent| sent >= send_attempt) {
                 return Ok(Begun { sid, token: None });
             }
             sid
@@ -92,15 +96,14 @@ pub fn begin(
         )
         .run(
             "INSERT INTO accounts_validations (sid, purpose, address, client_secret, send_attempt, token, \
-             next_link, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-             ON CONFLICT (purpose, address, client_secret) DO UPDATE SET send_attempt = excluded.send_attempt, \
-             token = excluded.token, next_link = excluded.next_link, created_ms = excluded.created_ms",
+             next_link, created_ms) VALUES ($1, $2, $3, $4, -1, $5, $6, $7) \
+             ON CONFLICT (purpose, address, client_secret) DO UPDATE SET token = excluded.token, \
+             next_link = excluded.next_link, created_ms = excluded.created_ms, validated_ms = NULL",
             params![
                 &sid,
-                purpose.name(),
+                &name,
                 address,
                 client_secret,
-                send_attempt,
                 digest::sha256(token.as_bytes()),
                 next_link,
                 now
@@ -110,19 +113,20 @@ pub fn begin(
     // Another request of the same words may have been quicker: the session is the one that is there.
     let there: Option<(String,)> = query(
         "SELECT sid FROM accounts_validations WHERE purpose = $1 AND address = $2 AND client_secret = $3",
-        params![purpose.name(), address, client_secret],
+        params![&name, address, client_secret],
     )?
     .first()?;
     Ok(Begun { sid: there.map_or(sid, |(sid,)| sid), token: Some(token) })
 }
 
-/// Takes back that a mail was sent, so that the same wish is not taken for one that was met.
+/// Notes that the mail of a wish has gone: the same wish is met then, and sends no other.
 ///
 /// # Errors
 /// Storage.
-pub fn forget(sid: &str) -> Result<(), Error> {
-    let sql = "DELETE FROM accounts_validations WHERE sid = $1 AND validated_ms IS NULL";
-    Batch::new().run(sql, params![sid]).commit_blind()?;
+pub fn sent(sid: &str, send_attempt: u64) -> Result<(), Error> {
+    let sql =
+        "UPDATE accounts_validations SET send_attempt = $2 WHERE sid = $1 AND send_attempt < $2";
+    Batch::new().run(sql, params![sid, send_attempt]).commit_blind()?;
     Ok(())
 }
 

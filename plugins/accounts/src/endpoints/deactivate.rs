@@ -10,6 +10,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch};
 
+use crate::authenticator::may_act;
 use crate::uia::{self, Asking, Checked, Object, Stage};
 use crate::{identity, session, threepids, topics};
 
@@ -34,6 +35,9 @@ pub fn handle(request: &Request) -> Result {
     let proved = passed.proved(Stage::Password).and_then(|it| it.get("user_id"));
     let user = asking.user.or_else(|| proved.and_then(Value::as_str));
     let user = user.ok_or_else(|| Error::forbidden("who is this?"))?;
+    if asking.user.is_none() {
+        may_act(user)?;
+    }
     if hooks::answered("tessera:hooks/account-rules") {
         let requester = match request.requester() {
             Ok(requester) => requester,

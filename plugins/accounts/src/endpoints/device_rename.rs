@@ -8,10 +8,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, query};
 
-use crate::topics;
-
-/// Bytes of a device's name.
-const MAX_NAME: usize = 512;
+use crate::{session, topics};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -21,9 +18,7 @@ struct Body {
 /// Names a device. Without a name nothing changes. 404 `M_NOT_FOUND`, `M_TOO_LARGE`.
 pub fn handle(request: &Request) -> Result {
     let body: Body = request.json()?;
-    if body.display_name.as_ref().is_some_and(|name| name.len() > MAX_NAME) {
-        return Err(Error::too_large(format!("a name has at most {MAX_NAME} bytes")));
-    }
+    session::check_name(body.display_name.as_deref())?;
     let (user, device) = (request.user()?, request.param("deviceId"));
     let sql = "SELECT display_name FROM accounts_devices WHERE user_id = $1 AND device_id = $2";
     let found: Option<(Option<String>,)> = query(sql, params![user, device])?.first()?;

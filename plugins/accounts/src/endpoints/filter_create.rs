@@ -35,8 +35,8 @@ enum Format {
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "only their types are checked")]
 struct Room {
-    rooms: Option<Vec<String>>,
-    not_rooms: Option<Vec<String>>,
+    rooms: Option<Vec<RoomId>>,
+    not_rooms: Option<Vec<RoomId>>,
     include_leave: Option<bool>,
     timeline: Option<Events>,
     state: Option<Events>,
@@ -50,14 +50,38 @@ struct Events {
     limit: Option<u64>,
     types: Option<Vec<String>>,
     not_types: Option<Vec<String>>,
-    senders: Option<Vec<String>>,
-    not_senders: Option<Vec<String>>,
-    rooms: Option<Vec<String>>,
-    not_rooms: Option<Vec<String>>,
+    senders: Option<Vec<UserId>>,
+    not_senders: Option<Vec<UserId>>,
+    rooms: Option<Vec<RoomId>>,
+    not_rooms: Option<Vec<RoomId>>,
     contains_url: Option<bool>,
     lazy_load_members: Option<bool>,
     include_redundant_members: Option<bool>,
     unread_thread_notifications: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct RoomId;
+
+impl TryFrom<String> for RoomId {
+    type Error = &'static str;
+
+    fn try_from(id: String) -> std::result::Result<Self, Self::Error> {
+        ids::room_in_path(&id).map(|_| Self).map_err(|_| "rooms are named by their ids")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct UserId;
+
+impl TryFrom<String> for UserId {
+    type Error = &'static str;
+
+    fn try_from(id: String) -> std::result::Result<Self, Self::Error> {
+        ids::user_in_path(&id).map(|_| Self).map_err(|_| "senders are named by their ids")
+    }
 }
 
 /// Keeps a filter. The same filter has the same id. `M_FORBIDDEN`, `M_NOT_JSON`, `M_BAD_JSON`.
@@ -74,7 +98,9 @@ pub fn handle(request: &Request) -> Result {
     let count: Option<(i64,)> =
         query("SELECT COUNT(*) FROM accounts_filters WHERE user_id = $1", params![user])?
             .first()?;
-    if count.is_none_or(|(n,)| n >= MAX_FILTERS) {
+    let known = "SELECT filter_id FROM accounts_filters WHERE user_id = $1 AND filter_id = $2";
+    if count.is_none_or(|(n,)| n >= MAX_FILTERS) && query(known, params![user, id])?.rows.is_empty()
+    {
         return Err(Error::too_large("too many filters"));
     }
     Batch::new()

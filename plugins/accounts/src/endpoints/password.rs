@@ -9,6 +9,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{crypto, params};
 
+use crate::authenticator::may_act;
 use crate::uia::{self, Asking, Checked, Object, Passed, Stage};
 use crate::{config, password, session, threepids, validation};
 
@@ -44,7 +45,11 @@ pub fn handle(request: &Request) -> Result {
     password::check_new(&new)?;
     let (user, proof) = match asking.user {
         Some(user) => (user.to_owned(), None),
-        None => owner(&passed)?,
+        None => {
+            let owner = owner(&passed)?;
+            may_act(&owner.0)?;
+            owner
+        }
     };
     let mut batch = Batch::new()
         .run(

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tessera_sdk::hooks::Threepid;
 use tessera_sdk::http::{Answer, Request, Result};
-use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::matrix::{Error, ErrorCode, localpart};
 use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{crypto, digest, params, random};
 
@@ -32,19 +32,17 @@ struct Body {
     refresh_token: bool,
     /// Of the guest who becomes a user.
     guest_access_token: Option<String>,
+    /// Ours: the id of that guest, which is kept between requests in place of the token.
+    guest_user_id: Option<String>,
 }
 
 /// What is kept for later requests of a session. The password is kept as its hash.
-const KEPT: [&str; 6] = [
-    "username",
-    "device_id",
-    "initial_device_display_name",
-    "inhibit_login",
-    "refresh_token",
-    "guest_access_token",
-];
+const KEPT: [&str; 5] =
+    ["username", "device_id", "initial_device_display_name", "inhibit_login", "refresh_token"];
 /// The member that the password's hash is kept under; clients cannot give it.
 const HASH: &str = "password_hash";
+/// The member that a guest's id is kept under; clients cannot give it, either.
+const GUEST: &str = "guest_user_id";
 
 /// Registers a user after the stages that the operator wants. Asked again with a session that made a user, it logs that user in again.
 ///
@@ -60,15 +58,18 @@ pub fn handle(request: &Request) -> Result {
     }
     let mut asked: Object = request.json()?;
     asked.remove(HASH);
+    asked.remove(GUEST);
     if asked.get("type").and_then(Value::as_str) == Some("m.login.application_service") {
         return Err(Error::forbidden("no application service registers users here"));
     }
     if config.registration != Registration::Open {
         return Err(Error::forbidden("registration is closed"));
     }
-    registration::room_for_one()?;
     let body = read(&asked)?;
     let guest = body.guest_access_token.as_deref().map(guest_of).transpose()?;
+    if guest.is_none() {
+        registration::room_for_one()?;
+    }
     // Said before the stages, so that a person can choose another name.
     let first = !asked.contains_key("auth");
     if let Some(username) = &body.username {
@@ -85,7 +86,7 @@ pub fn handle(request: &Request) -> Result {
         password::check_new(password)?;
     }
     let mut asking = Asking::of(request, &asked);
-    asking.keep = Some(keep(&asked, &body));
+    asking.keep = Some(keep(&asked, &body, guest.as_deref()));
     let passed = match uia::check(&asking, &flows(&config))? {
         Checked::Passed(passed) => passed,
         Checked::Ask(question) => return Answer::json_with_status(401, &question),
@@ -123,7 +124,7 @@ fn taken(asked: &Object, username: &str) -> std::result::Result<(), Error> {
     }
 }
 
-fn keep(asked: &Object, body: &Body) -> Object {
+fn keep(asked: &Object, body: &Body, guest: Option<&str>) -> Object {
     let mut kept = Object::new();
     if asked.get("auth").is_some_and(|auth| auth.get("session").is_some()) {
         // The session has been opened: nothing more is kept.
@@ -133,6 +134,9 @@ fn keep(asked: &Object, body: &Body) -> Object {
         if let Some(value) = asked.get(name) {
             kept.insert(name.to_owned(), value.clone());
         }
+    }
+    if let Some(guest) = guest {
+        kept.insert(GUEST.to_owned(), guest.into());
     }
     // Hashing costs: only where it will be needed, which is in a request without proof.
     if let (Some(password), false) = (&body.password, asked.contains_key("auth")) {
@@ -182,7 +186,7 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
         kind: "register".to_owned(),
     };
     if let Some(user) = &passed.made {
-        return again(&wish(user), body.inhibit_login);
+        return again(&wish(user), body);
     }
     let hash = match (&body.password, &body.password_hash) {
         (Some(password), _) => {
@@ -197,8 +201,11 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
         threepids::allowed(threepids::EMAIL, address, true)?;
     }
     let guest = body.guest_access_token.as_deref().map(guest_of).transpose()?;
-    let (batch, user) = match guest {
-        Some(user) => (grown_up(&user, &hash), user),
+    let (batch, user) = match guest.or_else(|| body.guest_user_id.clone()) {
+        Some(user) => {
+            let address = address.as_ref().map(|it| it.0.clone());
+            (grown_up(&user, &hash, passed, address)?, user)
+        }
         None => newcomer(request, body, passed, hash, address.as_ref().map(|it| it.0.clone()))?,
     };
     let mut next = 2;
@@ -244,10 +251,16 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
     Answer::json(&LoggedIn::new(user, issued))
 }
 
-/// The answer that the first request of this session got, with new tokens.
-fn again(wish: &Wish, inhibit_login: bool) -> Result {
+/// The answer that the first request of this session got, with new tokens: for whom that one got lost. A session is no password, so this
+/// asks for the one that was chosen.
+fn again(wish: &Wish, body: &Body) -> Result {
     let revision = super::login::revision(&wish.user)?;
-    if inhibit_login {
+    password::count_try(&wish.user)?;
+    let given = body.password.as_deref().unwrap_or_default();
+    if password::verify(&wish.user, given)?.is_none() {
+        return Err(Error::forbidden("this session has registered somebody: log in"));
+    }
+    if body.inhibit_login {
         return Answer::json(&LoggedIn::new(wish.user.clone(), None));
     }
     let guard = Batch::new()
@@ -268,17 +281,27 @@ fn proved_address(value: &Value) -> Option<(String, u64, String)> {
 }
 
 /// A batch that makes a guest a user: two statements, as for a new one.
-fn grown_up(user: &str, hash: &str) -> Batch {
-    Batch::new()
+fn grown_up(
+    user: &str,
+    hash: &str,
+    passed: &Passed,
+    address: Option<String>,
+) -> std::result::Result<Batch, Error> {
+    let threepid = address.map(|address| Threepid { medium: threepids::EMAIL.to_owned(), address });
+    let name = localpart(user).to_owned();
+    // Modules were asked about a nameless guest until now.
+    let hidden = modules::check_registration(Some(name), threepid, "password", &passed.requests)?;
+    Ok(Batch::new()
         .run(
-            "UPDATE accounts_users SET password_hash = $2, guest = FALSE, revision = revision + 1 \
-             WHERE user_id = $1 AND guest = TRUE AND deactivated = FALSE",
-            params![user, hash],
+            "UPDATE accounts_users SET password_hash = $2, guest = FALSE, \
+             shadow_banned = CASE WHEN $3 = 1 THEN TRUE ELSE shadow_banned END, \
+             revision = revision + 1 WHERE user_id = $1 AND guest = TRUE AND deactivated = FALSE",
+            params![user, hash, i64::from(hidden)],
         )
         .expect(1)
         // A guest is counted already.
         .run("UPDATE accounts_counts SET users = users WHERE id = 1", params![])
-        .wake(topics::sessions(user))
+        .wake(topics::sessions(user)))
 }
 
 fn newcomer(

@@ -15,14 +15,19 @@ use crate::ids;
 const MAX_NAME: usize = 255;
 /// Tags of one room.
 const MAX_TAGS: usize = 1000;
+/// Bytes of what a tag says; the specification knows `order`.
+const MAX_TAG: usize = 4096;
 /// Two devices may tag at the same moment; more than this many hardly do.
 const TRIES: usize = 5;
 
-/// Tags a room. `M_INVALID_PARAM` for a name that is too long, `M_BAD_JSON` for an order that is no number.
+/// Tags a room. `M_INVALID_PARAM` for a name that is too long, `M_BAD_JSON` for an order that is no number, `M_TOO_LARGE`.
 pub fn set(request: &Request) -> Result {
     let body: Map<String, Value> = request.json()?;
     if body.get("order").is_some_and(|order| !order.is_number()) {
         return Err(Error::bad_json("order is a number"));
+    }
+    if request.body().len() > MAX_TAG {
+        return Err(Error::too_large(format!("a tag has at most {MAX_TAG} bytes")));
     }
     let tag = request.param("tag");
     if tag.is_empty() || tag.len() > MAX_NAME {

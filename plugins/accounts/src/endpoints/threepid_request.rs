@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::{digest, limits, random};
+use tessera_sdk::{digest, limits};
 
 use crate::captcha::encode;
 use crate::config::{self, Config, Registration};
@@ -78,39 +78,30 @@ fn email(request: &Request, purpose: Purpose) -> Result {
     }
     threepids::allowed(threepids::EMAIL, &address, purpose == Purpose::Register)?;
     let owned = threepids::owner(threepids::EMAIL, &address)?.is_some();
-    match (owned, purpose) {
-        (true, Purpose::Password) | (false, Purpose::Register | Purpose::Add) => {}
-        (false, Purpose::Password) if config.hide_addresses => return nothing(),
+    let hidden = match (owned, purpose) {
+        (true, Purpose::Password) | (false, Purpose::Register | Purpose::Add) => false,
+        _ if config.hide_addresses => true,
         (false, Purpose::Password) => {
             let text = "no account has this address";
             return Err(Error::with_status(400, "M_THREEPID_NOT_FOUND", text));
         }
-        (true, _) if config.hide_addresses => {
-            mails::send(&address, Kind::InUse, "")?;
-            return nothing();
-        }
         (true, _) => return Err(threepids::in_use()),
-    }
-    let begun = validation::begin(purpose, &address, &secret, attempt, &next_link)?;
+    };
+    let begun = validation::begin(purpose, &address, &secret, attempt, &next_link, hidden)?;
     if let Some(token) = &begun.token {
-        let kind = match purpose {
-            Purpose::Register => Kind::Register,
-            Purpose::Password => Kind::Password,
-            Purpose::Add => Kind::Add,
-        };
-        let link = link(&config, &begun.sid, &secret, token);
-        if let Err(error) = mails::send(&address, kind, &link) {
-            // The same request may be tried again.
-            validation::forget(&begun.sid)?;
-            return Err(error);
+        let link = || link(&config, &begun.sid, &secret, token);
+        match (hidden, purpose) {
+            (false, Purpose::Register) => mails::send(&address, Kind::Register, &link())?,
+            (false, Purpose::Password) => mails::send(&address, Kind::Password, &link())?,
+            (false, Purpose::Add) => mails::send(&address, Kind::Add, &link())?,
+            // Nobody has it.
+            (true, Purpose::Password) => {}
+            (true, _) => mails::send(&address, Kind::InUse, "")?,
         }
+        // Only now: the same request may be tried again where the mail did not go.
+        validation::sent(&begun.sid, attempt)?;
     }
     Answer::json(&json!({ "sid": begun.sid }))
-}
-
-/// An answer like all the others.
-fn nothing() -> Result {
-    Answer::json(&json!({ "sid": random::token() }))
 }
 
 fn link(config: &Config, sid: &str, secret: &str, token: &str) -> String {

@@ -75,24 +75,48 @@ pub(super) fn open(
     Ok(session)
 }
 
-type Row = (String, String, i64, String, String, String, String);
+/// What came of looking for a session.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It is there.
+    Open(State),
+    /// It is the user's, and was opened for another operation.
+    Other,
+    /// There is none, or it is over.
+    None,
+}
 
-/// A session of this endpoint and this user that is not over.
+impl Found {
+    /// The session, if it is this one.
+    pub(super) fn open(self) -> Option<State> {
+        match self {
+            Self::Open(state) => Some(state),
+            Self::Other | Self::None => None,
+        }
+    }
+}
+
+type Row = (String, String, i64, String, String, String, String, String);
+
+/// A session of this operation and this user that is not over.
 ///
 /// # Errors
 /// Storage.
-pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Option<State>, Error> {
+pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Found, Error> {
     let since = clock::now_ms().saturating_sub(LIFETIME_MS);
     let found: Option<Row> = query(
-        "SELECT completed, kept, revision, request_id, remote, user_agent, made FROM accounts_uia \
-         WHERE session = $1 AND scope = $2 AND user_id = $3 AND created_ms >= $4",
-        params![session, scope, user, since],
+        "SELECT completed, kept, revision, request_id, remote, user_agent, made, scope FROM accounts_uia \
+         WHERE session = $1 AND user_id = $2 AND created_ms >= $3",
+        params![session, user, since],
     )?
     .first()?;
-    let Some((completed, kept, revision, id, remote, user_agent, made)) = found else {
-        return Ok(None);
+    let Some((completed, kept, revision, id, remote, user_agent, made, opened_for)) = found else {
+        return Ok(Found::None);
     };
-    Ok(Some(State {
+    if opened_for != scope {
+        return Ok(Found::Other);
+    }
+    Ok(Found::Open(State {
         session: session.to_owned(),
         completed: serde_json::from_str(&completed).map_err(Error::internal)?,
         kept: serde_json::from_str(&kept).map_err(Error::internal)?,

@@ -128,6 +128,12 @@ fn password(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
     {
         (Some(me), None) if unnamed => me.to_owned(),
         (None, None) if unnamed => return Err(Failed::Again(wrong())),
+        // Nobody of here: it takes as long as with anybody, counts alike and is told alike.
+        (None, None) => {
+            count(auth, "")?;
+            password::verify("", auth.password.as_deref().unwrap_or_default())?;
+            return Err(Failed::Again(wrong()));
+        }
         (Some(me), Some(named)) if me == named => named,
         (None, Some(named)) => named,
         // Another's password proves nothing, whatever it is.
@@ -140,9 +146,17 @@ fn password(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
     }
 }
 
+/// Counts a try: by address where one is given, so that it is the same whether or not it is somebody's.
+fn count(auth: &Auth, user: &str) -> Result<(), Error> {
+    match auth.identifier.as_ref().and_then(password::Identifier::threepid) {
+        Some(threepid) => password::count_try_by(&threepid),
+        None => password::count_try(user),
+    }
+}
+
 /// Whether the password is the user's. Modules that know about passwords are asked first, as at login.
 fn proves(asking: &Asking<'_>, user: &str, auth: &Auth) -> Result<bool, Error> {
-    password::count_try(user)?;
+    count(auth, user)?;
     if hooks::answered("tessera:hooks/login") {
         let fields = asking.body.get("auth").cloned().unwrap_or_default();
         let attempt = Attempt {

@@ -57,3 +57,29 @@ fn devices_are_deleted_after_the_password_stage() {
     assert!(who(&tokens[1]).is_err() && who(&tokens[2]).is_err());
     assert!(who(&first["access_token"]).is_ok());
 }
+
+#[test]
+fn session_that_was_opened_for_one_device_deletes_no_other() {
+    let host = start();
+    register(&host, "ann");
+    for device in ["A", "B"] {
+        let mut body = by_name("ann", "secret");
+        body["device_id"] = json!(device);
+        log_in(&host, body).ok();
+    }
+    let asked = ask(&host, "DELETE", "device-delete deviceId=A", json!({}));
+    let body = json!({ "auth": proof(&asked.json()["session"]) });
+    let other = ask(&host, "DELETE", "device-delete deviceId=B", body.clone());
+    assert_eq!(other.error(), (403, "M_FORBIDDEN".to_owned()));
+    ask(&host, "GET", "device deviceId=B", Value::Null).ok();
+    ask(&host, "DELETE", "device-delete deviceId=A", body).ok();
+}
+
+#[test]
+fn name_is_no_longer_at_login_than_later() {
+    let host = start();
+    register(&host, "ann");
+    let mut body = by_name("ann", "secret");
+    body["initial_device_display_name"] = json!("x".repeat(513));
+    assert_eq!(log_in(&host, body).error(), (413, "M_TOO_LARGE".to_owned()));
+}

@@ -24,10 +24,29 @@ fn bad_filters_are_refused() {
         json!({ "room": { "rooms": "x" } }),
         json!({ "event_format": "other" }),
         json!({ "room": { "timeline": { "limit": -1 } } }),
+        json!({ "presence": "not_an_object" }),
+        json!({ "room": { "timeline": { "types": [0] } } }),
+        json!({ "room": { "rooms": ["not_a_room_id"] } }),
+        json!({ "room": { "timeline": { "rooms": ["not_a_room_id"] } } }),
+        json!({ "room": { "state": { "not_rooms": ["not_a_room_id"] } } }),
+        json!({ "room": { "timeline": { "senders": ["not_a_sender_id"] } } }),
+        json!({ "presence": { "not_senders": ["not_a_sender_id"] } }),
     ] {
         let answer = ask(&host, "POST", CREATE, filter.clone());
         assert_eq!(answer.error(), (400, "M_BAD_JSON".to_owned()), "{filter}");
     }
+}
+
+#[test]
+fn filter_may_name_rooms_of_every_version_and_old_users() {
+    let host = start();
+    let filter = json!({
+        "room": {
+            "rooms": ["!old:hs1", "!31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM"],
+            "timeline": { "senders": ["@Old Name:hs1"], "types": ["m.*"] },
+        },
+    });
+    ask(&host, "POST", CREATE, filter).ok();
 }
 
 #[test]

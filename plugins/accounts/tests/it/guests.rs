@@ -178,3 +178,16 @@ fn whois_tells_the_user_and_administrators_where_devices_were_seen() {
     let nobody = host.request("GET", "whois").user("@root:hs1").mark("admin");
     assert_eq!(nobody.param("userId", "@x:hs1").send::<Plugin>().error().0, 404);
 }
+
+#[test]
+fn locked_user_cannot_act_without_a_token_either() {
+    let host = start();
+    register(&host, "ann");
+    restrict(&host, "lock", ANN, json!({ "locked": true })).ok();
+    let nobody = |body: Value| host.request("POST", "deactivate").json(&body).send::<Plugin>();
+    let session = nobody(json!({})).json()["session"].clone();
+    let answer = nobody(json!({ "auth": crate::words::proof(&session), "erase": true }));
+    assert_eq!(answer.error(), (401, "M_USER_LOCKED".to_owned()));
+    restrict(&host, "lock", ANN, json!({ "locked": false })).ok();
+    log_in(&host, by_name("ann", "secret")).ok();
+}

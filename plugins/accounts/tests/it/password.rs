@@ -58,7 +58,7 @@ fn session_of_one_endpoint_is_not_good_for_another() {
     register(&host, "ann");
     let auth = proof(&session(&host, "password"));
     let answer = ask(&host, "POST", "deactivate", json!({ "auth": auth }));
-    assert_eq!(answer.error(), (401, "M_UNKNOWN".to_owned()));
+    assert_eq!(answer.error(), (403, "M_FORBIDDEN".to_owned()));
 }
 
 #[test]

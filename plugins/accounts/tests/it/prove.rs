@@ -46,7 +46,8 @@ fn session_is_good_for_its_scope_and_its_user_only() {
     register(&host, "bob");
     let (_, asked) = no(ask(ANN, "keys.sign", &json!({})));
     let body = json!({ "auth": proof(&asked["session"]) });
-    assert_eq!(no(ask(ANN, "other", &body)).1["errcode"], "M_UNKNOWN");
+    let (status, said) = no(ask(ANN, "other", &body));
+    assert_eq!((status, &said["errcode"]), (403, &json!("M_FORBIDDEN")));
     assert_eq!(no(ask("@bob:hs1", "keys.sign", &body)).1["errcode"], "M_UNKNOWN");
     let (_, asked) = no(ask("@bob:hs1", "keys.sign", &json!({})));
     let body = json!({ "auth": proof(&asked["session"]) });

@@ -212,6 +212,14 @@ fn session_registers_one_user_however_often_it_is_asked() {
         assert_eq!(first["user_id"], again["user_id"]);
         assert_ne!(first["access_token"], again["access_token"]);
         assert!(who(&again["access_token"]).is_ok());
+        // The session alone is no password.
+        for password in [Value::Null, json!("guess")] {
+            let mut thief = json!({ "auth": { "session": session } });
+            if !password.is_null() {
+                thief["password"] = password;
+            }
+            assert_eq!(send(&host, &thief).error(), (403, "M_FORBIDDEN".to_owned()));
+        }
     }
     let users = host.messages("accounts.users");
     assert_eq!(users.len(), 2, "{users:?}");

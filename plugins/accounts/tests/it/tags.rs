@@ -43,3 +43,10 @@ fn bad_tags_are_refused() {
     let answer = ask_as(&host, "@bob:hs1", "B", "PUT", &format!("{SET}u.x"), json!({}));
     assert_eq!(answer.error(), (403, "M_FORBIDDEN".to_owned()));
 }
+
+#[test]
+fn tag_says_little() {
+    let host = start();
+    let answer = ask(&host, "PUT", &format!("{SET}u.a"), json!({ "x": "y".repeat(5000) }));
+    assert_eq!(answer.error(), (413, "M_TOO_LARGE".to_owned()));
+}

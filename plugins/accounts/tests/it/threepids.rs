@@ -444,3 +444,77 @@ fn two_requests_of_the_same_words_share_one_session() {
     assert_eq!(second, *first.lock().unwrap());
     assert_eq!(press(&host, "POST", &link(&mails)).status(), 200);
 }
+
+#[test]
+fn new_mail_wants_a_new_proof() {
+    let (host, mails) = start(json!({}));
+    register(&host, "ann");
+    let sid = proved(&host, &mails, "threepids-email", "a@example.org");
+    let again = request_token(&host, "threepids-email", "a@example.org", 2).ok();
+    assert_eq!(again["sid"], sid);
+    assert_eq!(add(&host, ANN, &sid).error(), error(403, "M_THREEPID_AUTH_FAILED"));
+    press(&host, "POST", &link(&mails));
+    add(&host, ANN, &sid).ok();
+}
+
+#[test]
+fn sessions_of_unknown_addresses_look_like_the_others() {
+    let (host, mails) = start(json!({}));
+    register(&host, "ann");
+    let sid = proved(&host, &mails, "threepids-email", "ann@example.org");
+    add(&host, ANN, &sid).ok();
+    mails.lock().unwrap().clear();
+    for route in ["password-email", "register-email", "threepids-email"] {
+        for email in ["ann@example.org", "nobody@example.org"] {
+            let first = request_token(&host, route, email, 1).ok();
+            assert_eq!(request_token(&host, route, email, 1).ok(), first, "{route} {email}");
+            assert_eq!(request_token(&host, route, email, 2).ok(), first, "{route} {email}");
+        }
+    }
+    // Two attempts each, but for a new password of nobody's.
+    assert_eq!(mails.lock().unwrap().len(), 10);
+}
+
+#[test]
+fn mail_that_did_not_go_is_sent_when_asked_for_again() {
+    let (host, mails) = start(json!({}));
+    let into = mails.clone();
+    let tries = Mutex::new(0);
+    host.services(move |services| {
+        services.mail = Arc::new(move |message| {
+            *tries.lock().unwrap() += 1;
+            if *tries.lock().unwrap() == 1 {
+                return Err(mail::Error::Unavailable("later".to_owned()));
+            }
+            into.lock().unwrap().push(message.clone());
+            Ok(())
+        });
+    });
+    assert!(request_token(&host, "register-email", "a@example.org", 1).error().0 >= 400);
+    request_token(&host, "register-email", "a@example.org", 1).ok();
+    assert_eq!(mails.lock().unwrap().len(), 1);
+    request_token(&host, "register-email", "a@example.org", 1).ok();
+    assert_eq!(mails.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn deactivation_does_not_tell_whose_address_it_is() {
+    let (host, mails) = start(json!({}));
+    register(&host, "ann");
+    let sid = proved(&host, &mails, "threepids-email", "ann@example.org");
+    add(&host, ANN, &sid).ok();
+    let told = |address: &str| {
+        let auth = json!({
+            "type": "m.login.password", "password": "wrong",
+            "identifier": { "type": "m.id.thirdparty", "medium": "email", "address": address },
+        });
+        let body = json!({ "auth": auth });
+        let answer = host.request("POST", "deactivate").json(&body).send::<Plugin>();
+        let mut said = answer.json();
+        said["session"] = Value::Null;
+        (answer.status(), said)
+    };
+    let known = told("ann@example.org");
+    assert_eq!((known.0, &known.1["errcode"]), (401, &json!("M_FORBIDDEN")));
+    assert_eq!(told("nobody@example.org"), known);
+}
