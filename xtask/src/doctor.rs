@@ -8,7 +8,7 @@ use crate::{
     workspace::Workspace,
 };
 use anyhow::{Result, bail};
-use tessera_test_services::{Nats, Postgres, Registry};
+use tessera_test_services::{Nats, Postgres, Registry, S3};
 
 /// How much a thing is needed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub(crate) fn doctor() -> Result<()> {
         let found = found.ok().map(|()| "installed".to_owned());
         line(what, found, Need::Sometimes, &apt::command(&packages));
     }
+    let s3 = S3::installed().ok().map(|()| "installed".to_owned());
+    let fix = format!("cargo {} --root target/tools", S3::INSTALL);
+    line("s3s-fs", s3, Need::Sometimes, &fix);
     let npm = answer("npm", &["--version"]);
     line("npm", npm, Need::Sometimes, &apt::command(&["nodejs", "npm"]));
     let venv = there(clients::has_venv(), "makes virtual environments");

@@ -35,10 +35,9 @@ pub(crate) fn ensure() -> Result<()> {
 /// The server that tests of blobs on S3 speak to; not part of the workspace, whose builds it would lengthen.
 fn install_s3() -> Result<()> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools");
-    let version = ["--version", "0.14.1", "--features", "binary", "--locked", "--debug"];
     Cmd::cargo()
-        .args(["install", "s3s-fs", "--root", root])
-        .args(version)
+        .args(S3::INSTALL.split(' '))
+        .args(["--root", root])
         .show("install s3s-fs, once (takes some minutes)")
 }
 

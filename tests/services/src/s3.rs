@@ -1,14 +1,13 @@
 //! A service that speaks S3: `s3s-fs`, which keeps objects in a folder and checks signatures.
 
-use std::{fs, net::TcpStream, path::PathBuf};
+use std::{fs, net::TcpStream, path::PathBuf, process::Command};
 
 use crate::{
     Failure,
     guard::{Folder, Guard, free_port},
 };
 
-const MISSING: &str =
-    "no S3 server: cargo install s3s-fs --version 0.14.1 --features binary --root target/tools";
+const VERSION: &str = "s3s-fs 0.14.1";
 
 /// A running `s3s-fs` with one bucket, `bucket`.
 #[derive(Debug)]
@@ -18,11 +17,19 @@ pub struct S3 {
     port: u16,
 }
 
-fn program() -> Option<PathBuf> {
+/// The program of the version that tests are written for: of the repository, else on the path.
+fn program() -> Result<PathBuf, Failure> {
     let tools = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(tools).chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join("s3s-fs")).find(|program| program.exists())
+    let is_right = |program: &PathBuf| {
+        let output = Command::new(program).arg("--version").output();
+        output.is_ok_and(|output| output.stdout.trim_ascii() == VERSION.as_bytes())
+    };
+    let missing = || {
+        format!("no {VERSION}, the S3 server of tests: cargo {} --root target/tools", S3::INSTALL)
+    };
+    folders.map(|folder| folder.join("s3s-fs")).find(is_right).ok_or_else(missing)
 }
 
 impl S3 {
@@ -33,12 +40,15 @@ impl S3 {
     /// The bucket.
     pub const BUCKET: &str = "bucket";
 
+    /// What `cargo` is asked to do to get the program.
+    pub const INSTALL: &str = "install s3s-fs --version 0.14.1 --features binary --locked --debug";
+
     /// Whether the program is there; the error says how to get it.
     ///
     /// # Errors
-    /// It is not installed.
+    /// It is not installed, or another version of it.
     pub fn installed() -> Result<(), Failure> {
-        program().map(drop).ok_or_else(|| MISSING.to_owned())
+        program().map(drop)
     }
 
     /// Starts a service of its own.
@@ -46,7 +56,7 @@ impl S3 {
     /// # Errors
     /// The program is missing or does not come up.
     pub fn start() -> Result<Self, Failure> {
-        let program = program().ok_or(MISSING)?;
+        let program = program()?;
         let folder = Folder::new("s3", None)?;
         let bucket = folder.0.join("data").join(Self::BUCKET);
         fs::create_dir_all(&bucket).map_err(|error| error.to_string())?;

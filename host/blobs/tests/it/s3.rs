@@ -7,17 +7,6 @@ use futures::TryStreamExt;
 use tessera_blobs::{BlobConfig, BlobError, BlobId, BlobStore, Blobs, Range, S3Config};
 use tessera_test_services::S3;
 
-/// A service, or none where there is no program for it.
-fn service() -> Option<S3> {
-    match S3::installed() {
-        Ok(()) => Some(S3::start().unwrap()),
-        Err(missing) => {
-            eprintln!("skipped: {missing}");
-            None
-        }
-    }
-}
-
 fn config(service: &S3) -> S3Config {
     S3Config {
         bucket: S3::BUCKET.to_owned(),
@@ -52,7 +41,7 @@ fn spooled(dir: &Path) -> usize {
 
 #[tokio::test]
 async fn what_is_put_is_read_again_whole_and_in_ranges() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blobs = tenant(&store(&service, dir.path()), "example.org", None).await;
     // The last one goes in three parts.
@@ -79,7 +68,7 @@ async fn what_is_put_is_read_again_whole_and_in_ranges() {
 
 #[tokio::test]
 async fn tenants_have_nothing_of_one_another() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = store(&service, dir.path());
     let (one, two) = (tenant(&store, "One.org", None).await, tenant(&store, "two.org", None).await);
@@ -102,7 +91,7 @@ async fn tenants_have_nothing_of_one_another() {
 
 #[tokio::test]
 async fn quotas_hold_and_are_counted_in_the_bucket() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let first = tenant(&store(&service, dir.path()), "a", Some(10)).await;
     let id = first.put(Bytes::from_static(b"12345678")).await.unwrap();
@@ -121,7 +110,7 @@ async fn quotas_hold_and_are_counted_in_the_bucket() {
 
 #[tokio::test]
 async fn a_writer_that_is_dropped_leaves_nothing() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blobs = tenant(&store(&service, dir.path()), "a", None).await;
     let mut writer = blobs.writer(None);
@@ -132,7 +121,7 @@ async fn a_writer_that_is_dropped_leaves_nothing() {
 
 #[tokio::test]
 async fn what_is_deleted_stays_for_who_copies_all() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let blobs = tenant(&store(&service, dir.path()), "a", None).await;
     let kept = blobs.put(Bytes::from_static(b"kept")).await.unwrap();
@@ -173,7 +162,7 @@ async fn what_is_deleted_stays_for_who_copies_all() {
 
 #[tokio::test]
 async fn a_wrong_key_is_an_error_not_a_missing_blob() {
-    let Some(service) = service() else { return };
+    let service = S3::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let wrong = S3Config { secret_key: "wrong".to_owned(), ..config(&service) };
     let store = BlobStore::open_s3(dir.path(), BlobConfig::default(), wrong).unwrap();
