@@ -12,7 +12,7 @@ use tessera_test_services::TestDatabase;
 use tessera_tests::{
     api::Session,
     binary,
-    cluster::{Cluster, Layout, Services},
+    cluster::{self, Cluster, Layout, Services},
     http,
     server::{Options, Server},
 };
@@ -63,16 +63,15 @@ impl Hosted {
         let more = format!("[tenants.{ALPHA:?}]\n\n[tenants.{BETA:?}]\n\n{more}\n");
         let folder = tempfile::tempdir().unwrap();
         let processes = if place == Place::Nodes {
-            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-            let second: Vec<&str> = ["presence", "push"].iter().chain(plugins).copied().collect();
+            let (first, mut second): (Vec<_>, Vec<_>) = cluster::plugins()
+                .into_iter()
+                .partition(|name| ["accounts", "rooms", "sync"].contains(&name.as_str()));
+            second.extend(plugins.iter().map(|name| (*name).to_owned()));
             let layout = Layout {
                 more,
                 testing: Some(testing),
                 host: Some(ALPHA.to_owned()),
-                ..Layout::of(vec![
-                    ("n1".to_owned(), names(&["accounts", "rooms", "sync"])),
-                    ("n2".to_owned(), names(&second)),
-                ])
+                ..Layout::of(vec![("n1".to_owned(), first), ("n2".to_owned(), second)])
             };
             Processes::Nodes(Cluster::start(&layout).await.unwrap())
         } else {
