@@ -61,7 +61,7 @@ async fn a_database_that_does_not_answer_is_named_without_its_password() {
 #[tokio::test]
 async fn a_bus_that_does_not_answer_is_named() {
     let edit = |text: String| {
-        let start = text.find("servers = [").unwrap();
+        let start = text.find("\nservers = [").unwrap() + 1;
         let end = start + text[start..].find('\n').unwrap();
         text.replace(&text[start..end], "servers = [\"nats://127.0.0.1:1\"]")
     };
