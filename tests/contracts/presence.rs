@@ -302,7 +302,10 @@ async fn other_services_read_and_set_presence(world: World) {
     let since = bob.sync_token().await.unwrap();
     world.ok("presence.set", &json!([user, "unavailable", "in a meeting"])).await;
     let expected = json!([{"user": user, "presence": "unavailable", "status_msg": "in a meeting"}]);
-    assert_eq!(world.ok("presence.get", &json!([[user, "@carol:hs1", "@nobody:hs1"]])).await, expected);
+    assert_eq!(
+        world.ok("presence.get", &json!([[user, "@carol:hs1", "@nobody:hs1"]])).await,
+        expected
+    );
     let told = |sync: &Value| {
         let events = sync["presence"]["events"].as_array()?;
         events.iter().find(|it| it["sender"] == user).map(|it| it["content"]["presence"].clone())
