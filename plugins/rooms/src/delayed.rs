@@ -1,6 +1,7 @@
 //! Events that are sent later (MSC4140): kept in a table, each with a timer that survives restarts.
 //!
-//! A timer is set before its row is written and looks at the row when it fires, so none is lost and one too many does nothing.
+//! A timer is set before its row is written, and once more if it was due by then, and looks at the row when it fires: none is lost,
+//! and one too many does nothing.
 //! Whoever sends, cancels or restarts raises the row's revision; -1 stands for "is being sent", and what is sent carries the delay's
 //! id as its transaction, so a repetition after a crash sends nothing twice.
 
@@ -106,8 +107,13 @@ fn signed(ms: u64) -> i64 {
 /// Keeps an event to be sent; the id of the delay.
 ///
 /// # Errors
-/// 400 `M_UNKNOWN` with a code of MSC4140 for a delay that is too long and for too many delayed events.
-pub fn schedule(user: &str, device: &str, wish: &Wish<'_>) -> Result<String, Error> {
+/// 403 `M_GUEST_ACCESS_FORBIDDEN`; 400 `M_UNKNOWN` with a code of MSC4140 for a delay that is too long and for too many delayed events.
+pub fn schedule(asker: &Asker, device: &str, wish: &Wish<'_>) -> Result<String, Error> {
+    let user = asker.user();
+    if asker.is_guest() {
+        let text = "guests leave nothing to be sent later";
+        return Err(Error::new(ErrorCode::GuestAccessForbidden, text));
+    }
     let settings = Settings::get();
     let longest = u64::from(settings.max_delay_hours) * 3_600_000;
     if wish.delay_ms > longest {
@@ -133,7 +139,12 @@ pub fn schedule(user: &str, device: &str, wish: &Wish<'_>) -> Result<String, Err
     }
     let delay_id = random::letters(32);
     let now_ms = clock::now_ms();
-    set_timer(&delay_id, now_ms.saturating_add(wish.delay_ms))?;
+    let due_ms = now_ms.saturating_add(wish.delay_ms);
+    if asker.is_shadow_banned() {
+        // It would be shown to nobody, and when it is sent nobody would know that.
+        return Ok(delay_id);
+    }
+    set_timer(&delay_id, due_ms)?;
     let content = serde_json::to_string(wish.content).map_err(Error::internal)?;
     let mut batch = Batch::new().run(
         "INSERT INTO rooms_delayed (delay_id, user_id, device_id, room_id, type, state_key, content, delay_ms,
@@ -156,7 +167,13 @@ pub fn schedule(user: &str, device: &str, wish: &Wish<'_>) -> Result<String, Err
         batch = transaction.remember(batch, &delay_id, now_ms, 1);
     }
     match batch.commit() {
-        Ok(_) => Ok(delay_id),
+        Ok(_) => {
+            // A short delay may be over before the row is there: that timer found nothing, and is gone.
+            if clock::now_ms() >= due_ms {
+                set_timer(&delay_id, due_ms)?;
+            }
+            Ok(delay_id)
+        }
         // The same request was faster: its answer is the answer.
         Err(storage::Error::Conflict(_)) if wish.transaction.is_some() => {
             let select = wish.transaction.map(Transaction::select).ok_or_else(not_found)?;
@@ -248,8 +265,11 @@ fn found(result: Result<storage::Committed, storage::Error>) -> Result<(), Error
 /// # Errors
 /// `M_NOT_FOUND`; what sending it says: then it is gone, unless that was the server's fault.
 pub fn send(delay_id: &str) -> Result<(), Error> {
-    let delayed = one(delay_id)?.filter(|delayed| delayed.revision >= 0).ok_or_else(not_found)?;
-    claim(&delayed)?;
+    let delayed = one(delay_id)?.ok_or_else(not_found)?;
+    // What was claimed and failed by the server's fault is sent by whoever asks again.
+    if delayed.revision != SENDING {
+        claim(&delayed)?;
+    }
     deliver(&delayed)?;
     forget_timer(delay_id);
     Ok(())

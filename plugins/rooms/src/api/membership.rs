@@ -14,7 +14,7 @@ pub mod kick;
 pub mod knock;
 pub mod leave;
 pub mod onbind;
-mod restricted;
+pub(crate) mod restricted;
 pub mod set;
 mod third_party;
 pub(crate) mod threepid;

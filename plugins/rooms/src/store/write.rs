@@ -364,7 +364,8 @@ impl Rows {
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, FALSE) ON CONFLICT (room_id, user_id)
                  DO UPDATE SET membership = excluded.membership, event_id = excluded.event_id,
                    sender = excluded.sender, position = excluded.position, stripped_state = excluded.stripped_state,
-                   display_name = excluded.display_name, avatar_url = excluded.avatar_url, forgotten = FALSE",
+                   display_name = excluded.display_name, avatar_url = excluded.avatar_url,
+                   forgotten = (rooms_memberships.forgotten = TRUE AND excluded.membership IN ('leave', 'ban'))",
                 self.memberships,
             )
             .run_many(

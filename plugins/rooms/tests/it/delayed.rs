@@ -180,3 +180,37 @@ fn delays_have_bounds() {
     assert_eq!(answer.error(), (400, "M_UNKNOWN".to_owned()));
     assert_eq!(answer.json()["org.matrix.msc4140.errcode"], "M_MAX_DELAYED_EVENTS_EXCEEDED");
 }
+
+#[test]
+fn delay_that_is_over_before_it_is_stored_is_kept_all_the_same() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    server.host.before_next_commit(|host| {
+        host.install();
+        host.act_as("rooms");
+        host.advance(5);
+        // The timer is due, and finds nothing.
+        host.fire_timers::<Plugin>("rooms");
+    });
+    let _ = id(&delay(&server, ALICE, &room, "t1", "1"));
+    fire(&server);
+    assert_eq!(later(&server, &room), 1);
+    assert!(waiting(&server, ALICE).is_empty());
+}
+
+#[test]
+fn shadow_banned_users_and_guests_leave_nothing_to_be_sent() {
+    let server = server();
+    let room = server.create(ALICE, &json!({}));
+    let marked = |mark: &str| {
+        let request = server.host.request("PUT", "send").user(ALICE).mark(mark);
+        let request = request.param("roomId", &room).param("eventType", "m.room.message");
+        let request = request.param("txnId", mark).query("org.matrix.msc4140.delay", "1");
+        request.json(&json!({"msgtype": "m.text", "body": "later"})).send::<Plugin>()
+    };
+    assert_eq!(marked("guest").error(), (403, "M_GUEST_ACCESS_FORBIDDEN".to_owned()));
+    assert!(!id(&marked("shadow-banned")).is_empty(), "they are not told");
+    server.host.advance(MINUTE);
+    fire(&server);
+    assert_eq!(later(&server, &room), 0);
+}

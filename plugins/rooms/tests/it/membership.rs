@@ -164,8 +164,13 @@ fn restricted_rooms_let_members_of_another_in() {
         let body = json!({"initial_state": rules, "room_version": version, "power_level_content_override": {"invite": 50}});
         let room = server.create(ALICE, &body);
         assert_eq!(server.join(BOB, &room).error(), forbidden());
+        // To say so oneself opens no door.
+        let own = json!({"membership": "join", "join_authorised_via_users_server": ALICE});
+        let answer = server.put_state(BOB, &room, "m.room.member", BOB, &own);
+        assert_eq!(answer.error(), forbidden());
         let _ = server.join(BOB, &space).ok();
-        let _ = server.join(BOB, &room).ok();
+        let _ =
+            server.put_state(BOB, &room, "m.room.member", BOB, &json!({"membership": "join"})).ok();
         let join = server.events(&room).pop().unwrap();
         assert_eq!(join["content"]["join_authorised_via_users_server"], ALICE);
         // Nobody is left who could let anyone in.
@@ -196,6 +201,9 @@ fn left_rooms_can_be_forgotten() {
         .0
     };
     assert!(forgotten());
+    let _ = server.about(ALICE, "ban", &room, BOB).ok();
+    let _ = server.about(ALICE, "unban", &room, BOB).ok();
+    assert!(forgotten(), "what others do brings it back to nobody");
     let _ = server.join(BOB, &room).ok();
     assert!(!forgotten());
 }

@@ -23,6 +23,8 @@ struct Allow {
     room_id: Option<String>,
 }
 
+/// The member of a join's content that names who lets the user in.
+pub(crate) const AUTHORISER: &str = "join_authorised_via_users_server";
 /// A restricted join looks at this many rooms of `allow` at most.
 const MAX_ALLOW: usize = 100;
 
@@ -31,7 +33,7 @@ const MAX_ALLOW: usize = 100;
 /// # Errors
 /// `M_NOT_FOUND` if there is no such room, `M_FORBIDDEN` if the user fulfils no condition,
 /// `M_UNABLE_TO_GRANT_JOIN` if nobody here has the power to invite.
-pub(super) fn authoriser(room_id: &str, user: &str) -> Result<Option<String>, Error> {
+pub(crate) fn authoriser(room_id: &str, user: &str) -> Result<Option<String>, Error> {
     let view = View::load(room_id, &Needs::of_member(user, user))?
         .ok_or_else(|| Error::not_found("there is no such room here"))?;
     let rules: JoinRules = view
@@ -51,7 +53,8 @@ pub(super) fn authoriser(room_id: &str, user: &str) -> Result<Option<String>, Er
         .take(MAX_ALLOW)
         .collect();
     let power = Power::of(&view.room.version, &view.state);
-    let mut candidates = power.named();
+    let named = power.named();
+    let mut candidates = named.clone();
     candidates.extend_from_slice(power.creators());
     candidates.retain(|user| ids::is_local(user) && power.may_invite(user));
     let mut answers = storage::snapshot(&[
@@ -66,8 +69,10 @@ pub(super) fn authoriser(room_id: &str, user: &str) -> Result<Option<String>, Er
             params![room_id, candidates],
         ),
         select(
-            "SELECT user_id FROM rooms_memberships WHERE room_id = $1 AND membership = 'join' LIMIT 100",
-            params![room_id],
+            // They all have the power that those have whom the power levels do not name.
+            "SELECT m.user_id AS user_id FROM rooms_memberships m JOIN accounts_v1_users u ON u.user_id = m.user_id
+             WHERE m.room_id = $1 AND m.membership = 'join' AND m.user_id NOT IN ($2) LIMIT 1",
+            params![room_id, named],
         ),
     ])?
     .answers();

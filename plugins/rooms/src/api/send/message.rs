@@ -40,7 +40,7 @@ pub fn handle(request: &Request) -> Result {
         let content = &content;
         let wish = delayed::Wish { room_id, kind, state_key: None, content, delay_ms, transaction };
         let device = request.device().unwrap_or_default();
-        let delay_id = delayed::schedule(asker.user(), device, &wish)?;
+        let delay_id = delayed::schedule(&asker, device, &wish)?;
         return Answer::json(&Scheduled { delay_id: &delay_id });
     }
     let transaction = Transaction::of(request, format!("send/{room_id}/{kind}"))?;

@@ -3,20 +3,22 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
 //!
 //! What says the same as the state in force, by the same sender, makes no event: the id of the one in force is given.
-//! Errors: `M_FORBIDDEN`, `M_BAD_JSON`, `M_NOT_JSON`, `M_TOO_LARGE`, `M_BAD_ALIAS`, what a policy refuses.
+//! Errors: `M_FORBIDDEN`, `M_BAD_JSON`, `M_NOT_JSON`, `M_TOO_LARGE`, `M_BAD_ALIAS`, what a policy refuses; for memberships what their own endpoints say.
 
 use ruma::canonical_json::{CanonicalJsonObject, CanonicalJsonValue};
 use ruma::state_res::Event as _;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::params;
 use tessera_sdk::storage::select;
+use tessera_sdk::{limits, params};
 
 use super::message::Response;
+use crate::access::not_there;
 use crate::act::{Act, Sending, Step};
 use crate::api::delayed::Scheduled;
 use crate::api::membership::blocking;
 use crate::api::membership::guests::{self, GUEST_ACCESS};
+use crate::api::membership::restricted::{AUTHORISER, authoriser};
 use crate::asker::Asker;
 use crate::core::{Draft, StoredEvent};
 use crate::store::view::STRIPPED_TYPES;
@@ -34,7 +36,7 @@ pub fn handle(request: &Request) -> Result {
         let (state_key, content) = (Some(key), &content);
         let wish = delayed::Wish { room_id, kind, state_key, content, delay_ms, transaction: None };
         let device = request.device().unwrap_or_default();
-        let delay_id = delayed::schedule(asker.user(), device, &wish)?;
+        let delay_id = delayed::schedule(&asker, device, &wish)?;
         return Answer::json(&Scheduled { delay_id: &delay_id });
     }
     let event_id = send(room_id, &asker, kind, key, content)?;
@@ -64,7 +66,7 @@ pub fn send_once(
     asker: &Asker,
     kind: &str,
     key: &str,
-    content: CanonicalJsonObject,
+    mut content: CanonicalJsonObject,
     transaction: Option<Transaction>,
 ) -> std::result::Result<String, Error> {
     let sender = asker.user();
@@ -72,11 +74,19 @@ pub fn send_once(
     let membership = member(&content, "membership").filter(|_| kind == "m.room.member");
     let joins = membership == Some("join") && key == sender;
     if membership == Some("invite") {
+        limits::take("invites", sender, 1).map_err(Error::limit_exceeded)?;
         blocking::check(&[key.to_owned()])?;
+    }
+    if joins {
+        // Who lets somebody in is for the server to say: it has looked whether they may come.
+        content.remove(AUTHORISER);
+        if let Some(user) = authoriser(room_id, sender).map_err(no_such_room)? {
+            content.insert(AUTHORISER.to_owned(), user.into());
+        }
     }
     if kind == "m.room.member" {
         needs = Needs::of_member(sender, key).types(STRIPPED_TYPES).types([GUEST_ACCESS]);
-        if let Some(user) = member(&content, "join_authorised_via_users_server") {
+        if let Some(user) = member(&content, AUTHORISER) {
             needs = needs.member(user);
         }
     }
@@ -116,6 +126,11 @@ pub fn send_once(
         guests::turn_out(room_id);
     }
     Ok(event_id)
+}
+
+/// Here nobody is told whether there is such a room.
+fn no_such_room(error: Error) -> Error {
+    if error.http_status() == 404 { not_there() } else { error }
 }
 
 fn says_the_same(old: &StoredEvent, draft: &Draft) -> bool {
