@@ -144,11 +144,26 @@ fn identity_server_tells_whose_an_address_has_become() {
         let body = json!({"medium": "email", "address": "carol@example.org", "mxid": mxid, "invites": [invite]});
         server.host.request("PUT", "onbind").json(&body).send::<Plugin>()
     };
-    assert_eq!(bind(CAROL, "!none:hs1").error(), (404, "M_NOT_FOUND".to_owned()));
+    let forbidden = (403, "M_FORBIDDEN".to_owned());
+    assert_eq!(bind(CAROL, "!none:hs1").error(), forbidden);
     assert_eq!(server.membership(&room, CAROL), "");
+    // Nobody learns without a proof who is in the room.
+    let forged = |mxid: &str| {
+        let mut signed = proof(mxid, "t0k3n");
+        signed["signatures"]["is.example"]["ed25519:0"] = STANDARD_NO_PAD.encode([0; 64]).into();
+        let invite = json!({"room_id": room, "sender": ALICE, "mxid": mxid, "signed": signed});
+        let body = json!({"medium": "email", "address": "x", "mxid": mxid, "invites": [invite]});
+        server.host.request("PUT", "onbind").json(&body).send::<Plugin>()
+    };
+    assert_eq!(forged(ALICE).error(), forbidden);
+    assert_eq!(forged(CAROL).error(), forbidden);
     let _ = bind(CAROL, &room).ok();
     assert_eq!(server.membership(&room, CAROL), "invite");
     let _ = server.join(CAROL, &room).ok();
+    // The same words again bring nobody back.
+    let _ = server.leave(CAROL, &room).ok();
+    let _ = bind(CAROL, &room).ok();
+    assert_eq!(server.membership(&room, CAROL), "leave");
     let other = bind("@carol:elsewhere", &room);
     assert_eq!(other.error(), (400, "M_INVALID_PARAM".to_owned()));
 }
