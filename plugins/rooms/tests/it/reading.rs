@@ -101,9 +101,27 @@ fn members_are_filtered() {
     assert_eq!(list(&[("membership", "join")]), Ok(vec![ALICE.into()]));
     assert_eq!(list(&[("not_membership", "leave")]), Ok(vec![ALICE.into(), CAROL.into()]));
     assert_eq!(list(&[("membership", "join"), ("at", &at)]), Ok(vec![ALICE.into(), BOB.into()]));
+    let more = format!("{at}_7");
+    assert_eq!(list(&[("membership", "join"), ("at", &more)]), Ok(vec![ALICE.into(), BOB.into()]));
     for query in [("membership", "x"), ("at", "x"), ("at", "s-1"), ("not_membership", "")] {
         assert_eq!(list(&[query]), Err((400, "M_INVALID_PARAM".to_owned())), "{query:?}");
     }
+}
+
+#[test]
+fn members_of_a_private_time_are_not_for_strangers() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat"}));
+    let private = server.host.horizon();
+    let open = json!({"history_visibility": "world_readable"});
+    let _ = server.put_state(ALICE, &room, "m.room.history_visibility", "", &open).ok();
+    let now = server.host.horizon();
+    let ask = |at: String| {
+        let request = server.host.request("GET", "members").user(BOB).param("roomId", &room);
+        request.query("at", &at).send::<Plugin>()
+    };
+    assert_eq!(ask(format!("s{private}")).error(), (403, "M_FORBIDDEN".to_owned()));
+    assert_eq!(ask(format!("s{now}")).ok()["chunk"].as_array().unwrap().len(), 1);
 }
 
 #[test]

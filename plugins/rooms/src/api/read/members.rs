@@ -10,9 +10,13 @@ use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, Pdu};
 use tessera_sdk::{params, presentation, storage};
 
-use super::{client_event::with_room_id, states};
-use crate::access::{Access, Standing};
+use super::client_event::{Found, with_room_id};
+use super::states;
+use crate::access::{Access, Standing, not_there, visibility_at};
+use crate::core::visibility::Visibility;
 use crate::ids;
+
+const KIND: &str = "m.room.member";
 
 #[derive(Serialize)]
 struct Response {
@@ -30,12 +34,13 @@ pub fn handle(request: &Request) -> Result {
     let (only, not) = (membership(request, "membership")?, membership(request, "not_membership")?);
     let at = request.query("at").map(position).transpose()?;
     let user = request.user()?;
-    let mut access = Standing::of(room_id, user)?.access()?;
-    if let Some(position) = at {
-        access = earlier(access, room_id, position)?;
-    }
+    let standing = Standing::of(room_id, user)?;
+    let members = match (at, standing.access()?) {
+        (None, access) => states::all(room_id, access, Some(KIND))?,
+        (Some(position), access) => earlier(&standing, access, room_id, position)?,
+    };
     let mut chunk = Vec::new();
-    for found in states::all(room_id, access, Some("m.room.member"))? {
+    for found in members {
         let pdu = Pdu::parse(&found.json).map_err(Error::internal)?;
         let content: Content = serde_json::from_str(pdu.content.get()).map_err(Error::internal)?;
         let wanted = only.is_none_or(|only| only == content.membership)
@@ -57,26 +62,40 @@ fn membership<'a>(request: &'a Request, name: &str) -> std::result::Result<Optio
     }
 }
 
-/// The position in a token of /sync (`s`) or /messages (`t`).
+/// The position in a token of /sync (`s`) or /messages (`t`); what follows the first `_` is of other things.
 fn position(token: &str) -> std::result::Result<i64, Error> {
     token
         .strip_prefix(['s', 't'])
+        .and_then(|rest| rest.split('_').next())
         .and_then(|digits| digits.parse().ok())
         .filter(|position| *position >= 0)
         .ok_or_else(|| Error::invalid_param("at is no token of this server"))
 }
 
-/// The state at a position, unless the user may see an earlier one only.
-fn earlier(access: Access, room_id: &str, position: i64) -> std::result::Result<Access, Error> {
+/// The members at a position, unless the user may see those of an earlier one only.
+fn earlier(
+    standing: &Standing,
+    access: Access,
+    room_id: &str,
+    position: i64,
+) -> std::result::Result<Vec<Found>, Error> {
     let rows = storage::query(
         "SELECT state_after FROM rooms_events WHERE room_id = $1 AND position <= $2 AND stream = TRUE
          ORDER BY position DESC LIMIT 1",
         params![room_id, position],
     )?;
-    let at = rows.first::<(Option<i64>,)>()?.and_then(|(group,)| group);
-    Ok(match (access, at) {
-        (Access::Now, Some(at)) => Access::Until(at),
-        (Access::Until(left), Some(at)) => Access::Until(left.min(at)),
-        (_, None) => Access::Until(0),
-    })
+    let at = rows.first::<(Option<i64>,)>()?.and_then(|(group,)| group).unwrap_or(0);
+    let until = |group| states::all(room_id, Access::Until(group), Some(KIND));
+    match access {
+        Access::Until(left) => until(left.min(at)),
+        Access::Now if standing.membership == "join" => states::members_at(room_id, position),
+        // Whoever is not in the room reads what was open then, or what they were there for.
+        Access::Now if visibility_at(at)? == Visibility::WorldReadable => {
+            states::members_at(room_id, position)
+        }
+        Access::Now => match standing.left_at {
+            Some(left) if !standing.forgotten && at <= left => until(at),
+            _ => Err(not_there()),
+        },
+    }
 }

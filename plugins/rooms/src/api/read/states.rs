@@ -1,8 +1,10 @@
 //! State that a user may read, now or as it was when they left.
 
+use std::collections::HashMap;
+
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, Rows};
+use tessera_sdk::storage::{self, Rows, select};
 
 use super::client_event::Found;
 use crate::access::Access;
@@ -35,6 +37,33 @@ pub(super) fn all(room_id: &str, access: Access, kind: Option<&str>) -> Result<V
             by_id(entries.into_iter().map(|(_, _, event_id)| event_id).collect())
         }
     }
+}
+
+/// The member events that were in force at a position: those of now without what changed since.
+pub(super) fn members_at(room_id: &str, position: i64) -> Result<Vec<Found>, Error> {
+    let mut answers = storage::snapshot(&[
+        select(
+            "SELECT state_key, event_id FROM rooms_current_state WHERE room_id = $1 AND type = 'm.room.member'",
+            params![room_id],
+        ),
+        select(
+            "SELECT d.state_key AS state_key, d.prev_event_id AS prev_event_id FROM (
+               SELECT state_key, prev_event_id, row_number() OVER (PARTITION BY state_key ORDER BY position) AS n
+               FROM rooms_state_deltas WHERE room_id = $1 AND type = 'm.room.member' AND position > $2) d
+             WHERE d.n = 1",
+            params![room_id, position],
+        ),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let mut members: HashMap<String, String> = next()?.all()?.into_iter().collect();
+    for (user, before) in next()?.all::<(String, Option<String>)>()? {
+        match before {
+            Some(event_id) => members.insert(user, event_id),
+            None => members.remove(&user),
+        };
+    }
+    by_id(members.into_values().collect())
 }
 
 /// One piece of state.
