@@ -98,6 +98,8 @@ impl Act<'_> {
             }
             if let (true, Some(asker)) =
                 (merges && view.room.extremities.len() > MAX_PREV_EVENTS, self.asker)
+                // For others it would be work that their rejected event undoes.
+                && view.state.membership(asker.user()) == "join"
             {
                 storage::unlock();
                 locked = false;
