@@ -29,20 +29,34 @@ impl Guest for Plugin {
     }
 }
 
-/// Writes the entry as it is to be by now: messages may come late, and twice.
+/// How often an entry that changes under it is written for one message.
+const ATTEMPTS: usize = 5;
+
+/// Writes the entry as it is to be by now: messages may come late, and twice, and two of one user side by side.
 fn one(message: &Message) -> Result<(), Error> {
     let changed: Changed = serde_json::from_str(&message.payload).map_err(Error::internal)?;
     let user = changed.user_id;
+    let mut text = entry(&user)?;
+    for _ in 0..ATTEMPTS {
+        Batch::new().text(INDEX, &user, GROUP, text.clone()).done(message.id).commit_blind()?;
+        let now = entry(&user)?;
+        if now == text {
+            return Ok(());
+        }
+        text = now;
+    }
+    Err(Error::internal("the name of a user changes all the time"))
+}
+
+/// What stands in the index of a user; none if they are not to be found.
+fn entry(user: &str) -> Result<Option<String>, Error> {
     let rows = storage::query(
         "SELECT p.displayname FROM accounts_v1_users u
          JOIN accounts_v1_profiles p ON p.user_id = u.user_id
          WHERE u.user_id = $1 AND u.deactivated = FALSE AND u.guest = FALSE",
-        params![&user],
+        params![user],
     )?;
-    let entry = rows.first::<(Option<String>,)>()?;
-    let text = entry.map(|(name,)| words(&user, name.as_deref()));
-    let written = Batch::new().text(INDEX, &user, GROUP, text).done(message.id).commit_blind();
-    written.map(|_| ()).map_err(Error::from)
+    Ok(rows.first::<(Option<String>,)>()?.map(|(name,)| words(user, name.as_deref())))
 }
 
 /// What a user is found by. Spec: client-server API, User Directory: user id and display name.

@@ -6,18 +6,20 @@
 //! The largest rooms come first. Errors: `M_INVALID_PARAM` (limit, since), `M_NOT_FOUND` (rooms of another server),
 //! `M_MISSING_TOKEN` (the list is for users only).
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{self, select};
-use tessera_sdk::{crypto, params};
+use tessera_sdk::storage;
+use tessera_sdk::{cache, crypto, params};
 
 use crate::about::{self, About};
 use crate::body;
 use crate::settings::Settings;
 
-/// With a filter, more rooms than these (the largest) are not looked at.
-const MAX_FILTERED: i64 = 5_000;
+/// With a filter, more rooms than these (the largest) are not looked at; nor is the order of more kept.
+const MAX_RANKED: i64 = 5_000;
 /// A page holds this many unless fewer are asked for.
 const MAX_PAGE: usize = 100;
 
@@ -96,17 +98,48 @@ const LARGEST: &str = "SELECT l.room_id AS room_id, COUNT(m.user_id) AS n FROM r
      LEFT JOIN rooms_v1_memberships m ON m.room_id = l.room_id AND m.membership = 'join'
      GROUP BY l.room_id ORDER BY n DESC, room_id LIMIT $1 OFFSET $2";
 
+/// With so many members in all, the order is kept for [`KEPT_MS`]: to count them is work that anybody may ask for.
+const MANY: i64 = 20_000;
+/// Milliseconds.
+const KEPT_MS: u32 = 60_000;
+/// The order's key among what is kept.
+const KEPT: &str = "largest";
+
+/// The largest listed rooms, as they are or were not long ago.
+fn largest() -> std::result::Result<Vec<(String, i64)>, Error> {
+    if let Some(kept) = cache::get(KEPT).and_then(|json| serde_json::from_slice(&json).ok()) {
+        return Ok(kept);
+    }
+    let rooms: Vec<(String, i64)> = storage::query(LARGEST, params![MAX_RANKED, 0])?.all()?;
+    let members: i64 = rooms.iter().map(|(_, n)| n).sum();
+    if members > MANY {
+        cache::put(KEPT, &serde_json::to_vec(&rooms).map_err(Error::internal)?, KEPT_MS, &[]);
+    }
+    Ok(rooms)
+}
+
 /// How many rooms are listed, and some of them.
 fn page(from: usize, limit: usize) -> std::result::Result<(usize, Vec<About>), Error> {
-    let (from, limit) = (as_integer(from), as_integer(limit));
-    let mut answers = storage::snapshot(&[
-        select("SELECT COUNT(room_id) AS n FROM rooms_v1_listed", vec![]),
-        select(LARGEST, params![limit, from]),
-    ])?
-    .answers();
-    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
-    let total = next()?.first::<(i64,)>()?.map_or(0, |(n,)| n);
-    Ok((usize::try_from(total).unwrap_or_default(), described(next()?.all()?)?))
+    let total = storage::query("SELECT COUNT(room_id) AS n FROM rooms_v1_listed", params![])?;
+    let total = total.first::<(i64,)>()?.map_or(0, |(n,)| n);
+    let some = match from.saturating_add(limit) > as_size(MAX_RANKED) {
+        true => storage::query(LARGEST, params![as_integer(limit), as_integer(from)])?.all()?,
+        false => largest()?.into_iter().skip(from).take(limit).collect(),
+    };
+    Ok((as_size(total), described(still_listed(some)?)?))
+}
+
+/// Without those that were taken off the list meanwhile.
+fn still_listed(rooms: Vec<(String, i64)>) -> std::result::Result<Vec<(String, i64)>, Error> {
+    let ids: Vec<String> = rooms.iter().map(|(id, _)| id.clone()).collect();
+    let listed =
+        storage::query("SELECT room_id FROM rooms_v1_listed WHERE room_id IN ($1)", params![ids])?;
+    let listed: HashSet<String> = listed.all::<(String,)>()?.into_iter().map(|row| row.0).collect();
+    Ok(rooms.into_iter().filter(|(id, _)| listed.contains(id)).collect())
+}
+
+fn as_size(n: i64) -> usize {
+    usize::try_from(n).unwrap_or_default()
 }
 
 fn as_integer(n: usize) -> i64 {
@@ -128,8 +161,7 @@ fn filtered(
     from: usize,
     limit: usize,
 ) -> std::result::Result<(usize, Vec<About>), Error> {
-    let rooms = storage::query(LARGEST, params![MAX_FILTERED, 0])?.all()?;
-    let mut fitting = described(rooms)?;
+    let mut fitting = described(still_listed(largest()?)?)?;
     fitting.retain(|room| wanted.fits(room));
     Ok((fitting.len(), fitting.into_iter().skip(from).take(limit).collect()))
 }
