@@ -28,9 +28,12 @@ pub struct Plugin;
 tessera_sdk::serve_http!(Plugin, ROUTES);
 
 impl timer::Guest for Plugin {
-    fn fire(name: String, _payload: String) -> Result<(), String> {
+    fn fire(name: String, payload: String) -> Result<(), String> {
         match name.strip_prefix(typing::TIMER_PREFIX) {
-            Some(room) => typing::expire(room).map_err(|error| error.to_string()),
+            Some(room) => {
+                let room = if payload.is_empty() { room } else { &payload };
+                typing::expire(room).map_err(|error| error.to_string())
+            }
             None if name == seen::TIMER => seen::sweep().map_err(|error| error.to_string()),
             None => Err(format!("no timer is called {name}")),
         }

@@ -61,7 +61,6 @@ pub(crate) fn set(
         return Ok(());
     }
     let mut answers = storage::snapshot(&[
-        seen::watchers(user),
         select(
             "SELECT presence, status_msg FROM presence_status WHERE user_id = $1",
             params![user],
@@ -70,7 +69,6 @@ pub(crate) fn set(
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
-    let watchers: Vec<(String,)> = next()?.all()?;
     let before: Option<(String, Option<String>)> = next()?.first()?;
     let stored = !next()?.rows.is_empty();
     let state = (presence.to_owned(), status_msg);
@@ -89,6 +87,11 @@ pub(crate) fn set(
         batch.commit_blind()?;
         return Ok(());
     }
+    let watchers: Vec<(String,)> = storage::snapshot(&[seen::watchers(user)])?
+        .answers()
+        .next()
+        .ok_or_else(|| Error::internal("an answer is missing"))?
+        .all()?;
     let routes = routes::ask(user, &state.0, state.1.as_deref(), stored);
     let first = batch.take_positions(1);
     batch = batch

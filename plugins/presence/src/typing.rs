@@ -12,6 +12,8 @@ use crate::{room, seen};
 
 /// Timers that end typing are called this and the room.
 pub(crate) const TIMER_PREFIX: &str = "typing:";
+/// Longest name of a timer, in bytes; see `tessera:host/timers`.
+const MAX_TIMER_NAME: usize = 255;
 /// Where the client names no time.
 const DEFAULT_MS: u64 = 30_000;
 /// The longest that one request keeps somebody typing: a client that is gone should not seem to type on.
@@ -114,9 +116,24 @@ fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failur
         // One timer serves the room: it stands at whoever runs out first, and is set again for those who are left.
         let first = typing.iter().map(|(_, until)| *until).min();
         let due = first.map_or(until, |first| first.min(until));
-        timers::set(&format!("{TIMER_PREFIX}{room_id}"), due, "").map_err(Error::internal)?;
+        set_timer(room_id, due)?;
     }
     Ok(())
+}
+
+/// Sets the room's timer. An id that is too long for a timer's name stands in what the timer carries.
+fn set_timer(room_id: &str, due: u64) -> std::result::Result<(), Error> {
+    let name = format!("{TIMER_PREFIX}{room_id}");
+    let set = if name.len() <= MAX_TIMER_NAME {
+        timers::set(&name, due, "")
+    } else {
+        // FNV-1a.
+        let hash = room_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        timers::set(&format!("{TIMER_PREFIX}{hash:016x}"), due, room_id)
+    };
+    set.map_err(Error::internal)
 }
 
 /// Tells a room who no longer types. Called by the room's timer.
@@ -145,7 +162,7 @@ pub(crate) fn expire(room_id: &str) -> std::result::Result<(), Error> {
             .commit_blind()?;
     }
     if let Some(next) = left.into_iter().map(|(_, until)| until).min() {
-        timers::set(&format!("{TIMER_PREFIX}{room_id}"), next, "").map_err(Error::internal)?;
+        set_timer(room_id, next)?;
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use crate::{Plugin, events, receipts};
 
 impl Guest for Plugin {
     fn handle(messages: Vec<Message>) -> Result<u32, String> {
-        let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        let mut count = messages.len();
         match messages.first().map(|message| message.topic.as_str()) {
             None => {}
-            Some("rooms.events") => events::handle(&messages)?,
+            Some("rooms.events") => count = events::handle(&messages)?,
             Some("presence.receipts") => receipts::handle(&messages)?,
             Some(topic) => return Err(format!("no consumer for {topic}")),
         }
-        Ok(count)
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

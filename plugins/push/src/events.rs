@@ -22,6 +22,8 @@ pub(crate) const PROGRESS: &str = "push.progress";
 
 /// How often a batch is tried when rooms are evaluated by two at once.
 const TRIES: usize = 3;
+/// Notifications of pushers that one batch may make: each is a row, and a commit has its size.
+const MAX_PUSHES: usize = 40_000;
 
 /// Payload of `rooms.events`; see `docs/views.md`.
 #[derive(Debug, Deserialize)]
@@ -33,21 +35,32 @@ struct Payload {
     state_key: Option<String>,
 }
 
-/// Evaluates the events of these messages. Events that were evaluated before are passed over.
+/// Evaluates the events of these messages, or of the first of them, where all would be too much at once: how many. Events that were
+/// evaluated before are passed over.
 ///
 /// # Errors
 /// Storage, or a conflict that does not end.
-pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
+pub(crate) fn handle(messages: &[Message]) -> Result<usize, String> {
     let mut told = Vec::with_capacity(messages.len());
     for message in messages {
         match serde_json::from_str::<Payload>(&message.payload) {
-            Ok(payload) => told.push(payload),
-            Err(error) => log::error("malformed event", &[("reason", &error.to_string())]),
+            Ok(payload) => told.push(Some(payload)),
+            Err(error) => {
+                log::error("malformed event", &[("reason", &error.to_string())]);
+                told.push(None);
+            }
         }
     }
     let config = pushers::configured().map_err(text)?;
-    for _ in 0..TRIES {
-        let work = read::batch(&told).map_err(text)?;
+    let mut tries = 0;
+    while tries < TRIES {
+        let payloads: Vec<&Payload> = told.iter().flatten().collect();
+        let work = read::batch(&payloads).map_err(text)?;
+        if told.len() > 1 && work.pushes() > MAX_PUSHES {
+            told.truncate(told.len() / 2);
+            continue;
+        }
+        tries += 1;
         let ledgers: Vec<_> = work
             .rooms
             .iter()
@@ -64,7 +77,7 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
             Err(error) => return Err(format!("storage: {error:?}")),
             Ok(()) => {
                 pushers::serve(&shards, true);
-                return Ok(());
+                return Ok(told.len());
             }
         }
     }

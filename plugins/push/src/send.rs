@@ -19,7 +19,7 @@ use crate::pushers::{Key, TIMER_PREFIX};
 
 /// Pushers taken from the table at once.
 const AT_ONCE: i64 = 20;
-/// A firing of the timer begins no other pusher after this time: a call has 30 s by the clock, and one gateway may take ten.
+/// A firing of the timer sends nothing more after this time: a call has 30 s by the clock, and one gateway may take ten.
 const BUDGET_MS: u64 = 12_000;
 /// A pusher that was taken is not another's for so long.
 const TAKEN_MS: u64 = 60_000;
@@ -62,7 +62,7 @@ pub(crate) fn shard(name: &str) -> Result<(), Error> {
             }
             let key = Key { user_id, app_id, pushkey };
             if let Some(taken) = take(&key, next_ms)? {
-                turn(&key, taken)?;
+                turn(&key, taken, begun.saturating_add(BUDGET_MS))?;
             }
         }
     }
@@ -105,8 +105,8 @@ fn take(key: &Key, next_ms: u64) -> Result<Option<u64>, Error> {
     }
 }
 
-/// One turn of a pusher that is ours until `taken`.
-fn turn(key: &Key, taken: u64) -> Result<(), Error> {
+/// One turn of a pusher that is ours until `taken`. After `until` nothing more is sent in it.
+fn turn(key: &Key, taken: u64, until: u64) -> Result<(), Error> {
     let Some(waiting) = waiting::read(key)? else { return Ok(()) };
     let done = match (&waiting.turn, waiting.enabled) {
         (Turn::Void, _) => Done::Gone,
@@ -115,7 +115,7 @@ fn turn(key: &Key, taken: u64) -> Result<(), Error> {
             Done::Quiet { badge: waiting.badge }
         }
         (Turn::Mail, _) => mail::tell(key, &waiting)?,
-        (Turn::Gateway(url), _) => gateway::tell(key, &waiting, url)?,
+        (Turn::Gateway(url), _) => gateway::tell(key, &waiting, url, until)?,
     };
     end(key, &waiting, taken, done)
 }
@@ -123,7 +123,7 @@ fn turn(key: &Key, taken: u64) -> Result<(), Error> {
 fn end(key: &Key, waiting: &Waiting, taken: u64, done: Done) -> Result<(), Error> {
     let now = clock::now_ms();
     let (next, tries, badge) = match done {
-        Done::Gone => return waiting::forget(key),
+        Done::Gone => return waiting::forget(key, taken),
         // Something came meanwhile: the row keeps its turn, which is moved to now.
         Done::Quiet { badge } => (0, 0, badge),
         Done::Later(at) => (at.max(1), 0, waiting.badge),

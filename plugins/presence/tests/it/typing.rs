@@ -102,3 +102,26 @@ fn only_members_type_and_only_for_themselves() {
         assert_eq!(put(&server, ALICE, &body).error().1, "M_BAD_JSON", "{body}");
     }
 }
+
+#[test]
+fn typing_ends_in_rooms_with_long_ids() {
+    let server = server();
+    let long = format!("!{}:hs1", "r".repeat(250));
+    server
+        .host
+        .acting("rooms", || {
+            tessera_sdk::storage::Batch::new()
+                .run(
+                    "INSERT INTO rooms_memberships (room_id, user_id, membership) VALUES ($1, $2, 'join')",
+                    tessera_sdk::params![&long, ALICE],
+                )
+                .commit()
+        })
+        .unwrap();
+    let params = [("roomId", long.as_str()), ("userId", ALICE)];
+    let body = json!({ "typing": true, "timeout": 5000 });
+    server.ask(ALICE, "PUT", "typing", &params, &body).ok();
+    server.host.advance(5000);
+    server.host.fire_timers::<Plugin>("presence");
+    assert!(typing(&server).0.is_empty());
+}

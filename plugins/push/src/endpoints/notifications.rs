@@ -112,7 +112,8 @@ fn tell(ask: &Ask) -> Result {
         "SELECT n.position, n.event_id, n.room_id, n.created_ms, n.actions, n.read_position, v.json, v.origin_ts FROM ( \
          SELECT e.position AS position, e.event_id AS event_id, e.room_id AS room_id, e.created_ms AS created_ms, \
          COALESCE(x.actions, e.actions) AS actions, k.read_position AS read_position \
-         FROM push_marks k JOIN push_events e ON e.room_id = k.room_id AND e.thread_id = k.thread_id \
+         FROM push_marks k JOIN rooms_v1_memberships j ON j.room_id = k.room_id AND j.user_id = k.user_id \
+         AND j.membership = 'join' JOIN push_events e ON e.room_id = k.room_id AND e.thread_id = k.thread_id \
          LEFT JOIN push_exceptions x ON x.room_id = e.room_id AND x.position = e.position AND x.user_id = k.user_id \
          WHERE k.user_id = $1 AND e.position > k.since AND e.position < $2 AND e.sender <> k.user_id \
          AND COALESCE(x.notify, e.notify) = 1 AND COALESCE(x.highlight, e.highlight) >= $3 \

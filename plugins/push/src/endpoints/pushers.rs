@@ -4,6 +4,8 @@
 //!
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset>
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
@@ -143,7 +145,9 @@ pub(crate) fn set(request: &Request) -> Result {
             "INSERT INTO push_pushers (user_id, app_id, pushkey, device_id, content, created_ms, kind, enabled, shard, token) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (user_id, app_id, pushkey) DO UPDATE \
              SET device_id = excluded.device_id, content = excluded.content, kind = excluded.kind, \
-             enabled = excluded.enabled, shard = excluded.shard, tries = 0",
+             enabled = excluded.enabled, shard = excluded.shard, tries = 0, \
+             token = CASE WHEN push_pushers.token = '' THEN excluded.token ELSE push_pushers.token END, \
+             next_ms = CASE WHEN push_pushers.next_ms = 0 THEN 0 ELSE excluded.created_ms END",
             params![
                 user,
                 app_id,
@@ -168,6 +172,8 @@ pub(crate) fn set(request: &Request) -> Result {
             params![user],
         )
         .commit_blind()?;
+    // Whoever has it in hand has it no more: what waits is told to what was set now.
+    pushers::serve(&BTreeSet::from([shard]), true);
     Answer::empty()
 }
 

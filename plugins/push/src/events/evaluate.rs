@@ -119,6 +119,11 @@ pub(super) fn matters(event: &Event) -> bool {
     }
 }
 
+/// Whether it is worth a look for the root of a thread.
+pub(super) fn may_be_threaded(event: &Event) -> bool {
+    event.json.contains("m.thread")
+}
+
 /// Reads an event; nothing if it is no JSON (nested deeper than can be read).
 pub(super) fn parse(event: &Event) -> Option<Parsed> {
     let value: Value = serde_json::from_str(&event.json).ok()?;

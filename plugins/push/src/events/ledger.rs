@@ -75,9 +75,14 @@ pub(super) fn write(room: &Room, tenant: &str, invited: &[Pusher]) -> Ledger {
         if !room.stays.contains(&event.position) {
             ledger.member(event, tenant);
         }
-        let threaded = event.json.contains("m.thread");
+        let threaded = evaluate::may_be_threaded(event);
         let evaluated = evaluate::matters(event) || !room.custom.is_empty();
-        let parsed = if evaluated || threaded { evaluate::parse(event) } else { None };
+        let mut parsed = if evaluated || threaded { evaluate::parse(event) } else { None };
+        // What names a root that is none belongs to the main timeline.
+        if let Some(parsed) = parsed.as_mut().filter(|parsed| !room.roots.contains(&parsed.thread))
+        {
+            parsed.thread.clear();
+        }
         let notified =
             parsed.as_ref().filter(|_| evaluated).and_then(|parsed| judge.judge(event, parsed));
         let thread = parsed.map(|parsed| parsed.thread).unwrap_or_default();

@@ -10,7 +10,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{self, FromRow, RowError, Value, select};
 use tessera_sdk::{crypto, log};
 
-use super::Payload;
+use super::{Payload, evaluate};
 use crate::pushers::{Key, Pusher};
 use crate::rules;
 
@@ -75,6 +75,8 @@ pub(super) struct Room {
     /// The last change of any membership.
     pub members_changed: i64,
     pub events: Vec<Event>,
+    /// Roots of threads that events of the batch name and that are in the room.
+    pub roots: BTreeSet<String>,
     /// Positions of member events that let a joined member stay joined: changes of profiles.
     pub stays: BTreeSet<i64>,
     /// Joined members.
@@ -100,6 +102,13 @@ pub(super) struct Work {
     pub rooms: Vec<Room>,
 }
 
+impl Work {
+    /// How many notifications of pushers may come of it, at most.
+    pub(super) fn pushes(&self) -> usize {
+        self.rooms.iter().map(|room| room.pushers.len().saturating_mul(room.events.len())).sum()
+    }
+}
+
 thread_local! {
     static PARSED: RefCell<Cache> = RefCell::new(Cache::default());
 }
@@ -117,7 +126,7 @@ type Known = (String, String, String, Option<i64>, Option<i64>);
 ///
 /// # Errors
 /// Storage.
-pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
+pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
     let tenant = crypto::tenant_name();
     let ids: Vec<String> = told.iter().map(|event| event.event_id.clone()).collect();
     let names: BTreeSet<&str> = told.iter().map(|event| event.room_id.as_str()).collect();
@@ -241,6 +250,7 @@ pub(super) fn batch(told: &[Payload]) -> Result<Work, Error> {
         }
     }
     rooms.retain(|_, room| !room.events.is_empty());
+    roots(&mut rooms)?;
 
     let wanted: BTreeMap<&str, i64> = members
         .iter()
@@ -274,8 +284,34 @@ fn pusher((room, user_id, app_id, pushkey, shard, kind): PusherRow) -> (String, 
     (room, Pusher { key, shard, email: kind == "email" })
 }
 
+/// Finds the roots of threads. Only what is an event of the room begins one: each thread costs a row for every member.
+fn roots(rooms: &mut BTreeMap<String, Room>) -> Result<(), Error> {
+    let named: BTreeSet<String> = rooms
+        .values()
+        .flat_map(|room| &room.events)
+        .filter(|event| evaluate::may_be_threaded(event))
+        .filter_map(|event| evaluate::parse(event).map(|parsed| parsed.thread))
+        .filter(|root| !root.is_empty())
+        .collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = named.into_iter().collect();
+    let found: Vec<(String, String)> = storage::query(
+        "SELECT room_id, event_id FROM rooms_v1_events WHERE event_id IN ($1)",
+        params![named],
+    )?
+    .all()?;
+    for (room, root) in found {
+        if let Some(room) = rooms.get_mut(&room) {
+            room.roots.insert(root);
+        }
+    }
+    Ok(())
+}
+
 /// Ids of the member events.
-fn members_of(told: &[Payload]) -> Vec<String> {
+fn members_of(told: &[&Payload]) -> Vec<String> {
     let members = told.iter().filter(|event| event.kind == "m.room.member");
     members.map(|event| event.event_id.clone()).collect()
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::fetch::{self, Body, Request};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, select};
-use tessera_sdk::{log, params};
+use tessera_sdk::{clock, log, params};
 
 use super::Done;
 use super::waiting::{self, Notification, Waiting};
@@ -25,14 +25,19 @@ enum Outcome {
     Failed,
 }
 
-/// Tells everything that waits, oldest first, then the unread count if it is another than the gateway knows.
+/// Tells everything that waits, oldest first, then the unread count if it is another than the gateway knows. `until`: when the time
+/// for it is over; the rest has its turn after the others'.
 ///
 /// # Errors
 /// Storage.
-pub(super) fn tell(key: &Key, waiting: &Waiting, url: &str) -> Result<Done, Error> {
+pub(super) fn tell(key: &Key, waiting: &Waiting, url: &str, until: u64) -> Result<Done, Error> {
     let mut badge = waiting.badge;
     for notification in &waiting.notifications {
         if !notification.read {
+            let now = clock::now_ms();
+            if now > until {
+                return Ok(Done::Later(now));
+            }
             match post(url, key, &body(key, waiting, notification)?) {
                 Outcome::Taken => badge = waiting.unread,
                 Outcome::Rejected => return Ok(Done::Gone),

@@ -14,7 +14,7 @@ const TOO_OLD_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Where it goes.
 pub(super) enum Turn {
-    /// Its device is gone, or it cannot be understood.
+    /// Its device is gone, its address is no longer the user's, or it cannot be understood.
     Void,
     Mail,
     /// The gateway's URL.
@@ -56,7 +56,7 @@ pub(super) struct Waiting {
     pub more: bool,
 }
 
-/// `content, device_id, has_device, kind, enabled, created_ms, news, tries, badge, mailed_ms, quiet_ms, token`
+/// `content, device_id, owners, kind, enabled, created_ms, news, tries, badge, mailed_ms, quiet_ms, token`
 type Row = (String, String, i64, String, bool, u64, i64, i64, i64, u64, u64, String);
 
 impl FromRow for Notification {
@@ -79,8 +79,10 @@ pub(super) fn read(key: &Key) -> Result<Option<Waiting>, Error> {
     queue.extend(params![AT_ONCE]);
     let mut answers = storage::snapshot(&[
         select(
-            "SELECT p.content, p.device_id, (SELECT COUNT(*) FROM accounts_v1_devices d WHERE d.user_id = p.user_id \
-             AND d.device_id = p.device_id) AS devices, p.kind, p.enabled, p.created_ms, p.news, p.tries, p.badge, p.mailed_ms, \
+            "SELECT p.content, p.device_id, CASE WHEN p.kind = 'email' THEN (SELECT COUNT(*) FROM accounts_v1_threepids t \
+             WHERE t.user_id = p.user_id AND t.medium = 'email' AND t.address = p.pushkey) \
+             ELSE (SELECT COUNT(*) FROM accounts_v1_devices d WHERE d.user_id = p.user_id \
+             AND d.device_id = p.device_id) END AS owners, p.kind, p.enabled, p.created_ms, p.news, p.tries, p.badge, p.mailed_ms, \
              p.quiet_ms, p.token FROM push_pushers p WHERE p.user_id = $1 AND p.app_id = $2 AND p.pushkey = $3",
             key.params(),
         ),
@@ -93,8 +95,9 @@ pub(super) fn read(key: &Key) -> Result<Option<Waiting>, Error> {
             queue,
         ),
         select(
-            "SELECT CAST(COALESCE(SUM(notification_count), 0) AS bigint) AS n FROM push_v1_counts \
-             WHERE user_id = $1 AND notification_count > 0",
+            "SELECT CAST(COALESCE(SUM(c.notification_count), 0) AS bigint) AS n FROM push_v1_counts c \
+             JOIN rooms_v1_memberships m ON m.room_id = c.room_id AND m.user_id = c.user_id \
+             WHERE c.user_id = $1 AND c.notification_count > 0 AND m.membership = 'join'",
             params![&key.user_id],
         ),
     ])?
@@ -107,7 +110,7 @@ pub(super) fn read(key: &Key) -> Result<Option<Waiting>, Error> {
     let (
         content,
         device,
-        devices,
+        owners,
         kind,
         enabled,
         created_ms,
@@ -121,8 +124,9 @@ pub(super) fn read(key: &Key) -> Result<Option<Waiting>, Error> {
     let content: Value = serde_json::from_str(&content).unwrap_or_default();
     let data = content.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
     let turn = match (kind.as_str(), data.get("url").and_then(Value::as_str)) {
-        _ if !device.is_empty() && devices == 0 => Turn::Void,
+        ("email", _) if owners == 0 => Turn::Void,
         ("email", _) => Turn::Mail,
+        _ if !device.is_empty() && owners == 0 => Turn::Void,
         ("http", Some(url)) => Turn::Gateway(url.to_owned()),
         _ => Turn::Void,
     };
@@ -176,18 +180,21 @@ pub(super) fn drop_all(key: &Key) -> Result<(), Error> {
     told(key, i64::MAX, None)
 }
 
-/// Takes a pusher away.
+/// Takes a pusher away that is ours until `taken`. One that was set again in the meantime has another turn, and stays.
 ///
 /// # Errors
 /// Storage.
-pub(super) fn forget(key: &Key) -> Result<(), Error> {
+pub(super) fn forget(key: &Key, taken: u64) -> Result<(), Error> {
+    let mut row = key.params();
+    row.extend(params![taken]);
     Batch::new()
         .run(
-            "DELETE FROM push_queue WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
-            key.params(),
+            "DELETE FROM push_pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND next_ms = $4",
+            row,
         )
         .run(
-            "DELETE FROM push_pushers WHERE user_id = $1 AND app_id = $2 AND pushkey = $3",
+            "DELETE FROM push_queue WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND NOT EXISTS (SELECT 1 \
+             FROM push_pushers p WHERE p.user_id = $1 AND p.app_id = $2 AND p.pushkey = $3)",
             key.params(),
         )
         .commit_blind()?;

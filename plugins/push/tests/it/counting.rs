@@ -160,6 +160,19 @@ fn threads_count_apart() {
 }
 
 #[test]
+fn a_thread_whose_root_is_nothing_is_none() {
+    let world = world_with_room();
+    world.create("!other:hs1", ALICE);
+    let elsewhere = world.event("!other:hs1", ALICE, "m.room.message", None, &json!({}));
+    for root in ["$invented", elsewhere.id.as_str()] {
+        world.send(ALICE, &threaded(root));
+        world.deliver();
+        assert_eq!(world.count_row(BOB, root), None, "{root}");
+    }
+    assert_eq!(world.unread(BOB), (2, 0));
+}
+
+#[test]
 fn redacted_events_do_not_count() {
     let world = world_with_room();
     let event = world.say(ALICE, "oops");

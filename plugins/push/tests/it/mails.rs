@@ -166,3 +166,40 @@ fn the_link_in_a_mail_ends_them_when_its_button_is_pressed() {
     assert_eq!((ask("POST", token), left()), (200, 0));
     assert_eq!(ask("POST", ""), 400);
 }
+
+#[test]
+fn an_address_that_is_given_up_gets_no_mail() {
+    let (world, relay) = world_with_mail();
+    world.say(ALICE, "one");
+    run(&world);
+    let gone = "DELETE FROM accounts_threepids WHERE user_id = $1";
+    world.host.acting("accounts", || Batch::new().run(gone, params![BOB]).commit()).unwrap();
+    world.host.advance(10 * MINUTE);
+    run(&world);
+    assert!(relay.sent().is_empty());
+    let list = world.request(BOB, "GET", "pushers", &[], None).ok();
+    assert_eq!(list["pushers"], json!([]));
+}
+
+#[test]
+fn a_pusher_that_turns_to_mail_can_be_ended_by_a_link() {
+    let (world, relay) = world_with_mail();
+    let mut http = pusher(ADDRESS);
+    http["app_id"] = "turns".into();
+    http["kind"] = "http".into();
+    http["data"] = json!({ "url": "https://push.example/_matrix/push/v1/notify" });
+    world.request(BOB, "POST", "pushers-set", &[], Some(&http)).ok();
+    let mut email = pusher(ADDRESS);
+    email["app_id"] = "turns".into();
+    world.request(BOB, "POST", "pushers-set", &[], Some(&email)).ok();
+    world.say(ALICE, "one");
+    run(&world);
+    world.host.advance(10 * MINUTE);
+    run(&world);
+    let sent = relay.sent();
+    assert_eq!(sent.len(), 2);
+    for mail in sent {
+        let (_, link) = mail.text.split_once("unsubscribe?token=").unwrap();
+        assert!(link.chars().take_while(char::is_ascii_alphanumeric).count() > 10, "{link}");
+    }
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tessera_plugin_push::Plugin;
 use tessera_sdk::http::WakeReason::{Timeout, Woken};
+use tessera_sdk::storage::Batch;
 
 use crate::world::*;
 
@@ -131,4 +132,19 @@ fn an_invite_just_sent_is_waited_for() {
     assert!(answer.parked().is_some());
     world.deliver();
     assert_eq!(ids(&answer.resume::<Plugin>(Woken).ok()), [&invite.id]);
+}
+
+#[test]
+fn who_is_no_member_is_told_nothing_whatever_became_of_their_marks() {
+    let world = world_with_room();
+    world.say(ALICE, "for members");
+    world.deliver();
+    assert_eq!(ids(&list(&world, BOB, &[])).len(), 1);
+    // As when a resolution of state takes a join away: there is no event of it.
+    let gone = "UPDATE rooms_memberships SET membership = 'leave' WHERE user_id = $1";
+    world
+        .host
+        .acting("rooms", || Batch::new().run(gone, tessera_sdk::params![BOB]).commit())
+        .unwrap();
+    assert!(ids(&list(&world, BOB, &[])).is_empty());
 }

@@ -325,3 +325,42 @@ fn a_process_that_dies_before_sending_forgets_nothing() {
     world.host.fire_timers::<Plugin>("push");
     assert_eq!(ids(&gateway.told()), [&sent.id]);
 }
+
+#[test]
+fn a_pusher_set_again_while_its_gateway_rejects_the_old_one_stays() {
+    let (world, gateway) = world_with_pusher(json!({ "url": URL }));
+    gateway.answer(Ok((200, json!({ "rejected": [format!("key of {BOB}")] }))));
+    let host = world.host.clone();
+    let first = std::sync::atomic::AtomicBool::new(true);
+    world.host.services(|services| {
+        let answers = Arc::clone(&services.fetch);
+        services.fetch = Arc::new(move |request| {
+            let host = host.clone();
+            if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                let again = std::thread::spawn(move || {
+                    host.install();
+                    let body = json!({
+                        "app_id": "org.example", "pushkey": format!("key of {BOB}"), "kind": "http", "lang": "en",
+                        "app_display_name": "App", "device_display_name": "New", "data": { "url": URL },
+                    });
+                    host.acting("push", || {
+                        let request = host.request("POST", "pushers-set").user(BOB).device("D");
+                        request.json(&body).send::<Plugin>().ok();
+                    });
+                });
+                again.join().unwrap();
+            }
+            answers(request)
+        });
+    });
+    let sent = world.say(ALICE, "1");
+    run(&world);
+    assert_eq!(pushers(&world), 1);
+    world.host.advance(61_000);
+    run(&world);
+    assert_eq!(
+        ids(&gateway.told()),
+        [&sent.id, &sent.id],
+        "the new one is told of what the old one did not want"
+    );
+}

@@ -286,3 +286,35 @@ async fn pushers_are_deleted_and_bad_ones_refused() {
     phone.post("/logout", &json!({})).await.unwrap();
     until(&bob, "/pushers", |body| body["pushers"] == json!([])).await;
 }
+
+#[tokio::test]
+async fn missed_messages_are_mailed_until_the_link_in_them_is_pressed() {
+    let config =
+        "[plugins.push.config]\nmail-after-ms = 1\nbase-url = \"https://matrix.example.org\"\n";
+    let post = super::threepids::Post::start_with(config).await;
+    let (alice, bob) = (post.world.user("alice").await, post.world.user("bob").await);
+    let pusher = json!({
+        "app_id": "m.email", "pushkey": "bob@example.org", "kind": "email", "lang": "en",
+        "app_display_name": "Email Notifications", "device_display_name": "bob@example.org",
+        "data": { "brand": "Teahouse" },
+    });
+    let set = async || bob.call(Method::POST, "/pushers/set", Some(&pusher)).await.unwrap();
+    assert_error(&set().await, &[400], &["M_THREEPID_NOT_FOUND"]);
+    let sid = post.prove("/account/3pid", "bob@example.org", 1).await;
+    let creds = json!({ "three_pid_creds": { "sid": sid, "client_secret": "s3cr3t" } });
+    bob.call(Method::POST, "/account/3pid", Some(&creds)).await.unwrap().ok().unwrap();
+    set().await.ok().unwrap();
+
+    let room = alice.create_room(&json!({ "preset": "public_chat", "name": "Tea" })).await.unwrap();
+    bob.join(&room).await.unwrap();
+    say(&alice, &room, &text("the kettle is on")).await;
+    let mail = post.mail("bob@example.org", 2).await;
+    assert_eq!(mail.header("subject").unwrap(), "[Teahouse] You have messages in Tea");
+    let body = mail.text();
+    assert!(body.contains("the kettle is on"), "{body}");
+    let link = body.split_whitespace().find(|word| word.contains("/unsubscribe?token=")).unwrap();
+    let (_, link) = link.split_once("/_tessera/").unwrap();
+    let url = format!("{}/_tessera/{link}", post.world.base);
+    assert_eq!(post.world.http.post(&url).send().await.unwrap().status().as_u16(), 200);
+    assert_eq!(bob.get("/pushers").await.unwrap()["pushers"], json!([]));
+}
