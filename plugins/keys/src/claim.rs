@@ -12,10 +12,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, is_user_id, server_name};
-use tessera_sdk::storage::{self, Batch, Committed, query};
-use tessera_sdk::{crypto, params};
+use tessera_sdk::storage::{self, Batch, Committed, Rows, query};
+use tessera_sdk::{crypto, log, params};
 
 use crate::devices::{self, Existing};
+use crate::parts;
 use crate::query::unreachable;
 
 /// Keys of one request.
@@ -79,8 +80,16 @@ pub(crate) fn answer(body: Body) -> std::result::Result<Answered, Error> {
         .filter_map(|want| existing.since(&want.0, &want.1).map(|since| (want, since)))
         .collect();
     for wants in wants.chunks(CHUNK) {
-        take(wants.to_vec(), &mut answered)?;
+        if let Err(error) = take(wants.to_vec(), &mut answered) {
+            if answered.one_time_keys.is_empty() {
+                return Err(error);
+            }
+            // What was taken is nobody else's any more: whatever fails now, it is told.
+            log::warn("some keys were not claimed", &[("reason", &error.to_string())]);
+            break;
+        }
     }
+    storage::unlock();
     Ok(answered)
 }
 
@@ -161,21 +170,39 @@ fn left(wants: &[(Want, u64)]) -> std::result::Result<BTreeSet<Want>, Error> {
     if wants.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let users: BTreeSet<String> = wants.iter().map(|((user, ..), _)| user.clone()).collect();
-    let devices: BTreeSet<String> =
-        wants.iter().map(|((_, device, _), _)| device.clone()).collect();
-    let found: Vec<(String, String, String, u64)> = query(
-        "SELECT user_id, device_id, algorithm, MAX(position) AS newest FROM keys_one_time \
-         WHERE user_id IN ($1) AND device_id IN ($2) GROUP BY user_id, device_id, algorithm",
-        params![users.into_iter().collect::<Vec<_>>(), devices.into_iter().collect::<Vec<_>>()],
-    )?
-    .all()?;
-    let fresh = |(user, device, algorithm, newest)| {
-        let want = (user, device, algorithm);
-        let fits = wants.iter().any(|(known, since)| *known == want && newest >= *since);
-        fits.then_some(want)
+    let mut left = BTreeSet::new();
+    let mut read = |wants: &[(Want, u64)]| {
+        query(
+            "SELECT user_id, device_id, algorithm, MAX(position) AS newest FROM keys_one_time \
+             WHERE user_id IN ($1) AND device_id IN ($2) AND algorithm IN ($3) \
+             GROUP BY user_id, device_id, algorithm",
+            named(wants),
+        )
     };
-    Ok(found.into_iter().filter_map(fresh).collect())
+    parts::each(wants, CHUNK, &mut read, &mut |wants, rows| {
+        let found: Vec<(String, String, String, u64)> = rows.all()?;
+        let fresh = |(user, device, algorithm, newest)| {
+            let want = (user, device, algorithm);
+            let fits = wants.iter().any(|(known, since)| *known == want && newest >= *since);
+            fits.then_some(want)
+        };
+        left.extend(found.into_iter().filter_map(fresh));
+        Ok(())
+    })?;
+    Ok(left)
+}
+
+/// The users, devices and algorithms that are wanted, each by itself: what is found may be more.
+fn named(wants: &[(Want, u64)]) -> Vec<storage::Value> {
+    let all = |part: fn(&Want) -> &String| -> Vec<String> {
+        wants
+            .iter()
+            .map(|(want, _)| part(want).clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
+    };
+    params![all(|want| &want.0), all(|want| &want.1), all(|want| &want.2)]
 }
 
 /// Fallback keys stay; their devices learn that they are in use.
@@ -183,13 +210,23 @@ fn fallback(wants: &[(Want, u64)], answered: &mut Answered) -> std::result::Resu
     if wants.is_empty() {
         return Ok(());
     }
-    let users: BTreeSet<String> = wants.iter().map(|((user, ..), _)| user.clone()).collect();
-    let found: Vec<(String, String, String, String, String, bool, u64)> = query(
-        "SELECT user_id, device_id, algorithm, key_id, json, used, position FROM keys_fallback \
-         WHERE user_id IN ($1)",
-        params![users.into_iter().collect::<Vec<_>>()],
-    )?
-    .all()?;
+    let mut read = |wants: &[(Want, u64)]| {
+        query(
+            "SELECT user_id, device_id, algorithm, key_id, json, used, position FROM keys_fallback \
+             WHERE user_id IN ($1) AND device_id IN ($2) AND algorithm IN ($3)",
+            named(wants),
+        )
+    };
+    parts::each(wants, CHUNK, &mut read, &mut |wants, rows| give(wants, rows, answered))
+}
+
+fn give(
+    wants: &[(Want, u64)],
+    rows: Rows,
+    answered: &mut Answered,
+) -> std::result::Result<(), Error> {
+    let found: Vec<(String, String, String, String, String, bool, u64)> = rows.all()?;
+    let mut given = Vec::new();
     let mut used = Vec::new();
     let mut woken = BTreeSet::new();
     for (user, device, algorithm, id, json, was_used, at) in found {
@@ -201,8 +238,9 @@ fn fallback(wants: &[(Want, u64)], answered: &mut Answered) -> std::result::Resu
             used.push(params![&want.0, &want.1, &want.2, &id]);
             woken.insert(devices::topic(&want.0));
         }
-        answered.add(want, &id, json)?;
+        given.push((want, id, json));
     }
+    // Told to its device first: one that is given out unnoticed would not be replaced.
     if !used.is_empty() {
         let batch = Batch::new().run_many(
             "UPDATE keys_fallback SET used = TRUE WHERE user_id = $1 AND device_id = $2 \
@@ -210,6 +248,9 @@ fn fallback(wants: &[(Want, u64)], answered: &mut Answered) -> std::result::Resu
             used,
         );
         woken.into_iter().fold(batch, Batch::wake).commit_blind()?;
+    }
+    for (want, id, json) in given {
+        answered.add(want, &id, json)?;
     }
     Ok(())
 }

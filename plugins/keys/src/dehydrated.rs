@@ -136,7 +136,8 @@ pub(crate) fn forget(mut batch: Batch, user: &str) -> Batch {
 /// Messages for the dehydrated device, page by page; they stay until it goes.
 ///
 /// # Errors
-/// `M_NOT_FOUND` without a dehydrated device, `M_FORBIDDEN` for another device, `M_INVALID_PARAM` for a malformed token.
+/// `M_NOT_FOUND` without a dehydrated device, `M_FORBIDDEN` for another device, `M_INVALID_PARAM` for a malformed token; 503 where there
+/// are more that cannot be told yet.
 pub(crate) fn events(request: &Request) -> Result {
     let user = request.user()?;
     let (device, _) = stored(user)?.ok_or_else(none)?;
@@ -161,7 +162,12 @@ pub(crate) fn events(request: &Request) -> Result {
     let rows = moment.answers().next().map(Rows::all).transpose()?;
     let mut rows: Vec<(u64, String, String, String)> = rows.unwrap_or_default();
     // Above the horizon one may still appear between these: they are for the next page.
+    let found = rows.len();
     rows.retain(|(at, ..)| *at <= horizon);
+    if rows.is_empty() && found > 0 {
+        // An empty page is the last one to clients, which then delete the device: they ask again in place of that.
+        return Err(storage::Error::Busy.into());
+    }
     let last = rows.last().map_or(since, |(at, ..)| *at);
     let events = rows
         .into_iter()

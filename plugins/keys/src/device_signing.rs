@@ -138,6 +138,16 @@ fn write(user: &str, stored: &[(String, Key)], fresh: &[&Key]) -> std::result::R
     let old = |usage: &str| cross_signing::find(stored, user, usage);
     let mut batch = Batch::new();
     let at = batch.take_positions(1);
+    if let Some(master) = old(MASTER).filter(|_| !fresh.iter().any(|key| key.usage == MASTER)) {
+        // It has signed the others: it must still be there when they are stored.
+        batch = batch
+            .run(
+                "UPDATE keys_cross_signing SET position = position \
+                 WHERE user_id = $1 AND usage = $2 AND public_key = $3",
+                params![user, MASTER, &master.public],
+            )
+            .expect(1);
+    }
     for key in fresh {
         let json = signed::canonical(&key.map)?;
         batch = match old(&key.usage) {

@@ -6,6 +6,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, Select, position, query, select};
 
+use crate::parts;
 use crate::wakes::{self, Wakes};
 
 /// Rooms of one user that are woken. Beyond that, members of the others learn with their next sync.
@@ -36,13 +37,17 @@ impl Existing {
         /// Users of one SELECT.
         const CHUNK: usize = 500;
         let mut existing = Self::default();
-        for users in users.chunks(CHUNK) {
+        let mut read = |users: &[&str]| {
             let users = users.iter().map(|user| (*user).to_owned()).collect();
             let Select { sql, params } = select_existing(users);
-            for (user, device, at) in query(&sql, params)?.all::<(String, String, u64)>()? {
+            query(&sql, params)
+        };
+        parts::each(users, CHUNK, &mut read, &mut |_, rows| {
+            for (user, device, at) in rows.all::<(String, String, u64)>()? {
                 existing.0.entry(user).or_default().insert(device, at);
             }
-        }
+            Ok(())
+        })?;
         Ok(existing)
     }
 

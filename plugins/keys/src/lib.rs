@@ -13,6 +13,7 @@ mod cross_signing;
 mod dehydrated;
 mod device_signing;
 mod devices;
+mod parts;
 mod query;
 mod service;
 mod signatures;

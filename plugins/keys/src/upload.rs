@@ -16,6 +16,8 @@ use crate::{signed, wakes};
 
 /// Bytes of the keys of one device.
 const MAX_DEVICE: usize = 16 * 1024;
+/// Characters of the keys of all devices of a user: whoever shares a room gets them all.
+const MAX_DEVICES: u64 = 2 << 20;
 /// Bytes of a one-time key.
 const MAX_KEY: usize = 4 * 1024;
 /// One-time keys that wait for one device; clients keep 50 to 100.
@@ -203,12 +205,19 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
             params![user, device, ids],
         ),
         select(
-            "SELECT COUNT(*) FROM keys_one_time WHERE user_id = $1 AND device_id = $2",
+            "SELECT COUNT(*) FROM keys_one_time AS k WHERE k.user_id = $1 AND k.device_id = $2 \
+             AND k.position >= COALESCE((SELECT d.position FROM accounts_v2_devices AS d \
+             WHERE d.user_id = $1 AND d.device_id = $2), 0)",
             params![user, device],
         ),
         select(
             "SELECT algorithm, key_id, json, position FROM keys_fallback \
              WHERE user_id = $1 AND device_id = $2",
+            params![user, device],
+        ),
+        select(
+            "SELECT COALESCE(SUM(length(json)), 0) AS n FROM keys_devices \
+             WHERE user_id = $1 AND device_id <> $2",
             params![user, device],
         ),
     ])?
@@ -219,6 +228,7 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
     let waiting: Vec<(String, String, String, u64)> = next()?.all()?;
     let count: u64 = next()?.first::<(u64,)>()?.map_or(0, |(count,)| count);
     let fallback: Vec<(String, String, String, u64)> = next()?.all()?;
+    let others: u64 = next()?.first::<(u64,)>()?.map_or(0, |(count,)| count);
     let since = existing.iter().find(|(_, id, _)| id == device).map(|(_, _, at)| *at);
     let Some(since) = since else {
         return Err(Error::new(ErrorCode::UnknownToken, "this device has been removed").into());
@@ -250,6 +260,9 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
     };
     let replaced: Vec<&Key> = upload.fallback.iter().filter(is_known).collect();
     let device_keys = upload.device.as_ref().filter(|json| known.as_ref() != Some(json));
+    if device_keys.is_some_and(|json| others + json.len() as u64 > MAX_DEVICES) {
+        return Err(Error::too_large("the keys of your devices are too large together").into());
+    }
 
     // What is left of a device that had this id before goes, so that nothing of it is taken for this one's.
     let mut batch = Batch::new();
@@ -321,7 +334,10 @@ fn write_fallback<'a>(
 
 fn counts(user: &str, device: &str) -> Result {
     let counts: Vec<(String, u64)> = query(
-        "SELECT algorithm, count FROM keys_v1_one_time_counts WHERE user_id = $1 AND device_id = $2",
+        "SELECT k.algorithm, COUNT(*) AS count FROM keys_one_time AS k \
+         WHERE k.user_id = $1 AND k.device_id = $2 \
+         AND k.position >= COALESCE((SELECT d.position FROM accounts_v2_devices AS d \
+         WHERE d.user_id = $1 AND d.device_id = $2), 0) GROUP BY k.algorithm",
         params![user, device],
     )?
     .all()?;

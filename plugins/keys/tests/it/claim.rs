@@ -142,3 +142,22 @@ fn keys_of_a_device_that_was_there_before_are_not_given_out() {
     assert_eq!(claim(&server.host).unwrap(), "curve25519:old");
     assert_eq!(claim(&server.host), None);
 }
+
+#[test]
+fn fallback_keys_that_nobody_wants_do_not_keep_others_back() {
+    let server = server();
+    upload(&server, &json!({"fallback_keys": {"curve25519:f": "1"}}));
+    server.post((BOB, "B1"), "upload", &json!({"one_time_keys": {"curve25519:b": "2"}})).ok();
+    let large = json!("x".repeat(1 << 20)).to_string();
+    let sql = "INSERT INTO keys_fallback (user_id, device_id, algorithm, key_id, json, used, position) \
+               VALUES ($1, 'A2', $2, 'k', $3, FALSE, $4)";
+    for n in 0..34 {
+        let row = tessera_sdk::params![ALICE, format!("a{n}"), &large, i64::MAX];
+        tessera_sdk::storage::Batch::new().run(sql, row).commit().unwrap();
+    }
+    let body = json!({"one_time_keys": {ALICE: {"A1": "curve25519"}, BOB: {"B1": "curve25519"}}});
+    let answer = server.post((CAROL, "C1"), "claim", &body).ok();
+    let expected =
+        json!({ALICE: {"A1": {"curve25519:f": "1"}}, BOB: {"B1": {"curve25519:b": "2"}}});
+    assert_eq!(answer["one_time_keys"], expected);
+}

@@ -92,6 +92,17 @@ fn a_page_ends_at_the_horizon() {
 }
 
 #[test]
+fn page_of_what_cannot_be_told_yet_is_not_empty() {
+    let server = server();
+    put(&server, "D1").ok();
+    server.host.hold_horizon(server.host.horizon());
+    send(&server, "D1", 1);
+    assert_eq!(events(&server, "D1", &json!({})).error().0, 503);
+    server.host.release_horizon();
+    assert_eq!(events(&server, "D1", &json!({})).ok()["events"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn another_takes_its_place() {
     let server = server();
     put(&server, "D1").ok();

@@ -141,3 +141,46 @@ fn one_time_keys_have_a_cap() {
     assert_eq!(upload(&server, "A1", &keys(2000, 2001)).error().1, "M_TOO_LARGE");
     upload(&server, "A1", &keys(1990, 2000)).ok();
 }
+
+#[test]
+fn keys_of_an_earlier_device_of_the_same_name_are_not_counted() {
+    let server = server();
+    let keys = |id: &str| json!({"one_time_keys": {format!("signed_curve25519:{id}"): "1"}});
+    server.post((ALICE, "A1"), "upload", &keys("old")).ok();
+    server.log_out(ALICE, "A1");
+    server.device(ALICE, "A1");
+    let counts = server.post((ALICE, "A1"), "upload", &json!({})).ok();
+    assert_eq!(counts["one_time_key_counts"]["signed_curve25519"], 0);
+    let counts = server.post((ALICE, "A1"), "upload", &keys("new")).ok();
+    assert_eq!(counts["one_time_key_counts"]["signed_curve25519"], 1);
+}
+
+#[test]
+fn users_whose_keys_do_not_fit_one_answer_of_the_database_are_told_all_the_same() {
+    const USERS: u32 = 34;
+    let server = server();
+    server.many(USERS);
+    let large = json!({"x": "x".repeat(1 << 20)}).to_string();
+    let sql =
+        "INSERT INTO keys_devices (user_id, device_id, json, position) VALUES ($1, 'D', $2, $3)";
+    for n in 0..USERS {
+        let row = tessera_sdk::params![format!("@{n}:hs1"), &large, i64::MAX];
+        tessera_sdk::storage::Batch::new().run(sql, row).commit().unwrap();
+    }
+    let users: Vec<String> = (0..USERS).map(|n| format!("@{n}:hs1")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    let told = server.query(BOB, &users);
+    assert!(users.iter().all(|user| told["device_keys"][user]["D"].is_object()));
+}
+
+#[test]
+fn devices_of_a_user_have_so_many_bytes_of_keys_together() {
+    let server = server();
+    server.post((ALICE, "A1"), "upload", &json!({"device_keys": device_keys(ALICE, "A1")})).ok();
+    let sql = "UPDATE keys_devices SET json = $1";
+    let row = tessera_sdk::params!["x".repeat(2 << 20)];
+    tessera_sdk::storage::Batch::new().run(sql, row).commit().unwrap();
+    let body = json!({"device_keys": device_keys(ALICE, "A2")});
+    let error = server.post((ALICE, "A2"), "upload", &body).error();
+    assert_eq!(error, (413, "M_TOO_LARGE".to_owned()));
+}
