@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Parked, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::services::thumbnails::{Picture, Wish};
+use tessera_sdk::services::thumbnails::Wish;
 use tessera_sdk::services::{self, ThumbnailsError};
 use tessera_sdk::{cache, storage};
 
@@ -105,6 +105,11 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
     if let Some(kept) = known.kept {
         return Ok(kept);
     }
+    if known.count >= config.max_thumbnails
+        && let Some(near) = thumbnails::near(&file.place, wish)?
+    {
+        return Ok(near);
+    }
     let blob = file.blob.as_deref().ok_or_else(|| Error::internal("a file without a blob"))?;
     // Each is shown to modules, if there are any: then none is made that nobody has asked for.
     let asked = policy::answered();
@@ -136,6 +141,10 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
         }
     };
     let made = picture.thumbnails.first().ok_or_else(|| Error::internal("no thumbnail came"))?;
+    // What is not kept goes, after a while in which this answer is sent.
+    for made in picture.thumbnails.iter().filter(|made| made.blob != blob) {
+        blobs::stored(&made.blob)?;
+    }
     if asked && made.blob != blob {
         policy::check(&made.blob, made.size, &made.content_type, None, true, None)?;
     }
@@ -144,16 +153,7 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
     if room && thumbnails::keep(&file.place, file.uploaded_ms, &picture, &wishes)? {
         return Ok(kept);
     }
-    forget(&picture, blob)?;
     Ok(kept)
-}
-
-/// What was made and is not kept goes, after a while in which this answer is sent.
-fn forget(picture: &Picture, original: &str) -> std::result::Result<(), Error> {
-    for made in picture.thumbnails.iter().filter(|made| made.blob != original) {
-        blobs::idle(&made.blob)?;
-    }
-    Ok(())
 }
 
 fn hopeless(problem: &str) -> Error {

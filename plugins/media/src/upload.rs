@@ -44,6 +44,7 @@ pub(crate) struct Incoming {
     pub(crate) content_type: String,
     pub(crate) filename: Option<String>,
     pub(crate) checked: bool,
+    stored: held::Stored,
 }
 
 impl Incoming {
@@ -56,14 +57,15 @@ impl Incoming {
             Body::None => blobs::put(&[]).map_err(store)?,
             Body::Bytes(bytes) => blobs::put(bytes).map_err(store)?,
         };
-        let size = blobs::stat(&blob).map_err(store)?.size;
+        let stored = held::stored(&blob)?;
         let mut incoming = Self {
             user: principal.user.clone(),
             blob,
-            size,
+            size: stored.size,
             content_type: content_type(request.header("content-type")),
             filename: None,
             checked: false,
+            stored,
         };
         match incoming.look(request, config) {
             Ok(()) => Ok(incoming),
@@ -130,7 +132,7 @@ impl Incoming {
 
     /// The bytes are of no use: they go, and this is the answer.
     pub(crate) fn drop_with<T>(&self, error: Error) -> std::result::Result<T, Error> {
-        held::idle(&self.blob)?;
+        held::discard(&self.blob, &self.stored);
         Err(error)
     }
 }

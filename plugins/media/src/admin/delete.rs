@@ -28,7 +28,7 @@ pub(crate) fn one(request: &Request) -> Result {
 }
 
 /// POST /_synapse/admin/v1/media/delete: files of this server that nobody has looked at since `before_ts` and that have more than `size_gt`
-/// bytes.
+/// bytes, but for those that are protected or in quarantine.
 ///
 /// # Errors
 /// `M_FORBIDDEN`, `M_MISSING_PARAM`, `M_INVALID_PARAM`.
@@ -40,7 +40,7 @@ pub(crate) fn many(request: &Request) -> Result {
     }
     let rows = storage::query(
         "SELECT origin, media_id FROM media_files WHERE seen_ms < $1 AND size > $2 AND origin = $3 \
-         AND uploaded_ms > 0 AND protected = FALSE ORDER BY seen_ms LIMIT $4",
+         AND uploaded_ms > 0 AND protected = FALSE AND quarantined_by IS NULL ORDER BY seen_ms LIMIT $4",
         params![
             before(request)?,
             request.query_as::<i64>("size_gt")?.unwrap_or(0),

@@ -11,13 +11,16 @@ use super::list::media_of_room;
 use crate::place::Place;
 use crate::wait::none;
 
+/// Files of one commit.
+const CHUNK: usize = 500;
+
 /// POST /_synapse/admin/v1/media/quarantine/{serverName}/{mediaId}
 ///
 /// # Errors
 /// `M_FORBIDDEN`; `M_NOT_FOUND` for what is not here.
 pub(crate) fn one(request: &Request) -> Result {
     let admin = administrator(request)?;
-    touched(set(&Place::of(request)?, Some(admin), false)?)
+    touched(set(&Place::of(request)?, Some(admin))?)
 }
 
 /// POST /_synapse/admin/v1/media/unquarantine/{serverName}/{mediaId}
@@ -26,7 +29,7 @@ pub(crate) fn one(request: &Request) -> Result {
 /// As [`one`].
 pub(crate) fn release(request: &Request) -> Result {
     administrator(request)?;
-    touched(set(&Place::of(request)?, None, false)?)
+    touched(set(&Place::of(request)?, None)?)
 }
 
 /// POST /_synapse/admin/v1/media/protect/{mediaId}
@@ -80,22 +83,28 @@ pub(crate) fn user(request: &Request) -> Result {
 pub(crate) fn room(request: &Request) -> Result {
     let admin = administrator(request)?;
     let mut count = 0;
-    for place in media_of_room(request.param("roomId"))? {
-        count += set(&place, Some(admin), true)?;
+    for places in media_of_room(request.param("roomId"))?.chunks(CHUNK) {
+        let rows = places.iter().map(|place| params![&place.origin, &place.id, admin]).collect();
+        let done = Batch::new()
+            .run_many(
+                "UPDATE media_files SET quarantined_by = $3 WHERE origin = $1 AND media_id = $2 \
+                 AND protected = FALSE AND quarantined_by IS NULL",
+                rows,
+            )
+            .commit_blind()?;
+        count += done.affected.first().copied().unwrap_or(0);
     }
     Answer::json(&json!({ "num_quarantined": count }))
 }
 
 /// How many rows it was.
-fn set(place: &Place, by: Option<&str>, spare: bool) -> std::result::Result<u64, Error> {
-    let sql = match spare {
-        true => {
-            "UPDATE media_files SET quarantined_by = $3 WHERE origin = $1 AND media_id = $2 \
-             AND protected = FALSE AND quarantined_by IS NULL"
-        }
-        false => "UPDATE media_files SET quarantined_by = $3 WHERE origin = $1 AND media_id = $2",
-    };
-    let done = Batch::new().run(sql, params![&place.origin, &place.id, by]).commit_blind()?;
+fn set(place: &Place, by: Option<&str>) -> std::result::Result<u64, Error> {
+    let done = Batch::new()
+        .run(
+            "UPDATE media_files SET quarantined_by = $3 WHERE origin = $1 AND media_id = $2",
+            params![&place.origin, &place.id, by],
+        )
+        .commit_blind()?;
     Ok(done.affected.first().copied().unwrap_or(0))
 }
 

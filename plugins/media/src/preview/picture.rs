@@ -6,6 +6,7 @@ use tessera_sdk::{blobs, log, services};
 use super::get::Got;
 use crate::place::Place;
 use crate::policy;
+use crate::store::blobs as held;
 use crate::upload;
 
 /// A picture whose bytes are kept.
@@ -45,7 +46,14 @@ pub(crate) fn store(got: &Got) -> Option<Picture> {
             return None;
         }
     };
-    let size = got.bytes.len() as u64;
+    let stored = match held::stored(&blob) {
+        Ok(stored) => stored,
+        Err(error) => {
+            log::warn("a preview's picture is not kept", &[("reason", &error.to_string())]);
+            return None;
+        }
+    };
+    let size = stored.size;
     // Looked at without being decoded. What it says itself goes before what its server said.
     let looked = services::make_thumbnails(&blob, &[]).ok();
     let content_type = match &looked {
@@ -55,10 +63,7 @@ pub(crate) fn store(got: &Got) -> Option<Picture> {
     let checked = match policy::check(&blob, size, &content_type, None, true, None) {
         Ok(checked) => checked,
         Err(_) => {
-            let forgotten = crate::store::blobs::idle(&blob);
-            if let Err(error) = forgotten {
-                log::warn("a blob is left", &[("reason", &error.to_string())]);
-            }
+            held::discard(&blob, &stored);
             return None;
         }
     };

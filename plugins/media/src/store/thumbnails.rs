@@ -53,6 +53,20 @@ pub(crate) fn find(place: &Place, wish: &Wish) -> Result<Known, Error> {
     })
 }
 
+/// Of what is kept, the one that comes nearest to a wish: of its method if there is one, then the smallest that is large enough, then the
+/// largest.
+pub(crate) fn near(place: &Place, wish: &Wish) -> Result<Option<Kept>, Error> {
+    let kept: Option<(String, String)> = storage::query(
+        "SELECT blob, content_type FROM media_thumbnails WHERE origin = $1 AND media_id = $2 \
+         ORDER BY CASE WHEN method = $3 THEN 0 ELSE 1 END, CASE WHEN animated = $4 THEN 0 ELSE 1 END, \
+         CASE WHEN width >= $5 AND height >= $6 THEN width * height ELSE 100000000 - width * height END \
+         LIMIT 1",
+        params![&place.origin, &place.id, &wish.method, wish.animated, wish.width, wish.height],
+    )?
+    .first()?;
+    Ok(kept.map(|(blob, content_type)| Kept { blob, content_type }))
+}
+
 /// Keeps what was made. False: the file is gone, or another was quicker; nothing was kept.
 pub(crate) fn keep(
     place: &Place,

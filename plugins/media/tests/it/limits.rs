@@ -1,6 +1,7 @@
 //! How much is taken.
 
 use serde_json::json;
+use tessera_sdk::{blobs, digest};
 
 use crate::world::*;
 
@@ -9,9 +10,10 @@ fn one_file_is_not_too_large() {
     let server = server();
     let error = server.try_upload(ALICE, &[7; 1001], "image/png", None).error();
     assert_eq!(error, (413, "M_TOO_LARGE".to_owned()));
-    // What was stored for nothing goes.
-    let idle: Vec<(i64, bool)> = server.rows("SELECT users, doomed FROM media_blobs");
-    assert_eq!(idle, [(0, false)]);
+    // What was stored for nothing goes at once.
+    let left: Vec<(String,)> = server.rows("SELECT blob FROM media_blobs");
+    assert!(left.is_empty());
+    assert!(blobs::stat(&digest::sha256(&[7; 1001])).is_err());
     server.upload(ALICE, &[7; 1000], "image/png");
 }
 

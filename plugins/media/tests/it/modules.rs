@@ -111,3 +111,27 @@ fn module_changes_what_a_user_is_told_of_the_configuration() {
     assert_eq!(told(ALICE).answer.ok(), json!({ "m.upload.size": 5, "org.example.x": 1 }));
     assert_eq!(told(BOB).answer.ok(), json!({ "m.upload.size": 1000 }));
 }
+
+#[test]
+fn module_that_did_not_answer_has_said_nothing_of_a_file() {
+    let server = server();
+    let id = server.upload(ALICE, b"fine", "a/b");
+    let away = Arc::new(Mutex::new(true));
+    let is_away = away.clone();
+    server.host.services(|services| {
+        services.hooks.check_media = Some(Arc::new(move |_, _, _| {
+            if !*is_away.lock().unwrap() {
+                return Ok(());
+            }
+            // As the default descriptor has it.
+            Err(Refusal { status: 503, errcode: "M_UNKNOWN".to_owned(), error: "away".to_owned() })
+        }));
+    });
+    assert_eq!(server.download(&id).error(), (503, "M_UNKNOWN".to_owned()));
+    assert_eq!(server.try_upload(ALICE, b"more", "a/b", None).status(), 503);
+    *away.lock().unwrap() = false;
+    assert_eq!(server.download(&id).bytes(), b"fine");
+    let kept: Vec<(bool, Option<String>)> =
+        server.rows("SELECT checked, quarantined_by FROM media_files");
+    assert_eq!(kept, [(true, None)]);
+}

@@ -86,3 +86,11 @@ fn ids_that_wait_to_be_filled_are_few() {
     server.upload_to(ALICE, &first, b"x").answer.ok();
     server.create(ALICE).answer.ok();
 }
+
+#[test]
+fn nobody_waits_on_the_open_paths_for_what_will_not_be_found_there() {
+    let server = server();
+    let id = id_of(&server.create(ALICE).answer.ok());
+    let error = server.send(server.at("download-open", &id).build()).error();
+    assert_eq!(error, (404, "M_NOT_FOUND".to_owned()));
+}

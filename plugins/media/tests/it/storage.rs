@@ -42,7 +42,12 @@ fn bytes_that_come_while_they_are_deleted_are_sent_again() {
         .run("UPDATE media_blobs SET doomed = TRUE", vec![])
         .commit()
         .unwrap();
+    let blob = blobs::put(b"same").unwrap();
     assert_eq!(server.try_upload(ALICE, b"same", "a/b", None).status(), 503);
+    assert!(blobs::stat(&blob).is_ok(), "whoever began may still be at it");
+    server.host.advance(180_000);
+    assert_eq!(server.try_upload(ALICE, b"same", "a/b", None).status(), 503);
+    assert!(blobs::stat(&blob).is_err());
     let id = server.upload(ALICE, b"same", "a/b");
     assert_eq!(server.download(&id).bytes(), b"same");
     server.counts_hold();
@@ -84,4 +89,28 @@ fn sweep_comes_every_hour_and_at_once_where_there_is_more() {
     server.sweep();
     let next = server.host.next_timer().unwrap();
     assert!(next > server.host.now_ms() && next.is_multiple_of(HOUR_MS));
+}
+
+#[test]
+fn upload_whose_bytes_are_swept_meanwhile_is_not_acknowledged() {
+    let server = server();
+    let id = server.upload(ALICE, b"same", "a/b");
+    server.admin("DELETE", "admin-file", &[("serverName", "hs1"), ("mediaId", &id)]).answer.ok();
+    server.host.advance(2 * HOUR_MS);
+    // The host has stored the bytes once more, the plug-in has not yet written of it.
+    server.host.before_next_commit(|host| Server { host: host.clone() }.sweep());
+    assert_eq!(server.try_upload(ALICE, b"same", "a/b", None).status(), 503);
+    let id = server.upload(ALICE, b"same", "a/b");
+    assert_eq!(server.download(&id).bytes(), b"same");
+    server.counts_hold();
+}
+
+#[test]
+fn refused_bytes_that_somebody_else_names_stay() {
+    let server = server_with(&json!({ "upload-limits": [{ "bytes": 4, "window-s": 60 }] }));
+    let id = server.upload(BOB, b"same", "a/b");
+    server.upload(ALICE, b"1", "a/b");
+    assert_eq!(server.try_upload(ALICE, b"same", "a/b", None).status(), 403);
+    assert_eq!(server.download(&id).bytes(), b"same");
+    server.counts_hold();
 }
