@@ -2,28 +2,41 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::{
+    Router,
+    body::Bytes,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tessera_tests::{
     api::{Answer, Session},
     mail::{Mail, MailSink},
 };
+use tokio::net::TcpListener;
 
 use crate::common::{World, assert_error};
 
 /// How long a mail may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Post {
-    world: World,
+pub(super) struct Post {
+    pub(super) world: World,
     sink: Arc<MailSink>,
 }
 
 impl Post {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// With more configuration.
+    pub(super) async fn start_with(config: &str) -> Self {
         let sink = Arc::new(MailSink::start().unwrap());
         let accounts = "[plugins.accounts.config]\nemail = \"optional\"\n";
-        let more = format!("{}\n[quotas]\nmails-per-minute = 6000\n{accounts}", sink.config());
+        let more =
+            format!("{}\n[quotas]\nmails-per-minute = 6000\n{accounts}{config}", sink.config());
         Self { world: World::start_with_config(&more).await, sink }
     }
 
@@ -33,14 +46,14 @@ impl Post {
     }
 
     /// The mail that an address gets as its `count`th.
-    async fn mail(&self, to: &str, count: usize) -> Mail {
+    pub(super) async fn mail(&self, to: &str, count: usize) -> Mail {
         let (sink, to) = (Arc::clone(&self.sink), to.to_owned());
         let mail = tokio::task::spawn_blocking(move || sink.wait(&to, count, PATIENCE));
         mail.await.unwrap().expect("a mail")
     }
 
     /// Has an address proved; the session. `count`: which mail to it this is.
-    async fn prove(&self, path: &str, email: &str, count: usize) -> Value {
+    pub(super) async fn prove(&self, path: &str, email: &str, count: usize) -> Value {
         let body = json!({"client_secret": "s3cr3t", "email": email, "send_attempt": 1});
         let sid = self.post(&format!("{path}/email/requestToken"), body).await.ok().unwrap()["sid"]
             .clone();
@@ -165,4 +178,51 @@ async fn what_cannot_be_mailed_is_refused() {
     });
     let unreachable = call(&alice, "/account/3pid/bind", nowhere).await;
     assert_error(&unreachable, &[502], &["M_UNKNOWN"]);
+}
+
+/// An identity server that believes in session `1`; `host:port`.
+async fn identity_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    let bind = async |headers: HeaderMap, body: Bytes| {
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        if headers.get("authorization").is_none_or(|it| it != "Bearer t") || body["sid"] != "1" {
+            let error = json!({"errcode": "M_SESSION_NOT_VALIDATED", "error": "no"});
+            return (StatusCode::BAD_REQUEST, error.to_string());
+        }
+        let bound = json!({"medium": "email", "address": "ann@example.org", "mxid": body["mxid"]});
+        (StatusCode::OK, bound.to_string())
+    };
+    let unbind = async |headers: HeaderMap| {
+        let signed = headers.get("authorization").and_then(|it| it.to_str().ok());
+        assert!(signed.is_some_and(|it| it.starts_with("X-Matrix origin=")));
+        "{}"
+    };
+    let router = Router::new()
+        .route("/_matrix/identity/v2/3pid/bind", post(bind))
+        .route("/_matrix/identity/v2/3pid/unbind", post(unbind));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    name
+}
+
+#[tokio::test]
+async fn address_is_bound_at_an_identity_server_of_the_operators_choice() {
+    let name = identity_server().await;
+    let world = World::start_with_config(&format!(
+        "[plugins.accounts.config]\nidentity-servers = [\"http://{name}\"]\n"
+    ))
+    .await;
+    let ann = world.user("ann").await;
+    let creds = |sid: &str, server: &str| json!({"sid": sid, "client_secret": "x", "id_server": server, "id_access_token": "t"});
+    let bound = call(&ann, "/account/3pid/bind", creds("1", &name)).await;
+    assert_eq!(bound.ok().unwrap(), json!({}));
+    let refused = call(&ann, "/account/3pid/bind", creds("2", &name)).await;
+    assert_error(&refused, &[400], &["M_SESSION_NOT_VALIDATED"]);
+    let elsewhere = call(&ann, "/account/3pid/bind", creds("1", "elsewhere.example")).await;
+    assert_error(&elsewhere, &[400], &["M_SERVER_NOT_TRUSTED"]);
+    let named = json!({"medium": "email", "address": "ann@example.org"});
+    let unbound = call(&ann, "/account/3pid/unbind", named.clone()).await;
+    assert_eq!(unbound.ok().unwrap()["id_server_unbind_result"], "success");
+    let again = call(&ann, "/account/3pid/unbind", named).await;
+    assert_eq!(again.ok().unwrap()["id_server_unbind_result"], "no-support");
 }
