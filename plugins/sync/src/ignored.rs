@@ -30,6 +30,24 @@ pub(crate) fn users(content: &str) -> BTreeSet<String> {
     list.map(|list| list.ignored_users.into_keys().collect()).unwrap_or_default()
 }
 
+/// Reads whether the user takes invites: the answer, if there is any, is for [`blocks`].
+pub(crate) fn select_blocking(user: &str) -> Select {
+    storage::select(
+        "SELECT content FROM accounts_v1_account_data \
+         WHERE user_id = $1 AND room_id = '' AND type = 'm.invite_permission_config'",
+        params![user],
+    )
+}
+
+/// Whether `m.invite_permission_config` refuses all invites. Spec: client-server API, Invite permission.
+pub(crate) fn blocks(content: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Config {
+        default_action: String,
+    }
+    serde_json::from_str::<Config>(content).is_ok_and(|config| config.default_action == "block")
+}
+
 /// Whether an event is kept back: state is not.
 pub(crate) fn hides(ignored: &BTreeSet<String>, event: &EventRow) -> bool {
     event.state_key.is_none() && ignored.contains(&event.sender)

@@ -11,6 +11,7 @@ mod messages;
 pub(crate) mod near;
 mod old;
 pub(crate) mod online;
+mod receipts;
 mod relations;
 mod search;
 mod sliding;

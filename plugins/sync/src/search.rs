@@ -46,6 +46,8 @@ struct Page {
     /// About how many there are.
     count: usize,
     more: bool,
+    /// The last find looked at past the one that the page begins after, if that was found.
+    last: Option<String>,
 }
 
 /// # Errors
@@ -118,7 +120,7 @@ fn page(ask: &Ask<'_>, searched: &Searched) -> std::result::Result<Page, Error> 
     let (mut offset, mut after) = match &ask.place {
         Place::Start => (0, None),
         Place::Offset(offset) => (*offset, None),
-        Place::After(event_id, _) => (0, Some(event_id.clone())),
+        Place::After(event_id, _, looked) => (*looked, Some(event_id.clone())),
     };
     for _ in 0..MAX_CALLS {
         let found = find(ask, &searched.rooms, offset)?;
@@ -130,7 +132,7 @@ fn page(ask: &Ask<'_>, searched: &Searched) -> std::result::Result<Page, Error> 
                 Some(at) => {
                     offset += u32::try_from(at + 1).unwrap_or(u32::MAX);
                     fresh = fresh.get(at + 1..).unwrap_or(&[]);
-                    after = None;
+                    page.last = after.take();
                 }
                 None => {
                     offset += u32::try_from(fresh.len()).unwrap_or(u32::MAX);
@@ -152,6 +154,7 @@ fn page(ask: &Ask<'_>, searched: &Searched) -> std::result::Result<Page, Error> 
                     return Ok(page);
                 }
                 offset = offset.saturating_add(1);
+                page.last = Some(hit.event_id.clone());
                 if let Some(event) = rows.remove(&hit.event_id) {
                     page.hits.push(Hit { rank: hit.rank, event });
                 }
@@ -273,7 +276,7 @@ fn groups(ask: &Ask<'_>, page: &Page) -> Value {
                 let mut value = json!({ "order": order, "results": results });
                 let last = results.last().filter(|_| page.more && grouping == Grouping::RoomId);
                 if let (Some(last), Some(map)) = (last, value.as_object_mut()) {
-                    let next = Place::After((*last).to_owned(), key.to_owned());
+                    let next = Place::After((*last).to_owned(), key.to_owned(), 0);
                     map.insert("next_batch".to_owned(), next.to_string().into());
                 }
                 (key.to_owned(), value)

@@ -104,7 +104,9 @@ fn go_on(mut ask: Ask) -> Result {
         let mut overview = Overview::read(&ask, &sent)?;
         if let (Some((told, _)), Some(rows)) =
             (ask.wishes.extensions.to_device(), overview.told_messages.take())
+            // What lies above the horizon was told of another past of the database.
             && told > 0
+            && told <= overview.horizon
         {
             devices::acknowledge(&ask.user, ask.device.as_deref(), rows)?;
         }
@@ -183,6 +185,10 @@ impl News {
                     plan.receipts.insert(room.clone(), shown.collect());
                 }
             }
+            // The extension may come to a room later than the room to the client: what was shown then is not known now.
+            let unknown = details.due_receipts.iter().filter(|(_, told)| told.is_none());
+            let late = unknown.filter(|(room, _)| !plan.receipts.contains_key(*room));
+            plan.late_receipts = late.map(|(room, _)| room.clone()).collect();
             plan.fill(ask, &writer, from, overview.horizon)?
         };
 

@@ -1,6 +1,6 @@
 //! Which state events go with a timeline.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tessera_sdk::params;
 use tessera_sdk::storage::{FromRow, RowError, Select, Value, select};
@@ -88,6 +88,30 @@ pub(crate) fn select_undone<'a>(
             )
         })
         .collect()
+}
+
+/// Rooms whose members as they were are read in one go; each needs a statement of its own.
+pub(crate) const MEMBERS_AT_ROOMS: usize = 500;
+
+/// Reads the member events of some users in a room that were in force at a position.
+pub(crate) fn select_members_at(
+    user: &str,
+    device: Option<&str>,
+    room: &str,
+    members: &BTreeSet<String>,
+    end: i64,
+) -> Select {
+    let members: Vec<String> = members.iter().cloned().collect();
+    select(
+        &format!(
+            "SELECT {COLUMNS} FROM rooms_v1_state_deltas d CROSS JOIN rooms_v1_events e {TRANSACTION} \
+             WHERE d.room_id = $3 AND d.type = 'm.room.member' AND d.state_key IN ($4) AND d.position <= $5 \
+             AND NOT EXISTS (SELECT 1 FROM rooms_v1_state_deltas n WHERE n.room_id = d.room_id AND n.type = d.type \
+             AND n.state_key = d.state_key AND n.position > d.position AND n.position <= $5) \
+             AND e.event_id = d.event_id"
+        ),
+        params![user, device.unwrap_or(""), room, members, end],
+    )
 }
 
 /// Whole state at a point: the current state with later changes undone, newest first.

@@ -129,7 +129,16 @@ fn look(
 ) -> std::result::Result<Found, Error> {
     let progress =
         (may_hold && ask.since.is_some()).then(|| bus::watch(&[read::PROGRESS_TOPIC.to_owned()]));
-    let news = read::news(ask, filter, horizon)?;
+    let mut news = read::news(ask, filter, horizon)?;
+    let whole;
+    let ask = if news.deltas.len() > queries::MAX_DELTAS && !ask.full_state {
+        // Too much has changed to be told one by one.
+        whole = Ask { full_state: true, ..ask.clone() };
+        news = read::news(&whole, filter, horizon)?;
+        &whole
+    } else {
+        ask
+    };
     let now = clock::now_ms();
     if let (Some(progress), Some(until)) = (progress, news.wants_hold(ask, now)) {
         let held = Ask { held_until_ms: Some(until), ..ask.clone() };

@@ -10,8 +10,8 @@ use tessera_sdk::storage;
 
 use crate::history::{Direction, Reader};
 
-/// Events looked at: past so many that the reader may not see, none is found.
-const LOOKS: i64 = 500;
+/// Whoever came and went more often finds events of the newest so many times only.
+const MAX_RANGES: usize = 100;
 
 #[derive(Serialize)]
 struct Body {
@@ -33,16 +33,31 @@ pub(crate) fn handle(request: &Request) -> Result {
         Direction::Forward => (">=", "ASC"),
         Direction::Backward => ("<=", "DESC"),
     };
-    let rows: Vec<(i64, String, i64)> = storage::query(
+    let mut params = params![reader.room_id, ts, reader.last_position()];
+    let ranges = reader.view.ranges();
+    let seen: Vec<String> = ranges
+        .iter()
+        .rev()
+        .take(MAX_RANGES)
+        .map(|(from, to)| {
+            params.extend(params![*from, *to]);
+            format!("(position >= ${} AND position <= ${})", params.len() - 1, params.len())
+        })
+        .collect();
+    if seen.is_empty() {
+        return Err(Error::not_found("there is no event on that side of the time"));
+    }
+    let seen = seen.join(" OR ");
+    let found: Option<(String, i64)> = storage::query(
         &format!(
-            "SELECT position, event_id, origin_ts FROM rooms_v1_events WHERE room_id = $1 AND origin_ts {side} $2 \
-             AND position <= $3 AND stream AND NOT rejected ORDER BY origin_ts {order}, position {order} LIMIT $4"
+            "SELECT event_id, origin_ts FROM rooms_v1_events WHERE room_id = $1 AND origin_ts {side} $2 \
+             AND position <= $3 AND ({seen}) AND stream AND NOT rejected \
+             ORDER BY origin_ts {order}, position {order} LIMIT 1"
         ),
-        params![reader.room_id, ts, reader.last_position(), LOOKS],
+        params,
     )?
-    .all()?;
-    let found = rows.into_iter().find(|(position, ..)| reader.view.sees(*position));
-    let (_, event_id, origin_server_ts) =
+    .first()?;
+    let (event_id, origin_server_ts) =
         found.ok_or_else(|| Error::not_found("there is no event on that side of the time"))?;
     Answer::json(&Body { event_id, origin_server_ts })
 }

@@ -125,6 +125,28 @@ impl Visibility {
         self.sees_with(position, position) || self.sees_with(position - 1, position)
     }
 
+    /// The positions that the user may read, as ranges with both ends, oldest first.
+    pub fn ranges(&self) -> Vec<(i64, i64)> {
+        let froms = self.settings.iter().map(|(from, _)| *from);
+        let froms = froms.chain(self.memberships.iter().map(|(from, _)| *from));
+        // What is seen changes with each of them and just after, and nowhere else.
+        let mut starts: Vec<i64> = froms.flat_map(|from| [from, from + 1]).chain([0]).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let ends = starts.iter().skip(1).map(|next| next - 1).chain([i64::MAX]);
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        for (start, end) in starts.iter().copied().zip(ends) {
+            if !self.sees(start) {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if last.1 + 1 == start => last.1 = end,
+                _ => ranges.push((start, end)),
+            }
+        }
+        ranges
+    }
+
     fn sees_with(&self, state_at: i64, position: i64) -> bool {
         let membership = self.membership_at(state_at);
         match at(&self.settings, state_at).copied().unwrap_or(Setting::Shared) {
@@ -167,6 +189,19 @@ mod tests {
         let invited = view(&[(2, Setting::Invited)], &[(10, "invite"), (12, "join")]);
         assert!(!invited.sees(9));
         assert!(invited.sees(11));
+    }
+
+    #[test]
+    fn ranges_are_what_is_seen() {
+        let seen = view(
+            &[(2, Setting::WorldReadable), (6, Setting::Joined), (30, Setting::Shared)],
+            &[(9, "invite"), (12, "join"), (20, "leave"), (40, "join")],
+        );
+        let ranges = seen.ranges();
+        for position in 0..50 {
+            let within = ranges.iter().any(|(from, to)| (*from..=*to).contains(&position));
+            assert_eq!(within, seen.sees(position), "{position}: {ranges:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tessera_sdk::storage::{self, Rows, select};
 use super::rooms::Searched;
 use super::{Ask, Hit};
 use crate::event::{COLUMNS, EventRow, TRANSACTION, content};
+use crate::ignored;
 use crate::token::Token;
 
 /// The context of one result.
@@ -64,10 +65,11 @@ pub(super) fn around(
             ));
         }
     }
+    let shown = |row: &EventRow| searched.sees(row) && !ignored::hides(&searched.ignored, row);
     let mut answers = storage::snapshot(&selects)?.answers();
     let mut next = || -> Result<Vec<EventRow>, Error> {
         let rows: Rows = answers.next().ok_or_else(|| Error::internal("an answer is missing"))?;
-        Ok(rows.all::<EventRow>()?.into_iter().filter(|row| searched.sees(row)).collect())
+        Ok(rows.all::<EventRow>()?.into_iter().filter(|row| shown(row)).collect())
     };
     let mut list = Vec::with_capacity(hits.len());
     for hit in hits {

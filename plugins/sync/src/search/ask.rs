@@ -106,8 +106,8 @@ pub(super) enum Place {
     Start,
     /// So many finds were looked at.
     Offset(u32),
-    /// After this find in one room.
-    After(String, String),
+    /// After this find in one room, which is not among the first so many.
+    After(String, String, u32),
 }
 
 impl fmt::Display for Place {
@@ -115,7 +115,8 @@ impl fmt::Display for Place {
         match self {
             Self::Start => write!(f, "n0"),
             Self::Offset(offset) => write!(f, "n{offset}"),
-            Self::After(event, room) => write!(f, "g{event} {room}"),
+            Self::After(event, room, 0) => write!(f, "g{event} {room}"),
+            Self::After(event, room, looked) => write!(f, "g{event} {room} {looked}"),
         }
     }
 }
@@ -130,7 +131,11 @@ impl FromStr for Place {
         }
         let (event, room) =
             text.strip_prefix('g').and_then(|rest| rest.split_once(' ')).ok_or_else(bad)?;
-        Ok(Self::After(event.to_owned(), room.to_owned()))
+        let (room, looked) = match room.split_once(' ') {
+            Some((room, looked)) => (room, looked.parse().map_err(|_| bad())?),
+            None => (room, 0),
+        };
+        Ok(Self::After(event.to_owned(), room.to_owned(), looked))
     }
 }
 
@@ -183,8 +188,14 @@ impl<'a> Ask<'a> {
     /// Where the next page begins.
     pub(super) fn next(&self, page: &Page) -> String {
         match (&self.place, page.hits.last()) {
-            (Place::After(_, room), Some(last)) => {
-                Place::After(last.event.event_id.clone(), room.clone()).to_string()
+            (Place::After(_, room, _), Some(last)) => {
+                Place::After(last.event.event_id.clone(), room.clone(), 0).to_string()
+            }
+            // Nothing yet, but still of this room only.
+            (Place::After(event, room, _), None) => {
+                let event = page.last.as_ref().unwrap_or(event);
+                let looked = if page.last.is_some() { 0 } else { page.looked };
+                Place::After(event.clone(), room.clone(), looked).to_string()
             }
             _ => Place::Offset(page.looked).to_string(),
         }
@@ -211,8 +222,8 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip_and_garbage_is_refused() {
-        let after = Place::After("$e".to_owned(), "!r:h".to_owned());
-        for place in [Place::Offset(12), after] {
+        let after = |looked| Place::After("$e".to_owned(), "!r:h".to_owned(), looked);
+        for place in [Place::Offset(12), after(0), after(2000)] {
             assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
         }
         for bad in ["x", "n", "n-1", "g$e", ""] {

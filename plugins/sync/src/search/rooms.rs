@@ -58,7 +58,7 @@ pub(super) fn searched(ask: &Ask<'_>) -> Result<Searched, Error> {
     .collect();
     let filter = &ask.criteria.filter;
     let wanted: Option<BTreeSet<String>> = match (&ask.place, &filter.rooms) {
-        (Place::After(_, room), _) => Some(BTreeSet::from([room.clone()])),
+        (Place::After(_, room, _), _) => Some(BTreeSet::from([room.clone()])),
         (_, Some(rooms)) => Some(with_predecessors(rooms, &known)?),
         (_, None) => None,
     };

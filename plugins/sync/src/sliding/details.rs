@@ -313,15 +313,17 @@ impl Plan<'_> {
                 }
                 Some(told) if small(told) => {
                     let sql = format!(
-                        "{TYPING} t.room_id IN (SELECT n.room_id FROM presence_v1_typing n \
-                         WHERE n.position > $1 AND n.position <= $2)"
+                        "{TYPING} t.until_ms > 0 AND t.room_id IN (SELECT n.room_id FROM presence_v1_typing n \
+                         WHERE n.position > $1 AND n.position <= $2) \
+                         UNION {TYPING} t.position > $1 AND t.position <= $2"
                     );
                     self.add(Part::Typing, &sql, params![told, overview.horizon]);
                 }
                 Some(told) => {
                     let sql = format!(
-                        "{TYPING} t.room_id IN ($1) AND EXISTS (SELECT 1 FROM presence_v1_typing n \
-                         WHERE n.room_id = t.room_id AND n.position > $2 AND n.position <= $3)"
+                        "{TYPING} t.room_id IN ($1) AND t.until_ms > 0 AND EXISTS (SELECT 1 FROM presence_v1_typing n \
+                         WHERE n.room_id = t.room_id AND n.position > $2 AND n.position <= $3) \
+                         UNION {TYPING} t.room_id IN ($1) AND t.position > $2 AND t.position <= $3"
                     );
                     self.add(Part::Typing, &sql, params![rooms, told, overview.horizon]);
                 }

@@ -41,14 +41,15 @@ fn to_device(ask: &Ask, overview: &mut Overview) -> Result<Option<ToDevice>, Err
         sender: &'a str,
         content: &'a RawValue,
     }
-    let Some((since, limit)) = ask.wishes.extensions.to_device() else { return Ok(None) };
+    let Some((_, limit)) = ask.wishes.extensions.to_device() else { return Ok(None) };
     let mut messages = std::mem::take(&mut overview.messages);
     let limit = usize::try_from(limit).unwrap_or(0);
     let more = messages.len() > limit;
     messages.truncate(limit);
     let last = messages.last().filter(|_| more).map(|message| message.0);
-    // All below the horizon has been told, unless there was too much of it.
-    let next = last.unwrap_or(overview.horizon.max(since));
+    // All below the horizon has been told, unless there was too much of it. A token above it is taken for the horizon: what comes
+    // between would never be told.
+    let next = last.unwrap_or(overview.horizon);
     let events = messages.iter().map(|(_, sender, kind, content)| {
         let content = serde_json::from_str(content).map_err(Error::internal)?;
         to_raw_value(&Event { kind, sender, content }).map_err(Error::internal)

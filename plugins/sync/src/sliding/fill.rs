@@ -11,6 +11,8 @@ use super::details::Receipt;
 use crate::aggregate;
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
 use crate::near::{Moved, Movements};
+use crate::receipts;
+use crate::state::{MEMBERS_AT_ROOMS, select_members_at};
 
 /// Members named where a room has no name. Spec: /sync, `m.heroes`.
 const HEROES: i64 = 5;
@@ -28,6 +30,8 @@ pub(super) struct Hero {
 pub(super) struct Plan<'a> {
     /// Members of whom timelines speak, by room.
     pub members: BTreeMap<String, BTreeSet<String>>,
+    /// The same for rooms that the user is no longer in, and where their view ends.
+    pub members_at: BTreeMap<String, (BTreeSet<String>, i64)>,
     /// Rooms whose members are counted.
     pub counted: BTreeSet<String>,
     /// Rooms without a name.
@@ -38,6 +42,8 @@ pub(super) struct Plan<'a> {
     pub aggregated: Vec<&'a EventRow>,
     /// Rooms that get their receipts for the first time, and the events that are shown of them.
     pub receipts: BTreeMap<String, BTreeSet<String>>,
+    /// Rooms that get them later than everything else: the newest.
+    pub late_receipts: Vec<String>,
     /// Rooms where somebody came or went.
     pub movements: Movements,
     /// Users whose threads and edits are not told of.
@@ -71,6 +77,8 @@ fn keys<T>(map: &BTreeMap<String, T>) -> Vec<String> {
 impl Plan<'_> {
     fn is_empty(&self) -> bool {
         self.members.is_empty()
+            && self.members_at.is_empty()
+            && self.late_receipts.is_empty()
             && self.counted.is_empty()
             && self.unnamed.is_empty()
             && self.replacing.is_empty()
@@ -120,6 +128,13 @@ impl Plan<'_> {
                 params![keys(&self.receipts), &ask.user, list(&shown)],
             ),
         ];
+        if !self.late_receipts.is_empty() {
+            selects.push(receipts::newest(&ask.user, 0, Some(&self.late_receipts)));
+        }
+        for (room, (members, end)) in self.members_at.iter().take(MEMBERS_AT_ROOMS) {
+            let device = ask.device.as_deref();
+            selects.push(select_members_at(&ask.user, device, room, members, *end));
+        }
         if !self.movements.none() {
             selects.extend(self.movements.selects(&ask.user, since, horizon));
         }
@@ -187,6 +202,12 @@ impl Plan<'_> {
             filled.replaced.insert(id, EventRow::from_row(event)?);
         }
         filled.receipts = next()?.all()?;
+        if !self.late_receipts.is_empty() {
+            filled.receipts.extend(next()?.all::<Receipt>()?);
+        }
+        for room in self.members_at.keys().take(MEMBERS_AT_ROOMS) {
+            filled.members.insert(room.clone(), next()?.all()?);
+        }
         if !self.movements.none() {
             filled.moved = Moved::read(&mut next)?;
         }

@@ -164,6 +164,7 @@ fn selects(ask: &Ask, sent: &Connection, needs: &Needs, parts: Parts) -> Vec<Sel
              WHERE user_id = $1 AND room_id = '' AND type = 'm.direct'",
             params![&ask.user],
         ),
+        ignored::select_blocking(&ask.user),
     ];
     if parts.account_data {
         selects.push(account_data(ask, since));
@@ -240,6 +241,8 @@ impl Overview {
         let mut changes: Vec<Change> = next()?.all()?;
         let ignored = next()?.first::<(String,)>()?;
         let direct = next()?.first::<(String,)>()?;
+        let no_invites =
+            next()?.first::<(String,)>()?.is_some_and(|(text,)| ignored::blocks(&text));
         let mut overview = Self {
             horizon,
             ignored: ignored.map(|(list,)| ignored::users(&list)).unwrap_or_default(),
@@ -288,6 +291,10 @@ impl Overview {
         changes.reverse();
         overview.rooms = rows.into_iter().map(|row| (row.room_id.clone(), row)).collect();
         overview.settle(changes, first);
+        let ignored = &overview.ignored;
+        let refused =
+            |row: &Row| row.membership == "invite" && (no_invites || ignored.contains(&row.sender));
+        overview.rooms.retain(|_, row| !refused(row));
         Ok(overview)
     }
 

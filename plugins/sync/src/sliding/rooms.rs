@@ -157,8 +157,10 @@ impl Draft {
             let targets = targets.filter_map(|event| event.state_key.clone());
             let speakers: BTreeSet<String> =
                 self.events.iter().map(|event| event.sender.clone()).chain(targets).collect();
-            if !speakers.is_empty() {
+            if !speakers.is_empty() && self.look.joined() {
                 plan.members.insert(room.clone(), speakers);
+            } else if !speakers.is_empty() {
+                plan.members_at.insert(room.clone(), (speakers, self.look.end));
             }
         }
         if self.members_changed && self.look.joined() {

@@ -40,6 +40,12 @@ impl Draft {
         self.events.first().map_or(self.end.saturating_add(1), |event| event.position)
     }
 
+    /// Where the user's view ends in a room that they are no longer in.
+    pub(super) fn left_at(&self) -> i64 {
+        let left = self.changes.iter().rev().find(|change| change.prev_membership == "join");
+        left.map_or(self.end, |change| change.position)
+    }
+
     /// The user's membership just after a position, as far as the changes since the token tell.
     pub(super) fn membership_at(&self, position: i64) -> &str {
         match self.changes.iter().rev().find(|change| change.position <= position) {

@@ -13,7 +13,8 @@ use super::summary::{self, Summaries};
 use crate::aggregate;
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
 use crate::near::{Moved, Movements};
-use crate::state::{Undone, select_undone, undone_selects};
+use crate::receipts;
+use crate::state::{MEMBERS_AT_ROOMS, Undone, select_members_at, select_undone, undone_selects};
 use crate::visibility::{self, Visibility};
 
 /// What is missing.
@@ -25,6 +26,8 @@ pub(super) struct Plan<'a> {
     pub lazy: bool,
     /// Members wanted, by room.
     pub members: BTreeMap<String, BTreeSet<String>>,
+    /// Members wanted as they were at a position, by room.
+    pub members_at: BTreeMap<String, (BTreeSet<String>, i64)>,
     /// Events wanted by id.
     pub events: BTreeSet<String>,
     pub summaries: Summaries,
@@ -67,6 +70,7 @@ impl Plan<'_> {
     fn is_empty(&self) -> bool {
         self.full.is_empty()
             && self.members.is_empty()
+            && self.members_at.is_empty()
             && self.events.is_empty()
             && self.summaries.none()
             && self.views.is_empty()
@@ -99,12 +103,16 @@ impl Plan<'_> {
             ),
             visibility::select_settings(&views),
             visibility::select_memberships(&ask.user, &views),
-            queries::receipts_of(&list(&self.fresh)),
+            receipts::newest(&ask.user, 0, Some(&list(&self.fresh))),
             queries::account_data_of(
                 ask,
                 &self.fresh.union(&self.left).cloned().collect::<Vec<_>>(),
             ),
         ];
+        for (room, (members, end)) in self.members_at.iter().take(MEMBERS_AT_ROOMS) {
+            let device = ask.device.as_deref();
+            selects.push(select_members_at(&ask.user, device, room, members, *end));
+        }
         if !self.summaries.none() {
             selects.extend(self.summaries.selects());
         }
@@ -154,6 +162,10 @@ impl Plan<'_> {
         filled.visibility = visibility::read_views(answers.next()?, answers.next()?, horizon)?;
         filled.receipts = answers.next()?.all()?;
         filled.account_data = answers.next()?.all()?;
+        for room in self.members_at.keys().take(MEMBERS_AT_ROOMS) {
+            let rows = answers.next()?.all::<EventRow>()?;
+            filled.state.entry(room.clone()).or_default().extend(rows);
+        }
         if !self.summaries.none() {
             filled.summaries = self.summaries.read(&ask.user, || answers.next())?;
         }

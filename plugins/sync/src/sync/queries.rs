@@ -6,6 +6,7 @@ use tessera_sdk::storage::{Select, select};
 use super::ask::Ask;
 use crate::event::{COLUMNS, COUNTED, CURRENT, RELATED, TRANSACTION};
 use crate::filter::Filter;
+use crate::receipts;
 
 /// How many events of a room are looked at for each that a filter may let pass.
 const FILTER_LOOKS: usize = 10;
@@ -19,6 +20,9 @@ const FEW_ROOMS: usize = 64;
 const MAX_PRESENCE: i64 = 2000;
 /// Of an initial sync only those changes of memberships count that lie above the horizon: they are among the newest.
 pub(super) const NEWEST_CHANGES: usize = 100;
+
+/// So many changes of state are told one by one; after more the state is told whole.
+pub(super) const MAX_DELTAS: usize = 10_000;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,21 +212,22 @@ pub(super) fn changes(ask: &Ask, upto: Option<i64>) -> Select {
     }
 }
 
-/// Oldest first: changes of state. None for an initial sync, which takes the state whole.
+/// Oldest first: changes of state, one more than [`MAX_DELTAS`] where there are more. None for an initial sync, which takes the state whole.
 pub(super) fn deltas(ask: &Ask, path: Path) -> Select {
     const ROWS: &str =
         "SELECT e.position, e.room_id, e.type, e.state_key, e.event_id, e.prev_event_id";
     let sql = match path {
         Path::Positions => format!(
             "{ROWS} FROM rooms_v1_state_deltas e CROSS JOIN rooms_v1_memberships m \
-             WHERE e.position > $2 AND m.room_id = e.room_id AND {IN_REACH} ORDER BY e.position"
+             WHERE e.position > $2 AND m.room_id = e.room_id AND {IN_REACH} ORDER BY e.position LIMIT $3"
         ),
         Path::Rooms | Path::Ends => format!(
             "{ROWS} FROM rooms_v1_memberships m CROSS JOIN rooms_v1_state_deltas e \
-             WHERE {IN_REACH} AND e.room_id = m.room_id AND e.position > $2 ORDER BY e.position"
+             WHERE {IN_REACH} AND e.room_id = m.room_id AND e.position > $2 ORDER BY e.position LIMIT $3"
         ),
     };
-    select(&sql, params![&ask.user, ask.new_from()])
+    let most = i64::try_from(MAX_DELTAS).unwrap_or(i64::MAX).saturating_add(1);
+    select(&sql, params![&ask.user, ask.new_from(), most])
 }
 
 const ACCOUNT_DATA: &str = "SELECT a.room_id, a.type, a.content, a.position";
@@ -249,39 +254,39 @@ pub(super) fn account_data(ask: &Ask) -> Select {
     )
 }
 
-const RECEIPTS: &str =
-    "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position";
-
 /// Receipts in joined rooms.
 pub(super) fn receipts(ask: &Ask, path: Path) -> Select {
-    let from = match path {
-        Path::Positions => "presence_v1_receipts r CROSS JOIN rooms_v1_memberships m",
-        Path::Rooms | Path::Ends => "rooms_v1_memberships m CROSS JOIN presence_v1_receipts r",
-    };
+    if path != Path::Positions {
+        return receipts::newest(&ask.user, ask.from(), None);
+    }
     let sql = format!(
-        "{RECEIPTS} FROM {from} WHERE {JOINED} AND r.room_id = m.room_id AND r.position > $2"
+        "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position \
+         FROM presence_v1_receipts r CROSS JOIN rooms_v1_memberships m \
+         WHERE {JOINED} AND r.room_id = m.room_id AND r.position > $2"
     );
     select(&sql, params![&ask.user, ask.from()])
 }
 
-/// All receipts of some rooms.
-pub(super) fn receipts_of(rooms: &[String]) -> Select {
-    let sql = format!("{RECEIPTS} FROM presence_v1_receipts r WHERE r.room_id IN ($1)");
-    select(&sql, params![rooms])
-}
-
-/// Who types in joined rooms where that has changed.
+/// Who types in joined rooms where that has changed, and whoever has ceased to: never all who once did.
 pub(super) fn typing(ask: &Ask, path: Path) -> Select {
+    const ROWS: &str = "SELECT t.room_id, t.user_id, t.until_ms, t.position FROM";
+    const ROOMS: &str = "rooms_v1_memberships m CROSS JOIN presence_v1_typing t";
+    let now = format!("{JOINED} AND t.room_id = m.room_id AND t.until_ms > 0");
     let sql = match path {
+        // Nobody typing is no news to somebody new.
+        _ if ask.since.is_none() => {
+            return select(&format!("{ROWS} {ROOMS} WHERE {now}"), params![&ask.user]);
+        }
         Path::Positions => format!(
-            "SELECT DISTINCT t.room_id, t.user_id, t.until_ms, t.position FROM presence_v1_typing n \
-             CROSS JOIN rooms_v1_memberships m CROSS JOIN presence_v1_typing t \
-             WHERE n.position > $2 AND m.room_id = n.room_id AND {JOINED} AND t.room_id = n.room_id"
+            "{ROWS} (SELECT DISTINCT room_id FROM presence_v1_typing WHERE position > $2) n CROSS JOIN {ROOMS} \
+             WHERE m.room_id = n.room_id AND {now} \
+             UNION {ROWS} presence_v1_typing t CROSS JOIN rooms_v1_memberships m \
+             WHERE t.position > $2 AND m.room_id = t.room_id AND {JOINED}"
         ),
         Path::Rooms | Path::Ends => format!(
-            "SELECT t.room_id, t.user_id, t.until_ms, t.position FROM rooms_v1_memberships m \
-             CROSS JOIN presence_v1_typing t WHERE {JOINED} AND t.room_id = m.room_id \
-             AND EXISTS (SELECT 1 FROM presence_v1_typing n WHERE n.room_id = m.room_id AND n.position > $2)"
+            "{ROWS} {ROOMS} WHERE {now} \
+             AND EXISTS (SELECT 1 FROM presence_v1_typing n WHERE n.room_id = m.room_id AND n.position > $2) \
+             UNION {ROWS} {ROOMS} WHERE {JOINED} AND t.room_id = m.room_id AND t.position > $2"
         ),
     };
     select(&sql, params![&ask.user, ask.from()])

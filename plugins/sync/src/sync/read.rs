@@ -175,6 +175,8 @@ pub(super) struct News {
     pub push_rules: Option<(String, i64)>,
     /// Users whose messages and invites are kept back.
     pub ignored: BTreeSet<String>,
+    /// Whether the user takes no invites.
+    pub no_invites: bool,
     /// What the user may see in rooms that they joined since the token.
     pub views: HashMap<String, Visibility>,
     pub devices: Devices,
@@ -212,6 +214,7 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
         queries::presence(ask),
         queries::push_rules(ask),
         ignored::select(&ask.user),
+        ignored::select_blocking(&ask.user),
         queries::fresh_settings(ask),
         queries::fresh_memberships(ask),
     ];
@@ -237,6 +240,7 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
             .first::<(String,)>()?
             .map(|(json,)| ignored::users(&json))
             .unwrap_or_default(),
+        no_invites: next()?.first::<(String,)>()?.is_some_and(|(json,)| ignored::blocks(&json)),
         views: visibility::read_views(next()?, next()?, horizon)?,
         devices: Devices::read(next, horizon)?,
         absent: BTreeSet::new(),

@@ -43,7 +43,7 @@ fn offers(ask: &Ask, filter: &Filter, news: &mut News, rooms: &mut Rooms) -> Res
         let text = stripped_state.as_deref().unwrap_or("[]");
         let state = Events { events: serde_json::from_str(text).map_err(Error::internal)? };
         match membership.as_str() {
-            "invite" if news.ignored.contains(&sender) => {}
+            "invite" if news.no_invites || news.ignored.contains(&sender) => {}
             "invite" => {
                 rooms.invite.insert(room_id, Invited { invite_state: state });
             }
@@ -214,7 +214,11 @@ impl Answering<'_> {
                 if !members.is_empty() {
                     all.extend(members.iter().cloned());
                     newly_sent.push((key, Vec::from_iter(all).join("\n")));
-                    plan.members.insert(room.clone(), members);
+                    if draft.joined || draft.full {
+                        plan.members.insert(room.clone(), members);
+                    } else {
+                        plan.members_at.insert(room.clone(), (members, draft.left_at()));
+                    }
                 }
             }
             // What relates to an event may have come after a leave.

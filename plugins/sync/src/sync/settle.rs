@@ -140,6 +140,15 @@ impl Movements {
                 && !movements.entered.contains(&delta.room_id)
                 && !movements.left.contains(&delta.room_id)
         });
+        if news.deltas.len() > queries::MAX_DELTAS {
+            // There are more than were read.
+            let joined = news.memberships.iter().filter(|row| row.membership == "join");
+            movements.changed = joined
+                .map(|row| row.room_id.clone())
+                .filter(|room| !movements.entered.contains(room))
+                .collect();
+            return movements;
+        }
         movements.changed = members.map(|delta| delta.room_id.clone()).collect();
         movements
     }

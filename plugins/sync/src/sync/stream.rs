@@ -31,6 +31,8 @@ const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 const MAX_EVENTS: u64 = 1000;
 /// Events of a followed room looked at at once.
 const MAX_LOOKS: usize = 200;
+/// Receipts told at once, the newest.
+const MAX_RECEIPTS: i64 = 1000;
 /// First byte of the parked state.
 const STATE_VERSION: u8 = 1;
 
@@ -126,19 +128,23 @@ fn in_room(user: &str, room: &str, from: i64) -> std::result::Result<Found, Erro
         ),
         select(
             "SELECT room_id, user_id, type, thread_id, event_id, ts, position FROM presence_v1_receipts \
-             WHERE room_id = $1 AND position > $2",
-            params![room, from],
+             WHERE room_id = $1 AND position > $2 ORDER BY position DESC LIMIT $3",
+            params![room, from, MAX_RECEIPTS],
         ),
         select(
-            "SELECT room_id, user_id, until_ms, position FROM presence_v1_typing WHERE room_id = $1",
-            params![room],
+            "SELECT room_id, user_id, until_ms, position FROM presence_v1_typing WHERE room_id = $1 AND until_ms > 0 \
+             UNION SELECT room_id, user_id, until_ms, position FROM presence_v1_typing \
+             WHERE room_id = $1 AND position > $2",
+            params![room, from],
         ),
         select(
             "SELECT p.user_id, p.presence, p.status_msg, p.last_active_ms, p.currently_active, p.position \
              FROM (SELECT user_id, presence, status_msg, last_active_ms, currently_active, position \
              FROM presence_v1_presence WHERE position > $2 ORDER BY position DESC LIMIT $3) p \
-             JOIN rooms_v1_memberships m ON m.room_id = $1 AND m.user_id = p.user_id WHERE m.membership = 'join'",
-            params![room, from, size],
+             JOIN rooms_v1_memberships m ON m.room_id = $1 AND m.user_id = p.user_id \
+             WHERE m.membership = 'join' AND $4 = 1",
+            // It is for those who share a room.
+            params![room, from, size, i64::from(reader.is_in())],
         ),
     ])?;
     let horizon = i64::try_from(moment.horizon).unwrap_or(i64::MAX);
@@ -215,6 +221,7 @@ fn everywhere(ask: &Ask) -> std::result::Result<Found, Error> {
     for row in &news.memberships {
         if row.membership == "invite"
             && row.position > ask.from()
+            && !news.no_invites
             && !news.ignored.contains(&row.sender)
         {
             chunk.push(initial::invite(&ask.user, row));

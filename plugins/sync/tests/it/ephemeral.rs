@@ -72,3 +72,38 @@ fn presence_is_told_to_those_who_share_a_room() {
     world.run("presence", route, params![BOB, CAROL], "");
     assert_eq!(world.since(CAROL, &carols)["presence"]["events"][0]["sender"], BOB);
 }
+
+#[test]
+fn of_those_who_once_typed_only_those_who_do_are_read() {
+    let world = world_with_room();
+    for n in 0..200 {
+        world.typing(ROOM, &format!("@user{n}:hs1"), 0);
+    }
+    let first = token(&world.sync(ALICE, &[]));
+    world.typing(ROOM, BOB, world.host.now_ms() + 1000);
+    let _ = world.host.rows();
+    let body = world.since(ALICE, &first);
+    let rows = world.host.rows();
+    assert!(rows < 50, "{rows}");
+    let users = &joined(&body, ROOM)["ephemeral"]["events"][0]["content"]["user_ids"];
+    assert_eq!(*users, json!([BOB]));
+    let _ = world.host.rows();
+    world.sync(ALICE, &[]);
+    assert!(world.host.rows() < 50);
+}
+
+#[test]
+fn of_a_large_room_the_newest_receipts_are_told_and_ones_own() {
+    let world = world_with_room();
+    let id = world.say(ROOM, BOB, "hi");
+    world.receipt(ROOM, ALICE, "m.read", "", &id);
+    for n in 0..600 {
+        world.receipt(ROOM, &format!("@user{n}:hs1"), "m.read", "", &id);
+    }
+    let body = world.sync(ALICE, &[]);
+    let read = &joined(&body, ROOM)["ephemeral"]["events"][0]["content"][&id]["m.read"];
+    let users = read.as_object().unwrap();
+    assert_eq!(users.len(), 501);
+    assert!(users.contains_key(ALICE) && users.contains_key("@user599:hs1"));
+    assert!(!users.contains_key("@user0:hs1"));
+}

@@ -177,3 +177,38 @@ fn who_left_a_room_that_was_once_world_readable_sees_no_more_than_others_who_lef
     let stream = world.get(BOB, "events", &[], &query).ok();
     assert_eq!(stream["chunk"], json!([]));
 }
+
+#[test]
+fn a_time_finds_the_first_event_that_may_be_seen_however_many_come_before() {
+    let world = world_with_room();
+    world.visibility(ROOM, ALICE, "joined");
+    let text = "x".to_owned();
+    let hidden = Event {
+        room: ROOM,
+        sender: ALICE,
+        kind: "m.room.message",
+        state_key: None,
+        content: json!({ "body": text }),
+    };
+    world.events_of(&vec![hidden; 600]);
+    let join = world.join(ROOM, CAROL);
+    let body = world.room_get(CAROL, "timestamp", &[("dir", "f"), ("ts", "0")]).ok();
+    // The setting before was open to whoever joins later.
+    assert_eq!(body["event_id"], "$e0");
+    world.run(
+        "rooms",
+        "UPDATE rooms_events SET origin_ts = origin_ts + 1 WHERE position > $1 - 1",
+        tessera_sdk::params![1],
+        "",
+    );
+    let after = world.host.now_ms() + 1;
+    world.run(
+        "rooms",
+        "UPDATE rooms_events SET origin_ts = 1 WHERE event_id IN ('$e0', '$e1', '$e2', '$e3', '$e4')",
+        tessera_sdk::params![],
+        "",
+    );
+    let ts = after.to_string();
+    let body = world.room_get(CAROL, "timestamp", &[("dir", "f"), ("ts", &ts)]).ok();
+    assert_eq!(body["event_id"], join);
+}

@@ -252,3 +252,80 @@ fn a_room_joined_since_the_token_has_a_gap_unless_its_beginning_is_shown() {
     assert_eq!(limited("{}"), false);
     assert_eq!(limited(r#"{"room":{"timeline":{"types":["m.room.member"]}}}"#), true);
 }
+
+#[test]
+fn invites_of_ignored_users_and_those_that_are_refused_are_not_told() {
+    let world = world_with_room();
+    world.member(ROOM, BOB, CAROL, "invite");
+    let invited = |world: &World| {
+        let told = world.sync(CAROL, &[])["rooms"]["invite"].get(ROOM).is_some();
+        let list = json!({ "lists": { "l": { "range": [0, 9], "timeline_limit": 1 } } });
+        let sliding = world.post(CAROL, "sliding", &[], &list).ok();
+        assert_eq!(sliding["rooms"].get(ROOM).is_some(), told);
+        told
+    };
+    assert!(invited(&world));
+    let ignore = |users: serde_json::Value| {
+        world.account_data(CAROL, "", "m.ignored_user_list", &json!({ "ignored_users": users }));
+    };
+    ignore(json!({ BOB: {} }));
+    assert!(!invited(&world));
+    ignore(json!({}));
+    let config = |action: &str| {
+        let content = json!({ "default_action": action });
+        world.account_data(CAROL, "", "m.invite_permission_config", &content);
+    };
+    config("block");
+    assert!(!invited(&world));
+    config("allow");
+    assert!(invited(&world));
+}
+
+#[test]
+fn lazy_members_of_a_left_room_are_told_as_they_were() {
+    let world = world_with_room();
+    let lazy = r#"{"room":{"state":{"lazy_load_members":true}}}"#;
+    let list = json!({ "lists": { "l": { "range": [0, 9], "timeline_limit": 9, "required_state": {
+        "include": [], "lazy_members": true } } } });
+    let name = |name: &str| {
+        let content = json!({ "membership": "join", "displayname": name });
+        world.state(ROOM, ALICE, "m.room.member", ALICE, content);
+    };
+    name("before");
+    for n in 0..12 {
+        world.say(ROOM, BOB, &n.to_string());
+    }
+    let first = token(&world.sync(BOB, &[("filter", lazy), ("full_state", "true")]));
+    world.say(ROOM, ALICE, "hi");
+    world.member(ROOM, ALICE, BOB, "ban");
+    name("secret");
+    let body = world.sync(BOB, &[("filter", lazy), ("since", &first)]);
+    assert!(body["rooms"]["leave"].get(ROOM).is_some(), "{body}");
+    assert!(!body.to_string().contains("secret"), "{body}");
+    let body = world.post(BOB, "sliding", &[], &list).ok();
+    assert!(!body.to_string().contains("secret"), "{body}");
+}
+
+#[test]
+fn after_very_many_changes_the_state_is_told_whole() {
+    let world = world_with_room();
+    world.state(ROOM, ALICE, "m.room.topic", "", json!({ "topic": "old" }));
+    let first = token(&world.sync(ALICE, &[]));
+    let change = Event {
+        room: ROOM,
+        sender: ALICE,
+        kind: "org.changing",
+        state_key: Some(""),
+        content: json!({ "a": 1 }),
+    };
+    for _ in 0..51 {
+        world.events_of(&vec![change.clone(); 200]);
+    }
+    let _ = world.host.rows();
+    let body = world.since(ALICE, &first);
+    assert!(world.host.rows() < 25_000);
+    let room = joined(&body, ROOM);
+    assert_eq!(room["timeline"]["limited"], true);
+    let state = types(&room["state"]["events"]);
+    assert!(state.contains(&"m.room.topic") && state.contains(&"org.changing"), "{state:?}");
+}

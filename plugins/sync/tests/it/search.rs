@@ -172,3 +172,42 @@ fn malformed_searches_are_refused() {
     assert_eq!(empty, json!({ "search_categories": {} }));
     assert_eq!(world.post(ALICE, "search", &[], &json!({})).error().1, "M_BAD_JSON");
 }
+
+#[test]
+fn what_ignored_users_said_around_a_result_is_left_out() {
+    let world = world_with_room();
+    world.account_data(ALICE, "", "m.ignored_user_list", &json!({ "ignored_users": { BOB: {} } }));
+    world.say(ROOM, BOB, "unwanted");
+    world.say(ROOM, ALICE, "needle");
+    let criteria = json!({ "search_term": "needle", "event_context": {} });
+    let body = search(&world, ALICE, &criteria);
+    assert!(!body.to_string().contains("unwanted"), "{body}");
+}
+
+#[test]
+fn the_next_page_of_a_group_is_of_its_room_even_where_its_event_is_gone() {
+    let world = world_with_room();
+    world.create("!other:hs1", ALICE);
+    world.say("!other:hs1", ALICE, "needle");
+    let found = |n: u32| Event {
+        room: ROOM,
+        sender: BOB,
+        kind: "m.room.message",
+        state_key: None,
+        content: json!({ "body": format!("needle {n}") }),
+    };
+    for part in 0..5 {
+        let events: Vec<Event<'_>> = (0..500).map(|n| found(part * 500 + n)).collect();
+        world.events_of(&events);
+    }
+    let criteria = json!({ "search_term": "needle", "order_by": "recent" });
+    let mut from = Some(format!("g$gone {ROOM}"));
+    for _ in 0..3 {
+        let Some(token) = from.as_deref() else { break };
+        let body = page(&world, ALICE, &criteria, Some(token));
+        let results = body["results"].as_array().unwrap();
+        assert!(results.iter().all(|result| result["result"]["room_id"] == ROOM), "{body}");
+        from = body["next_batch"].as_str().map(str::to_owned);
+    }
+    assert!(from.is_none(), "it ends");
+}

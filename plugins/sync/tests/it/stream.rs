@@ -96,6 +96,12 @@ fn an_open_room_is_followed_by_who_is_not_in_it() {
     world.presence(CAROL, "online");
     let query = [("room_id", ROOM), ("from", body["end"].as_str().unwrap()), ("timeout", "0")];
     let body = events(&world, CAROL, &query).ok();
+    assert_eq!(
+        types(&body["chunk"]),
+        ["m.receipt", "m.typing"],
+        "presence is for those who share a room"
+    );
+    let body = events(&world, ALICE, &query).ok();
     assert_eq!(types(&body["chunk"]), ["m.receipt", "m.typing", "m.presence"]);
     assert_eq!(body["chunk"][2]["content"]["user_id"], BOB);
 }

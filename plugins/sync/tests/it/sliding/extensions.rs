@@ -227,3 +227,40 @@ fn extensions_alone_need_no_rooms() {
     world.say(ROOM, BOB, "not asked for");
     assert!(world.resume(&answer, Woken).parked().is_some());
 }
+
+#[test]
+fn receipts_that_are_asked_for_later_are_told() {
+    let world = world_with_room();
+    let id = world.say(ROOM, BOB, "hi");
+    world.receipt(ROOM, ALICE, "m.read", "", &id);
+    world.receipt(ROOM, BOB, "m.read", "", &id);
+    let first = next(&world, ALICE, &all(), None);
+    let wish = with(&json!({ "receipts": { "enabled": true } }));
+    let body = next(&world, ALICE, &wish, Some(&first));
+    let content = &body["extensions"]["receipts"]["rooms"][ROOM]["content"][&id]["m.read"];
+    assert!(content[ALICE].is_object() && content[BOB].is_object(), "{body}");
+    let body = next(&world, ALICE, &wish, Some(&body));
+    assert_eq!(body["extensions"]["receipts"]["rooms"], json!({}));
+}
+
+#[test]
+fn a_token_above_the_horizon_loses_no_message() {
+    let world = world_with_room();
+    let wish =
+        |since: &str| json!({ "extensions": { "to_device": { "enabled": true, "since": since } } });
+    let acknowledged = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let seen = std::sync::Arc::clone(&acknowledged);
+    world.host.services(|services| {
+        services.acknowledge_to_device = std::sync::Arc::new(move |_, _, _, _| {
+            *seen.lock().unwrap() += 1;
+            Ok(())
+        });
+    });
+    world.to_device(ALICE, "D", "org.example", 1);
+    let first = next(&world, ALICE, &wish("1000000"), None);
+    assert_eq!(*acknowledged.lock().unwrap(), 0);
+    world.to_device(ALICE, "D", "org.example", 2);
+    let since = first["extensions"]["to_device"]["next_batch"].as_str().unwrap();
+    let body = next(&world, ALICE, &wish(since), Some(&first));
+    assert_eq!(body["extensions"]["to_device"]["events"][0]["content"]["n"], 2);
+}
