@@ -377,7 +377,7 @@ fn chosen_id_of_another_rooms_event_takes_nothing_from_it() {
     let base = peer.last();
     let stolen = peer.text(&[&base], ZOE, "x");
     let stolen = peer.forge(&stolen, "event_id", json!(text));
-    let got = receive(peer.room(), "hs2", &[stolen.clone()]).unwrap();
+    let got = receive(peer.room(), "hs2", std::slice::from_ref(&stolen)).unwrap();
     assert!(matches!(&got[0].1, Outcome::Rejected(_)), "{got:?}");
     // Nor where the other one has no place.
     storage::Batch::new()
