@@ -3,6 +3,9 @@
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage;
 
+/// What is done with the rows of a part.
+type Take<'a, T, R> = &'a mut dyn FnMut(&[T], R) -> Result<(), Error>;
+
 /// Reads for all of these, at most `most` at once, and hands on what came. Where it is too much for one answer, halves are read
 /// apart; so nobody's rows keep those of others back.
 ///
@@ -12,7 +15,7 @@ pub(crate) fn each<T, R>(
     all: &[T],
     most: usize,
     read: &mut dyn FnMut(&[T]) -> Result<R, storage::Error>,
-    take: &mut dyn FnMut(&[T], R) -> Result<(), Error>,
+    take: Take<'_, T, R>,
 ) -> Result<(), Error> {
     for part in all.chunks(most.max(1)) {
         match read(part) {

@@ -115,9 +115,9 @@ fn take(
     let devices: Vec<(String, String, String, Option<String>)> = next()?.all()?;
     let keys = cross_signing::read(next()?)?;
     let signatures: Signatures = next()?.all()?;
-    let mut by_target: BTreeMap<(&str, &str), Vec<(&str, &str, &str)>> = BTreeMap::new();
+    let mut by_target: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (user, target, signer, key, signature) in &signatures {
-        by_target.entry((user, target)).or_default().push((signer, key, signature));
+        by_target.entry((&**user, &**target)).or_default().push((signer, key, signature));
     }
 
     for (user, device, json, name) in devices {
