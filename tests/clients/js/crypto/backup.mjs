@@ -18,6 +18,8 @@ export async function backup(world) {
   const third = await another(world, alice, true);
   const crypto = third.getCrypto();
   await check("a new device is signed with the keys in secret storage", async () => {
+    // The secrets are held against the public keys, which must have been asked for.
+    assert(await crypto.userHasCrossSigningKeys(alice.id, true), "no cross-signing keys");
     await crypto.bootstrapCrossSigning({});
     await eventually(async () => {
       const status = await crypto.getDeviceVerificationStatus(alice.id, third.getDeviceId());
