@@ -16,14 +16,7 @@ pub trait Backend: HookBackend + ServiceBackend {
         index: &str,
         words: &str,
         groups: Option<&[String]>,
-        limit: u32,
-        offset: u32,
-    ) -> Result<Vec<storage::Hit>, storage::Error>;
-    fn search_newest(
-        &self,
-        index: &str,
-        words: &str,
-        groups: Option<&[String]>,
+        newest: bool,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<storage::Hit>, storage::Error>;

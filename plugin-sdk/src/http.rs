@@ -11,7 +11,7 @@ mod answer;
 mod request;
 
 pub use answer::{Answer, Parked};
-pub use request::{Request, decode_query};
+pub use request::{Request, decode_query, encode};
 
 pub use crate::bindings::http::exports::tessera::plugin::http::{
     Body, Outcome, Parking, Part, Request as WireRequest, Response, ResponseBody, WakeReason,

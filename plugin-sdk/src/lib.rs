@@ -12,6 +12,7 @@ pub mod bus;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod consumer;
 pub mod crypto;
 pub mod digest;
 pub mod fetch;

@@ -7,10 +7,12 @@
 //! ```
 
 mod batch;
+mod race;
 mod row;
 mod value;
 
 pub use batch::Batch;
+pub use race::{Failure, race};
 pub use row::{FromRow, FromValue, RowError};
 pub use value::{IntoValue, position};
 
@@ -48,7 +50,7 @@ pub fn snapshot(selects: &[Select]) -> Result<Moment, Error> {
     backend::with(|host| host.snapshot(selects))
 }
 
-/// Finds entries of a full-text index.
+/// Finds entries of a full-text index, the best first.
 ///
 /// # Errors
 /// See `tessera:host/storage`.
@@ -59,9 +61,7 @@ pub fn search(
     limit: u32,
     offset: u32,
 ) -> Result<Vec<Hit>, Error> {
-    find(words, groups, |words, groups| {
-        backend::with(|host| host.search(index, words, groups, limit, offset))
-    })
+    find(index, words, groups, false, limit, offset)
 }
 
 /// As [`search`], the entries made last first; their rank is 0.
@@ -75,22 +75,25 @@ pub fn search_newest(
     limit: u32,
     offset: u32,
 ) -> Result<Vec<Hit>, Error> {
-    find(words, groups, |words, groups| {
-        backend::with(|host| host.search_newest(index, words, groups, limit, offset))
-    })
+    find(index, words, groups, true, limit, offset)
 }
 
 /// Asks a full-text index with words and groups as [`Batch::text`] writes them.
 fn find(
+    index: &str,
     words: &str,
     groups: Option<&[String]>,
-    ask: impl FnOnce(&str, Option<&[String]>) -> Result<Vec<Hit>, Error>,
+    newest: bool,
+    limit: u32,
+    offset: u32,
 ) -> Result<Vec<Hit>, Error> {
     let escaped: Option<Vec<String>> =
         groups.filter(|groups| groups.iter().any(|group| value::escape(group).is_some())).map(
             |groups| groups.iter().map(|g| value::escape(g).unwrap_or_else(|| g.clone())).collect(),
         );
-    let mut hits = ask(&value::words(words), escaped.as_deref().or(groups))?;
+    let groups = escaped.as_deref().or(groups);
+    let words = value::words(words);
+    let mut hits = backend::with(|host| host.search(index, &words, groups, newest, limit, offset))?;
     for hit in &mut hits {
         hit.key = value::unescape(std::mem::take(&mut hit.key));
         hit.group = value::unescape(std::mem::take(&mut hit.group));

@@ -42,5 +42,5 @@ pub use session::Session;
 pub use transfer::{Progress, TransferError, Transferred, copy};
 pub use types::{
     Batch, Committed, Consumer, DeadLetter, Delivery, Durability, FullTextEntry, Head, Hit,
-    Message, OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Usage, Value,
+    Message, Order, OutboxQuery, Query, Rows, Snapshot, Statement, Timer, Usage, Value,
 };

@@ -81,29 +81,18 @@ impl Session {
         on!(self, engine => engine.commit(batch).instrument(span).await)
     }
 
-    /// Entries whose text has every word of `query`, best first; `word*` finds by prefix.
+    /// Entries whose text has every word of `query`, in this order; `word*` finds by prefix.
     /// `groups`: only these. At most 1,000 hits per call.
     pub async fn search(
         &self,
         index: &str,
         query: &str,
         groups: Option<Vec<String>>,
+        order: Order,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Hit>, Error> {
-        on!(self, engine => engine.search(index, query, groups, Order::Best, limit, offset).await)
-    }
-
-    /// As [`Session::search`], those made last first; their rank is 0.
-    pub async fn search_newest(
-        &self,
-        index: &str,
-        query: &str,
-        groups: Option<Vec<String>>,
-        limit: u32,
-        offset: u32,
-    ) -> Result<Vec<Hit>, Error> {
-        on!(self, engine => engine.search(index, query, groups, Order::Newest, limit, offset).await)
+        on!(self, engine => engine.search(index, query, groups, order, limit, offset).await)
     }
 
     /// Locks keys of this plug-in within this process, on both engines: it spares retries, and what

@@ -71,10 +71,10 @@ pub struct FullTextEntry {
 
 /// What a search gives first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// What fits best.
     Best,
-    /// What was made last.
+    /// What was made last; its rank is 0.
     Newest,
 }
 

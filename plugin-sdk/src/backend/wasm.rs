@@ -24,20 +24,12 @@ impl Wasm {
         index: &str,
         words: &str,
         groups: Option<&[String]>,
+        newest: bool,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<storage::Hit>, storage::Error> {
-        storage::search(index, words, groups, limit, offset)
-    }
-    pub fn search_newest(
-        &self,
-        index: &str,
-        words: &str,
-        groups: Option<&[String]>,
-        limit: u32,
-        offset: u32,
-    ) -> Result<Vec<storage::Hit>, storage::Error> {
-        storage::search_newest(index, words, groups, limit, offset)
+        let search = if newest { storage::search_newest } else { storage::search };
+        search(index, words, groups, limit, offset)
     }
     pub fn lock(&self, keys: &[String], wait_ms: u32) -> bool {
         storage::lock(keys, wait_ms)

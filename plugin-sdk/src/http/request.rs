@@ -27,6 +27,15 @@ pub fn decode_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Percent-encodes all but letters, digits and `-._~`, for a part of a path or query.
+pub fn encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, &UNRESERVED).to_string()
+}
+
+/// What is encoded: all but the unreserved characters of RFC 3986.
+const UNRESERVED: percent_encoding::AsciiSet =
+    percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 impl Request {
     /// Wraps what the host handed over.
     pub fn new(wire: WireRequest) -> Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tessera_sdk::backend::Backend;
 use tessera_sdk::bindings::host::{blobs, bus, crypto, fetch, log, mail, storage};
-use tessera_storage::LockGuard;
+use tessera_storage::{LockGuard, Order};
 
 use crate::host::Shared;
 use crate::{TestHost, convert};
@@ -102,6 +102,7 @@ impl Backend for Native {
         index: &str,
         words: &str,
         groups: Option<&[String]>,
+        newest: bool,
         limit: u32,
         offset: u32,
     ) -> Result<Vec<storage::Hit>, storage::Error> {
@@ -109,23 +110,8 @@ impl Backend for Native {
         let host = self.host();
         let session = &host.installed().session;
         let groups = groups.map(<[String]>::to_vec);
-        let hits = self.host().block_on(session.search(index, words, groups, limit, offset));
-        hits.map(|hits| hits.into_iter().map(convert::hit).collect()).map_err(convert::error)
-    }
-
-    fn search_newest(
-        &self,
-        index: &str,
-        words: &str,
-        groups: Option<&[String]>,
-        limit: u32,
-        offset: u32,
-    ) -> Result<Vec<storage::Hit>, storage::Error> {
-        self.counted();
-        let host = self.host();
-        let session = &host.installed().session;
-        let groups = groups.map(<[String]>::to_vec);
-        let hits = host.block_on(session.search_newest(index, words, groups, limit, offset));
+        let order = if newest { Order::Newest } else { Order::Best };
+        let hits = self.host().block_on(session.search(index, words, groups, order, limit, offset));
         hits.map(|hits| hits.into_iter().map(convert::hit).collect()).map_err(convert::error)
     }
 

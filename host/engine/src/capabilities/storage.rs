@@ -10,6 +10,29 @@ use crate::{bindings::tessera::host::storage as wit, state::State};
 /// Longest that `lock` may wait, so that a call's time is not spent on what only spares retries.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// Asks a full-text index.
+async fn find(
+    state: &mut State,
+    index: &str,
+    words: &str,
+    groups: Option<Vec<String>>,
+    order: db::Order,
+    limit: u32,
+    offset: u32,
+) -> wasmtime::Result<Result<Vec<wit::Hit>, wit::Error>> {
+    state.enter()?;
+    state.call.inside = Some("storage");
+    let hits = state.caps.session.search(index, words, groups, order, limit, offset).await;
+    state.call.inside = None;
+    Ok(hits
+        .map(|hits| {
+            hits.into_iter()
+                .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
+                .collect()
+        })
+        .map_err(|error| told(state, error)))
+}
+
 impl wit::Host for State {
     async fn query(
         &mut self,
@@ -76,17 +99,7 @@ impl wit::Host for State {
         limit: u32,
         offset: u32,
     ) -> wasmtime::Result<Result<Vec<wit::Hit>, wit::Error>> {
-        self.enter()?;
-        self.call.inside = Some("storage");
-        let hits = self.caps.session.search(&index, &words, groups, limit, offset).await;
-        self.call.inside = None;
-        Ok(hits
-            .map(|hits| {
-                hits.into_iter()
-                    .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
-                    .collect()
-            })
-            .map_err(|error| told(self, error)))
+        find(self, &index, &words, groups, db::Order::Best, limit, offset).await
     }
 
     async fn search_newest(
@@ -97,17 +110,7 @@ impl wit::Host for State {
         limit: u32,
         offset: u32,
     ) -> wasmtime::Result<Result<Vec<wit::Hit>, wit::Error>> {
-        self.enter()?;
-        self.call.inside = Some("storage");
-        let hits = self.caps.session.search_newest(&index, &words, groups, limit, offset).await;
-        self.call.inside = None;
-        Ok(hits
-            .map(|hits| {
-                hits.into_iter()
-                    .map(|hit| wit::Hit { key: hit.key, group: hit.group, rank: hit.rank })
-                    .collect()
-            })
-            .map_err(|error| told(self, error)))
+        find(self, &index, &words, groups, db::Order::Newest, limit, offset).await
     }
 
     async fn lock(&mut self, keys: Vec<String>, wait_ms: u32) -> wasmtime::Result<bool> {

@@ -1,4 +1,4 @@
-use tessera_storage::{Batch, Error, FullTextEntry};
+use tessera_storage::{Batch, Error, FullTextEntry, Order};
 
 
 use super::Fixture;
@@ -32,7 +32,7 @@ async fn words_find_entries_by_group_and_prefix() {
     let find = |query: &'static str, groups: Option<Vec<String>>| {
         let rooms = rooms.clone();
         async move {
-            let hits = rooms.search("bodies", query, groups, 10, 0).await.unwrap();
+            let hits = rooms.search("bodies", query, groups, Order::Best, 10, 0).await.unwrap();
             let mut keys: Vec<String> = hits.into_iter().map(|h| h.key).collect();
             keys.sort();
             keys
@@ -49,9 +49,9 @@ async fn words_find_entries_by_group_and_prefix() {
     for hostile in ["", "\"", "* OR", "a\"b", "NEAR(", "text:x", "- ^", "fox) OR (quick"] {
         let _ = find(hostile, None).await;
     }
-    let hits = rooms.search("bodies", "quick", None, 1, 0).await.unwrap();
+    let hits = rooms.search("bodies", "quick", None, Order::Best, 1, 0).await.unwrap();
     assert_eq!((hits[0].key.as_str(), hits[0].group.as_str()), ("$2", "!b"), "best first");
-    let rest = rooms.search("bodies", "quick", None, 10, 1).await.unwrap();
+    let rest = rooms.search("bodies", "quick", None, Order::Best, 10, 1).await.unwrap();
     assert_eq!(rest.len(), 1);
 }
 
@@ -61,17 +61,17 @@ async fn entries_are_replaced_and_removed() {
     let rooms = f.rooms();
     rooms.commit(batch(vec![entry("$1", "!a", Some("first"))])).await.unwrap();
     rooms.commit(batch(vec![entry("$1", "!b", Some("second"))])).await.unwrap();
-    assert!(rooms.search("bodies", "first", None, 10, 0).await.unwrap().is_empty());
-    let hits = rooms.search("bodies", "second", None, 10, 0).await.unwrap();
+    assert!(rooms.search("bodies", "first", None, Order::Best, 10, 0).await.unwrap().is_empty());
+    let hits = rooms.search("bodies", "second", None, Order::Best, 10, 0).await.unwrap();
     assert_eq!((hits.len(), hits[0].group.as_str()), (1, "!b"));
     rooms.commit(batch(vec![entry("$1", "", None), entry("$9", "", None)])).await.unwrap();
-    assert!(rooms.search("bodies", "second", None, 10, 0).await.unwrap().is_empty());
+    assert!(rooms.search("bodies", "second", None, Order::Best, 10, 0).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn an_index_belongs_to_its_plug_in() {
     let f = Fixture::new().await;
-    let got = f.sync().search("bodies", "x", None, 10, 0).await;
+    let got = f.sync().search("bodies", "x", None, Order::Best, 10, 0).await;
     assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
     let got = f.sync().commit(batch(vec![entry("$1", "", Some("x"))])).await;
     assert!(matches!(got, Err(Error::Refused(_))), "{got:?}");
@@ -88,7 +88,7 @@ async fn the_newest_come_first_where_that_is_asked() {
     }
     let keys = async |groups: Option<&[&str]>, limit, offset| {
         let groups = groups.map(|list| list.iter().map(|&group| group.to_owned()).collect());
-        let hits = rooms.search_newest("bodies", "fox", groups, limit, offset).await.unwrap();
+        let hits = rooms.search("bodies", "fox", groups, Order::Newest, limit, offset).await.unwrap();
         hits.into_iter().map(|hit| hit.key).collect::<Vec<_>>()
     };
     assert_eq!(keys(None, 10, 0).await, ["$4", "$3", "$2", "$1"]);
@@ -106,6 +106,6 @@ async fn the_newest_come_first_where_that_is_asked() {
     assert_eq!(keys(None, 10, 0).await, ["$3", "$2"]);
     rooms.commit(batch(vec![entry("$1", "!a", Some("fox"))])).await.unwrap();
     assert_eq!(keys(None, 10, 0).await, ["$1", "$3", "$2"]);
-    let refused = f.sync().search_newest("bodies", "x", None, 10, 0).await;
+    let refused = f.sync().search("bodies", "x", None, Order::Newest, 10, 0).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tessera_storage::{
-    Batch, Database, FullTextEntry, Message, OutboxQuery, Session, SessionGrant,
+    Batch, Database, FullTextEntry, Message, Order, OutboxQuery, Session, SessionGrant,
     TransferError, Value,
 };
 
@@ -75,9 +75,9 @@ pub async fn check(db: &Database, horizon: u64) {
     assert!(session.commit(batch).await.unwrap().duplicate, "ids of commits came along");
     let next = session.commit(event("$new", "!r")).await.unwrap().first_position;
     assert!(next > horizon, "{next} was given out before ({horizon})");
-    let hits = session.search("bodies", "FOX quick", None, 10, 0).await.unwrap();
+    let hits = session.search("bodies", "FOX quick", None, Order::Best, 10, 0).await.unwrap();
     assert_eq!(hits.iter().map(|h| h.key.as_str()).collect::<Vec<_>>(), ["$e1"]);
-    assert_eq!(session.search("bodies", "uber", None, 10, 0).await.unwrap().len(), 1);
+    assert_eq!(session.search("bodies", "uber", None, Order::Best, 10, 0).await.unwrap().len(), 1);
     let waiting: Vec<_> =
         db.outbox(waiting()).await.unwrap().into_iter().map(|d| d.payload).collect();
     assert_eq!(waiting, ["p2"]);
