@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tessera_sdk::fetch::{self, Body};
+use tessera_sdk::http::encode;
 use tessera_sdk::matrix::Error;
 
 use crate::config::Recaptcha;
@@ -28,32 +29,15 @@ pub fn solved(config: &Recaptcha, response: &str, remote: &str) -> Result<bool, 
     let headers =
         [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
     let request = fetch::Request {
-        method: "POST".to_owned(),
-        url: config.verify_url.clone(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         body: Body::Bytes(form.join("&").into_bytes()),
         timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_ANSWER,
-        connect_to: None,
-        server_name: None,
-        into_blob: false,
+        ..fetch::request("POST", &config.verify_url)
     };
     let failed = |reason: String| Error::internal(format!("captcha: {reason}")).status(503);
     let answer = fetch::send(&request).map_err(|error| failed(format!("{error:?}")))?;
     let Body::Bytes(bytes) = answer.body else { return Err(failed("no answer".to_owned())) };
     let said: Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
     Ok(answer.status == 200 && said.get("success").and_then(Value::as_bool) == Some(true))
-}
-
-/// Percent-encodes all but letters, digits and `-._~`.
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }

@@ -52,15 +52,11 @@ fn post(
 ) -> Result<(u16, Value), String> {
     let headers = [("content-type", "application/json"), ("authorization", authorization)];
     let request = fetch::Request {
-        method: "POST".to_owned(),
-        url: format!("{scheme}://{server}{path}"),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
         body: Body::Bytes(body.to_string().into_bytes()),
         timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_ANSWER,
-        connect_to: None,
-        server_name: None,
-        into_blob: false,
+        ..fetch::request("POST", &format!("{scheme}://{server}{path}"))
     };
     let answer = fetch::send(&request).map_err(|error| format!("{error:?}"))?;
     let body = match answer.body {

@@ -4,7 +4,9 @@
 
 use serde::Serialize;
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{self, Batch, Moment, Select, position, query, select, snapshot};
+use tessera_sdk::storage::{
+    Batch, Failure, Moment, Select, position, query, race, select, snapshot,
+};
 use tessera_sdk::{clock, digest, params, random};
 
 use crate::authenticator::locked_out;
@@ -182,35 +184,8 @@ const TRIES: usize = 3;
 /// Storage.
 pub fn refresh(token: &str) -> Result<Option<Issued>, Error> {
     let hash = digest::sha256(token.as_bytes());
-    for _ in 1..TRIES {
-        match exchange(&hash) {
-            // Used or revoked at the same moment by another: the next look tells.
-            Err(Failure::Conflict) => {}
-            other => return other.map_err(Failure::told),
-        }
-    }
-    exchange(&hash).map_err(Failure::told)
-}
-
-/// Why a refresh did not happen.
-enum Failure {
-    Conflict,
-    Other(Error),
-}
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-impl Failure {
-    fn told(self) -> Error {
-        match self {
-            Self::Conflict => storage::Error::Busy.into(),
-            Self::Other(error) => error,
-        }
-    }
+    // Used or revoked at the same moment by another: the next look tells.
+    race(TRIES, || exchange(&hash))
 }
 
 fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
@@ -243,11 +218,8 @@ fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
         batch = batch.wake(topics::session(hash));
     }
     let (batch, issued) = issue(batch, &user, &device, true, Some(hash))?;
-    match batch.commit() {
-        Ok(_) => Ok(Some(issued)),
-        Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
-        Err(error) => Err(error.into()),
-    }
+    batch.commit().map_err(Failure::of)?;
+    Ok(Some(issued))
 }
 
 /// Removes some devices of a user, their tokens with them.

@@ -1,7 +1,7 @@
 //! The index of users' names, kept by what `accounts` tells: `accounts.profiles` and `accounts.users`.
 
 use serde::Deserialize;
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::consumer::{self, Guest, Message};
 use tessera_sdk::matrix::{Error, localpart, server_name};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch};
@@ -20,12 +20,7 @@ struct Changed {
 
 impl Guest for Plugin {
     fn handle(messages: Vec<Message>) -> Result<u32, String> {
-        let mut done = 0;
-        for message in messages {
-            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
-            done += 1;
-        }
-        Ok(done)
+        consumer::each(&messages, one)
     }
 }
 

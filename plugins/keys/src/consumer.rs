@@ -1,7 +1,7 @@
 //! What `accounts` tells: devices that come, go or get another name, and users who are deactivated.
 
 use serde::Deserialize;
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::consumer::{self, Guest, Message};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, query};
@@ -18,12 +18,7 @@ struct Change {
 
 impl Guest for Plugin {
     fn handle(messages: Vec<Message>) -> Result<u32, String> {
-        let mut done = 0;
-        for message in messages {
-            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
-            done += 1;
-        }
-        Ok(done)
+        consumer::each(&messages, one)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, Batch, position, query, select, snapshot};
+use tessera_sdk::storage::{self, Batch, Failure, position, query, race, select, snapshot};
 
 use crate::devices::{self, Existing};
 use crate::{signed, wakes};
@@ -35,6 +35,12 @@ struct Key {
     algorithm: String,
     id: String,
     json: String,
+}
+
+impl Key {
+    fn row(&self, user: &str, device: &str, at: u32) -> Vec<storage::Value> {
+        params![user, device, &self.algorithm, &self.id, &self.json, position(at)]
+    }
 }
 
 /// What is uploaded, checked.
@@ -82,13 +88,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     let body: Body = request.json()?;
     let fallback = body.fallback_keys.or(body.old_fallback_keys);
     let upload = Upload::check(user, device, body.device_keys, body.one_time_keys, fallback)?;
-    for _ in 1..TRIES {
-        match attempt(user, device, &upload) {
-            Err(Failure::Conflict) => {}
-            other => return other.map_err(Failure::told).and_then(|()| counts(user, device)),
-        }
-    }
-    attempt(user, device, &upload).map_err(Failure::told)?;
+    race(TRIES, || attempt(user, device, &upload))?;
     counts(user, device)
 }
 
@@ -168,27 +168,6 @@ fn check_keys(keys: Option<Map<String, Value>>) -> std::result::Result<Vec<Key>,
         Ok(Key { algorithm: algorithm.to_owned(), id: id.to_owned(), json })
     });
     keys.collect()
-}
-
-/// Why an upload did not happen.
-enum Failure {
-    Conflict,
-    Other(Error),
-}
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-impl Failure {
-    fn told(self) -> Error {
-        match self {
-            Self::Conflict => storage::Error::Busy.into(),
-            Self::Other(error) => error,
-        }
-    }
 }
 
 fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(), Failure> {
@@ -286,8 +265,7 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
             wakes.rest();
             Ok(())
         }
-        Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failure::of(error)),
     }
 }
 
@@ -307,11 +285,10 @@ fn write_one_time<'a>(
     keys: impl Iterator<Item = &'a Key>,
     at: u32,
 ) -> Batch {
-    let row = |key: &Key| params![user, device, &key.algorithm, &key.id, &key.json, position(at)];
     batch.run_many(
         "INSERT INTO keys_one_time (user_id, device_id, algorithm, key_id, json, position) \
          VALUES ($1, $2, $3, $4, $5, $6)",
-        keys.map(row).collect(),
+        keys.map(|key| key.row(user, device, at)).collect(),
     )
 }
 
@@ -322,13 +299,12 @@ fn write_fallback<'a>(
     keys: impl Iterator<Item = &'a Key>,
     at: u32,
 ) -> Batch {
-    let row = |key: &Key| params![user, device, &key.algorithm, &key.id, &key.json, position(at)];
     batch.run_many(
         "INSERT INTO keys_fallback (user_id, device_id, algorithm, key_id, json, used, position) \
          VALUES ($1, $2, $3, $4, $5, FALSE, $6) \
          ON CONFLICT (user_id, device_id, algorithm) DO UPDATE SET key_id = excluded.key_id, \
          json = excluded.json, used = FALSE, position = excluded.position",
-        keys.map(row).collect(),
+        keys.map(|key| key.row(user, device, at)).collect(),
     )
 }
 

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{self, Batch, position, select};
+use tessera_sdk::storage::{self, Batch, Failure, position, race, select};
 use tessera_sdk::{clock, params, timers};
 
 use crate::{room, seen};
@@ -40,35 +40,11 @@ pub(crate) fn handle(request: &Request) -> Result {
         return Err(Error::forbidden("you can only say of yourself that you type"));
     }
     let body: Body = request.json()?;
-    for _ in 1..TRIES {
-        match say(user, room_id, &body) {
-            Err(Failure::Conflict) => {}
-            other => return answer(other),
-        }
-    }
-    answer(say(user, room_id, &body))
+    race(TRIES, || say(user, room_id, &body))?;
+    Answer::empty()
 }
 
-enum Failure {
-    /// The room's timer was quicker: the user does not type any more.
-    Conflict,
-    Other(Error),
-}
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
-
-fn answer(said: std::result::Result<(), Failure>) -> Result {
-    match said {
-        Ok(()) => Answer::empty(),
-        Err(Failure::Conflict) => Err(storage::Error::Busy.into()),
-        Err(Failure::Other(error)) => Err(error),
-    }
-}
-
+/// A conflict: the room's timer was quicker, and the user does not type any more.
 fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failure> {
     let rows =
         storage::snapshot(&[room::select_joined(user, room_id), select(TYPING, params![room_id])])?;
@@ -107,11 +83,7 @@ fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failur
             )
             .wake(room::topic(room_id));
     }
-    match seen::note(batch, user)?.commit() {
-        Ok(_) => {}
-        Err(storage::Error::Conflict(_)) => return Err(Failure::Conflict),
-        Err(error) => return Err(error.into()),
-    }
+    seen::note(batch, user)?.commit().map_err(Failure::of)?;
     if until > 0 && !was_typing {
         // One timer serves the room: it stands at whoever runs out first, and is set again for those who are left.
         let first = typing.iter().map(|(_, until)| *until).min();

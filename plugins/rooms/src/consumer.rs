@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::consumer::{self, Guest, Message};
 use tessera_sdk::matrix::Error;
 
 use crate::{Plugin, profiles, shut_down};
@@ -15,12 +15,7 @@ struct User {
 
 impl Guest for Plugin {
     fn handle(messages: Vec<Message>) -> Result<u32, String> {
-        let mut done = 0;
-        for message in messages {
-            one(&message).map_err(|error| format!("message {}: {error}", message.id))?;
-            done += 1;
-        }
-        Ok(done)
+        consumer::each(&messages, one)
     }
 }
 

@@ -146,12 +146,9 @@ impl Guest for Plugin {
             return Err(refused(matrix::Error::invalid_param(text)));
         }
         let limit = limit.min(MAX_FOUND);
-        let hits = if newest {
-            storage::search_newest("messages", &words, Some(&rooms), limit, offset)
-        } else {
-            storage::search("messages", &words, Some(&rooms), limit, offset)
-        };
-        let hits = hits.map_err(|error| refused(error.into()))?;
+        let search = if newest { storage::search_newest } else { storage::search };
+        let hits = search("messages", &words, Some(&rooms), limit, offset)
+            .map_err(|error| refused(error.into()))?;
         Ok(hits
             .into_iter()
             .map(|hit| Found { event_id: hit.key, room_id: hit.group, rank: hit.rank })

@@ -6,11 +6,10 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::http::{Answer, Request, Result, encode};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::{digest, limits};
 
-use crate::captcha::encode;
 use crate::config::{self, Config, Registration};
 use crate::mails::{self, Kind};
 use crate::threepids;

@@ -77,15 +77,10 @@ fn request(url: &Url, accept: &str, timeout_ms: u32, config: &Config) -> fetch::
         ("accept-language", &config.url_preview_language),
     ];
     fetch::Request {
-        method: "GET".to_owned(),
-        url: url.to_string(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        body: Body::None,
         timeout_ms,
         max_bytes: config.url_preview_max_bytes,
-        connect_to: None,
-        server_name: None,
-        into_blob: false,
+        ..fetch::request("GET", url.as_str())
     }
 }
 

@@ -185,15 +185,11 @@ impl Names {
 
 fn post(url: &str, key: &Key, body: &Value) -> Outcome {
     let sent = fetch::send(&Request {
-        method: "POST".to_owned(),
-        url: url.to_owned(),
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: Body::Bytes(body.to_string().into_bytes()),
         timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_ANSWER,
-        connect_to: None,
-        server_name: None,
-        into_blob: false,
+        ..fetch::request("POST", url)
     });
     let answer = match sent {
         Ok(answer) if (200..300).contains(&answer.status) => answer,

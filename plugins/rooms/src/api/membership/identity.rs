@@ -172,15 +172,11 @@ fn send(
     body: Body,
 ) -> Result<(u16, Vec<u8>), String> {
     let request = Request {
-        method: method.to_owned(),
-        url: url.to_owned(),
         headers,
         body,
         timeout_ms: TIMEOUT_MS,
         max_bytes: MAX_BYTES,
-        connect_to: None,
-        server_name: None,
-        into_blob: false,
+        ..fetch::request(method, url)
     };
     let response = fetch::send(&request).map_err(|error| format!("{error:?}"))?;
     let body = match response.body {
