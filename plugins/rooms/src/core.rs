@@ -17,7 +17,7 @@ pub mod version;
 pub mod visibility;
 
 pub use build::{Built, Draft, Extremity, Place, Signer};
-pub use decide::{Decision, decide, decide_local};
+pub use decide::{Decision, decide, decide_local, reads};
 pub use event::StoredEvent;
 pub use relation::Relation;
 pub use state::State;

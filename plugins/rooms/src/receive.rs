@@ -23,7 +23,7 @@ use self::placing::{Given, place};
 pub use self::with_state::receive_with_state;
 use crate::core::incoming::{self, Incoming};
 use crate::core::{StoredEvent, Version};
-use crate::store::{RoomRow, idle};
+use crate::store::idle;
 
 /// Most events of one call.
 pub const MOST: usize = 50;
@@ -155,20 +155,6 @@ fn redacts(version: &Version, event: &StoredEvent) -> Option<String> {
         return event.content_as::<Content>().map(|content| content.redacts);
     }
     event.redacts().map(ToString::to_string)
-}
-
-/// A room as it is about to be made.
-fn nascent(version: &Version, room_id: &str) -> RoomRow {
-    RoomRow {
-        room_id: room_id.to_owned(),
-        version: version.clone(),
-        revision: 0,
-        extremities: Vec::new(),
-        group: 0,
-        base: 0,
-        chain: 0,
-        blocked: false,
-    }
 }
 
 /// Events by the type and key that they are state of.

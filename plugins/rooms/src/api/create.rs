@@ -193,16 +193,7 @@ pub(crate) fn found(mut founding: Founding<'_>) -> std::result::Result<String, E
         let room_id = composer.room_id().unwrap_or_default().to_owned();
         ids::room(&room_id).map_err(|_| Error::internal("a new room has no id"))?;
         let events = composer.sign()?;
-        let room = RoomRow {
-            room_id: room_id.clone(),
-            version: founding.version.clone(),
-            revision: 0,
-            extremities: Vec::new(),
-            group: 0,
-            base: 0,
-            chain: 0,
-            blocked: false,
-        };
+        let room = RoomRow::nascent(&founding.version, &room_id);
         let new =
             NewRoom { creator: founding.creator.to_owned(), published: founding.published, now_ms };
         let mut batch = write(&room, Some(&new), &events)?;

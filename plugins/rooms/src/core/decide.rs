@@ -9,7 +9,8 @@ use ruma::EventId;
 use ruma::events::StateEventType;
 use ruma::room_version_rules::AuthorizationRules;
 use ruma::state_res::{
-    Event as _, check_state_dependent_auth_rules, check_state_independent_auth_rules,
+    Event as _, auth_types_for_event, check_state_dependent_auth_rules,
+    check_state_independent_auth_rules,
 };
 
 use super::event::StoredEvent;
@@ -85,4 +86,16 @@ fn dependent(rules: &AuthorizationRules, event: &StoredEvent, state: &State) -> 
     let fetch =
         |kind: &StateEventType, key: &str| state.get(&kind.to_string(), key).map(Arc::as_ref);
     check_state_dependent_auth_rules(rules, event, fetch)
+}
+
+/// Type and key of the state that the auth rules read for an event; nothing of a malformed one, which they refuse in their words.
+pub fn reads(version: &Version, event: &StoredEvent) -> impl Iterator<Item = (String, String)> {
+    let types = auth_types_for_event(
+        event.event_type(),
+        event.sender(),
+        event.state_key(),
+        event.content(),
+        &version.rules().authorization,
+    );
+    types.unwrap_or_default().into_iter().map(|(kind, key)| (kind.to_string(), key))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use ruma::state_res::{Event as _, auth_types_for_event};
+use ruma::state_res::Event as _;
 use tessera_sdk::matrix::{Error, server_name};
 use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{clock, params};
@@ -13,7 +13,7 @@ use super::merge::DUMMY;
 use super::{Outcome, policy, redacts, state_of};
 use crate::core::incoming::Incoming;
 use crate::core::power::Power;
-use crate::core::{Decision, Extremity, State, StoredEvent, Version, decide};
+use crate::core::{Decision, Extremity, State, StoredEvent, Version, decide, reads};
 use crate::ids;
 use crate::redaction::{Target, prune};
 use crate::store::new_event::{search_text, stripped_state};
@@ -177,20 +177,7 @@ pub(super) fn place(
 /// What the auth rules and the event's rows look at.
 fn keys_of(look: &Look, incoming: &Incoming) -> Result<BTreeSet<Key>, Error> {
     let event = &incoming.event;
-    let rules = &look.room.version.rules().authorization;
-    let types = auth_types_for_event(
-        event.event_type(),
-        event.sender(),
-        event.state_key(),
-        event.content(),
-        rules,
-    );
-    let mut keys: BTreeSet<Key> = types
-        // Malformed: the rules refuse it in their words.
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(kind, key)| (kind.to_string(), key))
-        .collect();
+    let mut keys: BTreeSet<Key> = reads(&look.room.version, event).collect();
     keys.insert(("m.room.create".to_owned(), String::new()));
     keys.insert(("m.room.power_levels".to_owned(), String::new()));
     if event.kind() == "m.room.member" {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ruma::state_res::{Event as _, auth_types_for_event};
+use ruma::state_res::Event as _;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, Value};
 use tessera_sdk::{clock, params};
@@ -12,13 +12,13 @@ use tessera_sdk::{clock, params};
 use super::look::{KnownRow, Missing, acl_of};
 use super::outliers::known_version;
 use super::placing::Given;
-use super::{OTHER_ROOM, Outcome, Received, nascent, settle, state_of, version_of};
+use super::{OTHER_ROOM, Outcome, Received, settle, state_of, version_of};
 use crate::core::incoming::{self, Incoming};
-use crate::core::{Decision, StoredEvent, Version, decide, power};
+use crate::core::{Decision, StoredEvent, Version, decide, power, reads};
 use crate::store::new_event::search_text;
 use crate::store::states::Key;
 use crate::store::write::{Id, Marks, Rows, announce};
-use crate::store::{NewEvent, auth};
+use crate::store::{NewEvent, RoomRow, auth};
 
 /// Most entries of a state.
 const MOST: usize = 100_000;
@@ -119,11 +119,7 @@ fn begin(
     if !auth_events.is_empty() {
         return Ok(Some(Outcome::Needs(Missing { auth_events, ..Missing::default() })));
     }
-    let rules = &version.rules().authorization;
-    let (kind, content) = (event.event_type(), event.content());
-    let read = auth_types_for_event(kind, event.sender(), event.state_key(), content, rules);
-    let read: BTreeSet<Key> =
-        read.unwrap_or_default().into_iter().map(|(kind, key)| (kind.to_string(), key)).collect();
+    let read: BTreeSet<Key> = reads(version, event).collect();
     // All members would be much; the rest is little.
     let wanted =
         given.entries.iter().filter(|(key, _)| key.0 != "m.room.member" || read.contains(*key));
@@ -164,7 +160,7 @@ fn batch(
     replaced: Option<&Arc<StoredEvent>>,
 ) -> Result<Batch, Error> {
     let event = &incoming.event;
-    let room = nascent(version, room_id);
+    let room = RoomRow::nascent(version, room_id);
     let new = NewEvent {
         event: Arc::clone(event),
         json: incoming.json.clone(),

@@ -28,6 +28,20 @@ pub struct RoomRow {
 }
 
 impl RoomRow {
+    /// A room as it is about to be made.
+    pub fn nascent(version: &Version, room_id: &str) -> Self {
+        Self {
+            room_id: room_id.to_owned(),
+            version: version.clone(),
+            revision: 0,
+            extremities: Vec::new(),
+            group: 0,
+            base: 0,
+            chain: 0,
+            blocked: false,
+        }
+    }
+
     /// The SELECT that [`RoomRow::read`] takes.
     pub fn select(room_id: &str) -> Select {
         select(

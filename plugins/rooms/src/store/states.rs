@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use ruma::events::StateEventType;
-use ruma::state_res::{Event as _, auth_types_for_event};
+use ruma::state_res::Event as _;
 use ruma::{EventId, OwnedEventId};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -16,7 +16,7 @@ use tessera_sdk::storage::{self, Rows, select};
 use super::auth;
 use super::state_at::{Chain, chains};
 use crate::core::resolve::{self, Ids, Known, Map};
-use crate::core::{StoredEvent, Version};
+use crate::core::{StoredEvent, Version, reads};
 
 /// Type and state key.
 pub type Key = (String, String);
@@ -235,18 +235,7 @@ impl Side {
         let mut keys: BTreeSet<Key> = ["m.room.create", "m.room.power_levels", "m.room.join_rules"]
             .map(|kind| (kind.to_owned(), String::new()))
             .into();
-        let rules = &version.rules().authorization;
-        for event in known.values() {
-            let types = auth_types_for_event(
-                event.event_type(),
-                event.sender(),
-                event.state_key(),
-                event.content(),
-                rules,
-            );
-            let types = types.unwrap_or_default().into_iter();
-            keys.extend(types.map(|(kind, key)| (kind.to_string(), key)));
-        }
+        keys.extend(known.values().flat_map(|event| reads(version, event)));
         let common = self.common(keys)?;
         auth::load_chain(&common.values().cloned().collect::<Vec<_>>(), &mut known)?;
         let maps: Vec<Map> =
