@@ -23,7 +23,29 @@ pub(crate) fn shares(who: &str) -> String {
 }
 
 /// `position, sender, type, content`
-type Message = (i64, String, String, String);
+pub(crate) type Message = (i64, String, String, String);
+
+/// Messages as events, and the position of the last one where more are left.
+pub(crate) type Told = (Vec<Box<RawValue>>, Option<i64>);
+
+/// Cuts messages down to `limit` and makes events of them.
+pub(crate) fn told(messages: &mut Vec<Message>, limit: usize) -> Result<Told, Error> {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        #[serde(rename = "type")]
+        kind: &'a str,
+        sender: &'a str,
+        content: &'a RawValue,
+    }
+    let more = messages.len() > limit;
+    messages.truncate(limit);
+    let last = messages.last().filter(|_| more).map(|message| message.0);
+    let events = messages.iter().map(|(_, sender, kind, content)| {
+        let content = serde_json::from_str(content).map_err(Error::internal)?;
+        to_raw_value(&Event { kind, sender, content }).map_err(Error::internal)
+    });
+    Ok((events.collect::<Result<_, _>>()?, last))
+}
 
 /// What the views of `keys` say.
 #[derive(Debug, Default)]
@@ -103,22 +125,8 @@ impl Devices {
     }
 
     /// The messages as events, and the position of the last one where more are left.
-    pub(crate) fn messages(&mut self) -> Result<(Vec<Box<RawValue>>, Option<i64>), Error> {
-        #[derive(Serialize)]
-        struct Event<'a> {
-            #[serde(rename = "type")]
-            kind: &'a str,
-            sender: &'a str,
-            content: &'a RawValue,
-        }
-        let more = self.messages.len() > MAX_MESSAGES;
-        self.messages.truncate(MAX_MESSAGES);
-        let last = self.messages.last().filter(|_| more).map(|message| message.0);
-        let events = self.messages.iter().map(|(_, sender, kind, content)| {
-            let content = serde_json::from_str(content).map_err(Error::internal)?;
-            to_raw_value(&Event { kind, sender, content }).map_err(Error::internal)
-        });
-        Ok((events.collect::<Result<_, _>>()?, last))
+    pub(crate) fn messages(&mut self) -> Result<Told, Error> {
+        told(&mut self.messages, MAX_MESSAGES)
     }
 
     /// One-time keys that are left, by algorithm.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::{log, services};
 
@@ -12,7 +10,7 @@ use super::details::Details;
 use super::fill::Filled;
 use super::overview::{Keys, Overview};
 use super::response::{AccountData, E2ee, Ephemeral, Extensions, ToDevice};
-use crate::devices::DeviceLists;
+use crate::devices::{self, DeviceLists};
 use crate::near::Movements;
 use crate::sync::ephemeral;
 
@@ -34,27 +32,12 @@ pub(super) fn movements(ask: &Ask, overview: &Overview) -> Movements {
 }
 
 fn to_device(ask: &Ask, overview: &mut Overview) -> Result<Option<ToDevice>, Error> {
-    #[derive(Serialize)]
-    struct Event<'a> {
-        #[serde(rename = "type")]
-        kind: &'a str,
-        sender: &'a str,
-        content: &'a RawValue,
-    }
     let Some((_, limit)) = ask.wishes.extensions.to_device() else { return Ok(None) };
     let mut messages = std::mem::take(&mut overview.messages);
-    let limit = usize::try_from(limit).unwrap_or(0);
-    let more = messages.len() > limit;
-    messages.truncate(limit);
-    let last = messages.last().filter(|_| more).map(|message| message.0);
+    let (events, last) = devices::told(&mut messages, usize::try_from(limit).unwrap_or(0))?;
     // All below the horizon has been told, unless there was too much of it. A token above it is taken for the horizon: what comes
     // between would never be told.
     let next = last.unwrap_or(overview.horizon);
-    let events = messages.iter().map(|(_, sender, kind, content)| {
-        let content = serde_json::from_str(content).map_err(Error::internal)?;
-        to_raw_value(&Event { kind, sender, content }).map_err(Error::internal)
-    });
-    let events = events.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(ToDevice { next_batch: next.to_string(), events }))
 }
 

@@ -9,7 +9,7 @@ use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select}
 use super::ask::Ask;
 use super::connection::Connection;
 use super::facts::{self, Facts, Needs};
-use crate::devices::{self, BORN};
+use crate::devices::{self, BORN, Message};
 use crate::ignored;
 
 /// Its count is told even where it is 0: clients take a missing count for no news.
@@ -70,9 +70,6 @@ pub(super) struct Keys {
     /// The user's rooms where others came or went.
     pub stirred: BTreeSet<String>,
 }
-
-/// `position, sender, type, content`
-pub(super) type Message = (i64, String, String, String);
 
 /// What is known before looking into rooms.
 #[derive(Debug, Default)]
