@@ -32,10 +32,9 @@ fn requirements(workspace: &Workspace) -> PathBuf {
     workspace.root.join("tests/clients/nio/requirements.txt")
 }
 
-/// Installs the first three, each only if its list of packages has changed.
+/// Installs those from npm and PyPI, each only if its list of packages has changed.
 pub(crate) fn set_up(workspace: &Workspace) -> Result<()> {
     set_up_js(workspace)?;
-    set_up_chromium()?;
     set_up_nio(workspace)
 }
 
@@ -83,8 +82,8 @@ fn set_up_js(workspace: &Workspace) -> Result<()> {
     write_stamp(&stamp, &js_wanted(workspace)) // read again: `npm install` may write the lock file
 }
 
-/// The browser that one of the scripts drives.
-fn set_up_chromium() -> Result<()> {
+/// Installs the browser that one of the scripts drives.
+pub(crate) fn set_up_chromium() -> Result<()> {
     if Path::new(CHROMIUM).exists() {
         return Ok(());
     }

@@ -28,8 +28,14 @@ const ON_EACH: &str = "package(tessera-tests) & test(/^client::/)";
 
 /// What to run.
 struct Selection {
-    /// A nextest filter expression; `None` is everything.
+    /// A nextest filter expression for what runs once; `None` is nothing.
     filter: Option<String>,
+    /// Whether the tests of clients' operations run, once on each kind of server.
+    on_each: bool,
+    /// Whether a browser is needed.
+    browser: bool,
+    /// Whether the client that takes minutes to build is built and run, too.
+    rust_client: bool,
     /// The same as arguments for plain `cargo test`, where that can say it.
     plain: Option<Vec<String>>,
     /// Whether the plug-ins and the clients are needed.
@@ -46,7 +52,10 @@ impl Selection {
     fn of(filter: Option<&str>) -> Self {
         match filter {
             None => Self {
-                filter: None,
+                filter: Some(format!("not ({ON_EACH})")),
+                on_each: true,
+                browser: true,
+                rust_client: false,
                 plain: Some(vec!["--workspace".into()]),
                 front_door: true,
                 scripts: true,
@@ -55,6 +64,9 @@ impl Selection {
             },
             Some("unit") => Self {
                 filter: Some(format!("not package({FRONT_DOOR})")),
+                on_each: false,
+                browser: false,
+                rust_client: false,
                 plain: Some(vec!["--workspace".into(), "--exclude".into(), FRONT_DOOR.into()]),
                 front_door: false,
                 scripts: false,
@@ -66,11 +78,13 @@ impl Selection {
                 ..Self::front_door(&format!("& test(/(^|::){name}/)"), &[name])
             },
             Some("clients") => Self {
-                filter: Some("package(tessera-tests) & test(/^clients::/)".to_owned()),
-                ..Self::front_door("", &["clients"])
+                browser: true,
+                rust_client: true,
+                ..Self::front_door("& test(/^clients::/)", &["clients"])
             },
             Some("client") => Self {
-                filter: Some(ON_EACH.to_owned()),
+                filter: None,
+                on_each: true,
                 services: true,
                 ..Self::front_door("", &["client"])
             },
@@ -89,6 +103,9 @@ impl Selection {
             }
             Some(other) => Self {
                 filter: Some(other.into()),
+                on_each: false,
+                browser: true,
+                rust_client: false,
                 plain: None,
                 front_door: true,
                 scripts: true,
@@ -103,6 +120,9 @@ impl Selection {
         let plain = ["-p", FRONT_DOOR, "--"].iter().chain(plain);
         Self {
             filter: Some(format!("package({FRONT_DOOR}) {filter}")),
+            on_each: false,
+            browser: false,
+            rust_client: false,
             plain: Some(plain.map(|arg| (*arg).to_owned()).collect()),
             front_door: true,
             scripts: false,
@@ -120,7 +140,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let selection = Selection::of(filter);
     let nextest = has_nextest() || install_nextest();
     set_up(&workspace, &selection)?;
-    if filter == Some("clients") {
+    if selection.rust_client {
         clients::build_rust(&workspace)?;
     }
     // One of each for the whole run; tests that kill theirs start their own.
@@ -130,16 +150,11 @@ pub(crate) fn test(filter: Option<&str>) -> Result<ExitCode> {
     let mut sum = Tally::default();
     let mut good = if nextest {
         let mut good = true;
-        if filter != Some("client") {
-            let rest = match &selection.filter {
-                None => format!("not ({ON_EACH})"),
-                Some(filter) => filter.clone(),
-            };
-            // The client that takes minutes to build is built for its own filter only.
-            let ignored = filter == Some("clients");
-            good &= run_nextest(&workspace, &rest, services, &[], ignored, &mut sum)?;
+        if let Some(once) = &selection.filter {
+            let ignored = selection.rust_client;
+            good &= run_nextest(&workspace, once, services, &[], ignored, &mut sum)?;
         }
-        if matches!(filter, None | Some("client")) {
+        if selection.on_each {
             for kind in front::KINDS {
                 let command = Front::command(&workspace, kind);
                 let front = Front::start(&with_env(command, &workspace, services))?;
@@ -185,6 +200,9 @@ fn set_up(workspace: &Workspace, selection: &Selection) -> Result<()> {
         guests::build(workspace, &[], languages)?;
         guests::build_fixtures(workspace, Languages::Rust)?;
         clients::set_up(workspace)?;
+        if selection.browser {
+            clients::set_up_chromium()?;
+        }
     }
     host::need_c_compiler()?;
     // The whole workspace in all that follows: see `host::build`.
