@@ -1,6 +1,8 @@
 //! From plug-ins under test to a running host.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
@@ -27,10 +29,18 @@ pub struct PluginUnderTest {
     pub migrations: &'static [(&'static str, &'static str)],
 }
 
+/// The same, read from where it stands.
+#[derive(Debug)]
+struct Given {
+    name: String,
+    manifest: String,
+    migrations: Vec<(String, String)>,
+}
+
 /// Collects what a [`TestHost`] starts with.
 #[derive(Debug)]
 pub struct Builder {
-    plugins: Vec<PluginUnderTest>,
+    plugins: Vec<Given>,
     configs: HashMap<String, String>,
     tenant: String,
     now_ms: u64,
@@ -51,7 +61,46 @@ impl Builder {
     /// Adds a plug-in. The first one is the one that acts until [`TestHost::act_as`] says otherwise.
     #[must_use]
     pub fn plugin(mut self, plugin: PluginUnderTest) -> Self {
-        self.plugins.push(plugin);
+        let migrations = plugin.migrations.iter();
+        self.plugins.push(Given {
+            name: plugin.name.to_owned(),
+            manifest: plugin.manifest.to_owned(),
+            migrations: migrations.map(|(name, sql)| ((*name).into(), (*sql).into())).collect(),
+        });
+        self
+    }
+
+    /// Adds the plug-in of a folder: its `plugin.toml` and all of `migrations/`. Relative to the folder of the crate under test, in which
+    /// cargo runs its tests: `.` is the crate itself.
+    ///
+    /// # Panics
+    /// If something there cannot be read; the message names it.
+    #[must_use]
+    pub fn plugin_in(mut self, folder: &str) -> Self {
+        let folder = Path::new(folder);
+        let read = |path: &Path| {
+            std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+        };
+        let path = folder.join("plugin.toml");
+        let manifest = read(&path);
+        let name = PluginManifest::parse(&path.display().to_string(), &manifest)
+            .unwrap_or_else(|problem| panic!("{problem}"))
+            .name
+            .to_string();
+        let mut files: Vec<PathBuf> = match std::fs::read_dir(folder.join("migrations")) {
+            Ok(entries) => entries.map(|entry| entry.expect("an entry").path()).collect(),
+            // A plug-in without tables.
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => panic!("{}: {error}", folder.join("migrations").display()),
+        };
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
+        files.sort();
+        let named = |file: &PathBuf| {
+            let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            (stem, read(file))
+        };
+        let migrations = files.iter().map(named).collect();
+        self.plugins.push(Given { name, manifest, migrations });
         self
     }
 
@@ -98,10 +147,10 @@ impl Builder {
         let wakes = Arc::new(Wakes::new(memory.clone()));
         let (database, home) = runtime.block_on(open(&self.tenant, wakes.clone()));
         let mut plugins = HashMap::new();
-        let first = self.plugins.first().map(|plugin| plugin.name).unwrap_or_default();
+        let first = self.plugins.first().map(|plugin| plugin.name.clone()).unwrap_or_default();
         for plugin in &self.plugins {
             let installed = runtime.block_on(install(&database, plugin, &self.configs));
-            plugins.insert(plugin.name.to_owned(), installed);
+            plugins.insert(plugin.name.clone(), installed);
         }
         let host = TestHost::new(Arc::new(Shared {
             database: Some(database),
@@ -122,7 +171,7 @@ impl Builder {
             memory,
         }));
         host.install();
-        host.act_as(first);
+        host.act_as(&first);
         host
     }
 }
@@ -157,10 +206,10 @@ async fn open(tenant: &str, wake: Arc<dyn Wake>) -> (Database, Home) {
 
 async fn install(
     database: &Database,
-    plugin: &PluginUnderTest,
+    plugin: &Given,
     configs: &HashMap<String, String>,
 ) -> Installed {
-    let manifest = PluginManifest::parse(&format!("{}/plugin.toml", plugin.name), plugin.manifest)
+    let manifest = PluginManifest::parse(&format!("{}/plugin.toml", plugin.name), &plugin.manifest)
         .unwrap_or_else(|problem| panic!("{problem}"));
     assert_eq!(manifest.name.as_str(), plugin.name, "the manifest names another plug-in");
     let prefix = manifest.name.table_prefix();
@@ -173,7 +222,7 @@ async fn install(
         migrations: plugin
             .migrations
             .iter()
-            .map(|(name, sql)| Migration { name: (*name).to_owned(), sql: (*sql).to_owned() })
+            .map(|(name, sql)| Migration { name: name.clone(), sql: sql.clone() })
             .collect(),
         exposes: text(&manifest.storage.exposes)
             .into_iter()
@@ -199,7 +248,7 @@ async fn install(
         ..SessionGrant::default()
     });
     let config = configs
-        .get(plugin.name)
+        .get(&plugin.name)
         .cloned()
         .unwrap_or_else(|| serde_json::Value::Object(manifest.config.default.clone()).to_string());
     Installed { prefix, manifest, session, config }

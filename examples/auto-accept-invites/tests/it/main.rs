@@ -46,11 +46,7 @@ fn world(config: serde_json::Value) -> World {
     let mut merged = json!({"only-direct": false, "only-local": false, "mark-direct": true});
     merged.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
     let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "auto-accept-invites",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[],
-        })
+        .plugin_in(".")
         .plugin(PluginUnderTest {
             name: "rooms",
             manifest: ROOMS,

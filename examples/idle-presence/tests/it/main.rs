@@ -41,15 +41,7 @@ const ROOMS: PluginUnderTest = PluginUnderTest {
 
 fn host() -> TestHost {
     let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "presence",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[
-                ("0001_init", include_str!("../../migrations/0001_init.sql")),
-                ("0002_routes", include_str!("../../migrations/0002_routes.sql")),
-                ("0003_idle", include_str!("../../migrations/0003_idle.sql")),
-            ],
-        })
+        .plugin_in(".")
         .plugin(ROOMS)
         .config(
             "presence",

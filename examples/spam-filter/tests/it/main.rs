@@ -13,7 +13,7 @@ use spam_filter::SpamFilter;
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle::Guest as _;
 use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::module::event_policy::{Guest, Objection, Origin};
-use tessera_test_host::{PluginUnderTest, TestHost};
+use tessera_test_host::TestHost;
 
 const ALICE: &str = "@alice:hs1";
 const TEXT: &str = "Buy my fine carpets";
@@ -24,11 +24,7 @@ fn host(config: serde_json::Value) -> TestHost {
     let mut merged = defaults.as_object().unwrap().clone();
     merged.extend(config.as_object().unwrap().clone());
     TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "spam-filter",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
-        })
+        .plugin_in(".")
         .config("spam-filter", &serde_json::Value::Object(merged))
         .start()
 }

@@ -4,7 +4,7 @@ use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{Erro
 use tessera_sdk::storage::{query, select, snapshot};
 use tessera_test_host::{PluginUnderTest, TestHost};
 
-use crate::words::{ACCOUNTS, ANN, ask, register, start};
+use crate::words::{ANN, ask, register, start};
 
 #[test]
 fn services_answer_other_plugins() {
@@ -39,7 +39,7 @@ reads = ["accounts_v1_users", "accounts_v1_profiles", "accounts_v1_devices", "ac
 
 #[test]
 fn views_have_the_columns_that_others_rely_on() {
-    let host = TestHost::builder().plugin(ACCOUNTS).plugin(READER).start();
+    let host = TestHost::builder().plugin_in(".").plugin(READER).start();
     register(&host, "ann");
     ask(&host, "PUT", "account-data-set userId=@ann:hs1 type=x", json!({})).ok();
     ask(&host, "POST", "filter-create userId=@ann:hs1", json!({})).ok();

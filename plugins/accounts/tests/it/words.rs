@@ -5,24 +5,12 @@ use tessera_plugin_accounts::Plugin;
 use tessera_sdk::bindings::authenticator::exports::tessera::plugin::authenticator::{
     Credentials, Denial, Grant, Guest,
 };
-use tessera_test_host::{Builder, PluginUnderTest, TestAnswer, TestHost};
-
-pub(crate) const ACCOUNTS: PluginUnderTest = PluginUnderTest {
-    name: "accounts",
-    manifest: include_str!("../../plugin.toml"),
-    migrations: &[
-        ("0001_init", include_str!("../../migrations/0001_init.sql")),
-        ("0002_counts", include_str!("../../migrations/0002_counts.sql")),
-        ("0003_modules", include_str!("../../migrations/0003_modules.sql")),
-        ("0004_uia", include_str!("../../migrations/0004_uia.sql")),
-        ("0005_clients", include_str!("../../migrations/0005_clients.sql")),
-    ],
-};
+use tessera_test_host::{Builder, TestAnswer, TestHost};
 
 pub(crate) const ANN: &str = "@ann:hs1";
 
 pub(crate) fn builder() -> Builder {
-    TestHost::builder().plugin(ACCOUNTS)
+    TestHost::builder().plugin_in(".")
 }
 
 pub(crate) fn start() -> TestHost {

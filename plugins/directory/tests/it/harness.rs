@@ -41,21 +41,8 @@ pub(crate) fn server() -> Server {
 
 pub(crate) fn configured(config: &Value) -> Server {
     let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "directory",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[("0001_filling", include_str!("../../migrations/0001_filling.sql"))],
-        })
-        .plugin(PluginUnderTest {
-            name: "rooms",
-            manifest: include_str!("../../../rooms/plugin.toml"),
-            migrations: &[
-                ("0001_init", include_str!("../../../rooms/migrations/0001_init.sql")),
-                ("0002_blocked", include_str!("../../../rooms/migrations/0002_blocked.sql")),
-                ("0003_directory", include_str!("../../../rooms/migrations/0003_directory.sql")),
-                ("0010_graph", include_str!("../../../rooms/migrations/0010_graph.sql")),
-            ],
-        })
+        .plugin_in(".")
+        .plugin_in("../rooms")
         .plugin(PluginUnderTest {
             name: "accounts",
             manifest: ACCOUNTS,

@@ -11,12 +11,6 @@ pub(crate) const BOB: &str = "@bob:hs1";
 pub(crate) const CAROL: &str = "@carol:hs1";
 pub(crate) const ROOM: &str = "!room:hs1";
 
-pub(crate) const KEYS: PluginUnderTest = PluginUnderTest {
-    name: "keys",
-    manifest: include_str!("../../plugin.toml"),
-    migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
-};
-
 /// As much of `accounts` as is read.
 const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
@@ -58,7 +52,7 @@ pub(crate) fn server() -> Server {
 
 pub(crate) fn server_with(config: &Value) -> Server {
     let host = TestHost::builder()
-        .plugin(KEYS)
+        .plugin_in(".")
         .plugin(ACCOUNTS)
         .plugin(ROOMS)
         .config("keys", config)

@@ -44,15 +44,7 @@ pub(crate) fn server_with(config: &Value) -> Server {
     for (key, value) in config.as_object().unwrap() {
         all[key] = value.clone();
     }
-    let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "media",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[("0001_init", include_str!("../../migrations/0001_init.sql"))],
-        })
-        .plugin(ROOMS)
-        .config("media", &all)
-        .start();
+    let host = TestHost::builder().plugin_in(".").plugin(ROOMS).config("media", &all).start();
     Server { host }
 }
 

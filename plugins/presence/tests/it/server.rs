@@ -34,19 +34,7 @@ pub(crate) fn server() -> Server {
 }
 
 pub(crate) fn server_with(config: &Value) -> Server {
-    let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "presence",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[
-                ("0001_init", include_str!("../../migrations/0001_init.sql")),
-                ("0002_routes", include_str!("../../migrations/0002_routes.sql")),
-                ("0003_idle", include_str!("../../migrations/0003_idle.sql")),
-            ],
-        })
-        .plugin(ROOMS)
-        .config("presence", config)
-        .start();
+    let host = TestHost::builder().plugin_in(".").plugin(ROOMS).config("presence", config).start();
     host.acting("rooms", || {
         Batch::new()
             .run_many(

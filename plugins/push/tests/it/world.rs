@@ -2,40 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use tessera_plugin_push::Plugin;
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, position};
-use tessera_test_host::{PluginUnderTest, TestAnswer, TestHost};
+use tessera_test_host::{TestAnswer, TestHost};
 
 pub(crate) const ALICE: &str = "@alice:hs1";
 pub(crate) const BOB: &str = "@bob:hs1";
 pub(crate) const CAROL: &str = "@carol:hs1";
 pub(crate) const ROOM: &str = "!room:hs1";
-
-/// A first-party plug-in with all of its migrations, whoever adds the next one.
-fn first_party(name: &'static str) -> PluginUnderTest {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    let read = |path: &Path| -> &'static str {
-        Box::leak(std::fs::read_to_string(path).unwrap().into_boxed_str())
-    };
-    let mut files: Vec<_> = std::fs::read_dir(folder.join("migrations"))
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect();
-    files.sort();
-    let stem = |path: &Path| -> &'static str {
-        Box::leak(path.file_stem().unwrap().to_str().unwrap().to_owned().into_boxed_str())
-    };
-    let migrations: Vec<_> = files.iter().map(|file| (stem(file), read(file))).collect();
-    PluginUnderTest {
-        name,
-        manifest: read(&folder.join("plugin.toml")),
-        migrations: Box::leak(migrations.into_boxed_slice()),
-    }
-}
 
 /// One server.
 pub(crate) struct World {
@@ -58,10 +35,10 @@ pub(crate) fn world() -> World {
 /// With the operator's configuration of `push`.
 pub(crate) fn world_with(config: &Value) -> World {
     let host = TestHost::builder()
-        .plugin(first_party("push"))
-        .plugin(first_party("rooms"))
-        .plugin(first_party("accounts"))
-        .plugin(first_party("presence"))
+        .plugin_in(".")
+        .plugin_in("../rooms")
+        .plugin_in("../accounts")
+        .plugin_in("../presence")
         .config("push", config)
         .start();
     World { host, memberships: RefCell::default(), events: Cell::new(0) }

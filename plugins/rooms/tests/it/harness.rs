@@ -10,17 +10,6 @@ pub(crate) const ALICE: &str = "@alice:hs1";
 pub(crate) const BOB: &str = "@bob:hs1";
 pub(crate) const CAROL: &str = "@carol:hs1";
 
-pub(crate) const ROOMS: PluginUnderTest = PluginUnderTest {
-    name: "rooms",
-    manifest: include_str!("../../plugin.toml"),
-    migrations: &[
-        ("0001_init", include_str!("../../migrations/0001_init.sql")),
-        ("0002_blocked", include_str!("../../migrations/0002_blocked.sql")),
-        ("0003_directory", include_str!("../../migrations/0003_directory.sql")),
-        ("0010_graph", include_str!("../../migrations/0010_graph.sql")),
-    ],
-};
-
 /// As much of `accounts` as is read.
 const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
@@ -48,7 +37,7 @@ pub(crate) fn server() -> Server {
 
 /// A server with this section of `rooms` in its descriptor.
 pub(crate) fn configured(config: &Value) -> Server {
-    let host = TestHost::builder().plugin(ROOMS).plugin(ACCOUNTS).config("rooms", config).start();
+    let host = TestHost::builder().plugin_in(".").plugin(ACCOUNTS).config("rooms", config).start();
     let server = Server { host };
     server.profile(ALICE, Some("Alice"), Some("mxc://hs1/alice"));
     let _ = server.host.calls();

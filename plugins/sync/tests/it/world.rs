@@ -83,46 +83,20 @@ pub(crate) struct Event<'a> {
 
 pub(crate) fn world() -> World {
     let host = TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "sync",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[(
-                "0001_connections",
-                include_str!("../../migrations/0001_connections.sql"),
-            )],
-        })
-        .plugin(PluginUnderTest {
-            name: "rooms",
-            manifest: include_str!("../../../rooms/plugin.toml"),
-            migrations: &[
-                ("0001_init", include_str!("../../../rooms/migrations/0001_init.sql")),
-                ("0002_blocked", include_str!("../../../rooms/migrations/0002_blocked.sql")),
-                ("0003_directory", include_str!("../../../rooms/migrations/0003_directory.sql")),
-            ],
-        })
+        .plugin_in(".")
+        .plugin_in("../rooms")
         .plugin(PluginUnderTest {
             name: "accounts",
             manifest: ACCOUNTS,
             migrations: &[("0001_init", ACCOUNTS_TABLES)],
         })
-        .plugin(PluginUnderTest {
-            name: "presence",
-            manifest: include_str!("../../../presence/plugin.toml"),
-            migrations: &[
-                ("0001_init", include_str!("../../../presence/migrations/0001_init.sql")),
-                ("0002_routes", include_str!("../../../presence/migrations/0002_routes.sql")),
-            ],
-        })
+        .plugin_in("../presence")
         .plugin(PluginUnderTest {
             name: "push",
             manifest: PUSH,
             migrations: &[("0001_init", PUSH_TABLES)],
         })
-        .plugin(PluginUnderTest {
-            name: "keys",
-            manifest: include_str!("../../../keys/plugin.toml"),
-            migrations: &[("0001_init", include_str!("../../../keys/migrations/0001_init.sql"))],
-        })
+        .plugin_in("../keys")
         .start();
     host.services(|services| {
         services.push_rules =

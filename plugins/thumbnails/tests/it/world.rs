@@ -8,21 +8,14 @@ use tessera_sdk::bindings::thumbnails::exports::tessera::services::thumbnails::{
     Error, Guest, Picture, Thumbnail, Wish,
 };
 use tessera_sdk::blobs;
-use tessera_test_host::{PluginUnderTest, TestHost};
+use tessera_test_host::TestHost;
 
 pub(crate) fn host() -> TestHost {
     host_with(&serde_json::json!({}))
 }
 
 pub(crate) fn host_with(config: &serde_json::Value) -> TestHost {
-    TestHost::builder()
-        .plugin(PluginUnderTest {
-            name: "thumbnails",
-            manifest: include_str!("../../plugin.toml"),
-            migrations: &[],
-        })
-        .config("thumbnails", config)
-        .start()
+    TestHost::builder().plugin_in(".").config("thumbnails", config).start()
 }
 
 pub(crate) fn wish(width: u32, height: u32, method: &str, animated: bool) -> Wish {
