@@ -23,6 +23,8 @@ macro_rules! every_service {
             account_data = accounts::account_data(user: &str, room: Option<&str>, kind: &str) -> Result<Option<String>, AccountsError>;
             /// Stores account data and wakes the user's syncs.
             put_account_data = accounts::put_account_data(user: &str, room: Option<&str>, kind: &str, content: &str) -> Result<(), AccountsError>;
+            /// Stores account data if it is still what was expected; false: it is not.
+            swap_account_data = accounts::swap_account_data(user: &str, room: Option<&str>, kind: &str, expected: Option<&str>, content: &str) -> Result<bool, AccountsError>;
             /// Who these local users are; unknown ones are left out.
             users = accounts::users(users: &[String]) -> Result<Vec<accounts::Account>, AccountsError>;
             /// How many users were seen since then (milliseconds since the Unix epoch).

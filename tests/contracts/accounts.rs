@@ -14,6 +14,7 @@ suite!(
         profiles_of_local_users_are_given_and_unknown_ones_left_out,
         a_filter_is_given_to_other_services,
         account_data_goes_both_ways_and_wakes_syncs,
+        account_data_is_swapped_only_against_what_was_read,
         users_prove_who_they_are_to_other_services,
         what_happens_to_users_is_told_once_and_in_order,
         views_show_users_devices_and_data,
@@ -73,6 +74,21 @@ async fn account_data_goes_both_ways_and_wakes_syncs(world: World) {
     let rows = world.rows(sql, &params).await;
     let kinds: Vec<&str> = rows.iter().map(|row| row["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["com.example.a", "com.example.b"]);
+}
+
+async fn account_data_is_swapped_only_against_what_was_read(world: World) {
+    let alice = world.user("alice").await;
+    let user = alice.user_id.as_ref();
+    let swap = async |expected: Value, content: &str| {
+        let asked = json!([user, null, "com.example.swap", expected, content]);
+        world.ok("accounts.swap-account-data", &asked).await
+    };
+    assert_eq!(swap(json!("{}"), "{\"n\":1}").await, false, "nothing is there yet");
+    assert_eq!(swap(Value::Null, "{\"n\":1}").await, true);
+    assert_eq!(swap(Value::Null, "{\"n\":2}").await, false, "something is there");
+    assert_eq!(swap(json!("{\"n\":1}"), "{\"n\":2}").await, true);
+    let path = format!("/user/{user}/account_data/com.example.swap");
+    assert_eq!(alice.get(&path).await.unwrap(), json!({"n": 2}));
 }
 
 async fn users_prove_who_they_are_to_other_services(world: World) {

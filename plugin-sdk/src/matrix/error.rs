@@ -69,6 +69,8 @@ codes! {
     UnknownPos "M_UNKNOWN_POS" 400,
     UnknownDevice "M_UNKNOWN_DEVICE" 400,
     InviteBlocked "M_INVITE_BLOCKED" 403,
+    InvalidSignature "M_INVALID_SIGNATURE" 400,
+    WrongRoomKeysVersion "M_WRONG_ROOM_KEYS_VERSION" 403,
 }
 
 /// An error for the client.

@@ -119,6 +119,27 @@ impl Guest for Plugin {
         account_data::put(&user, &room, &kind, &content).map_err(Error::from)
     }
 
+    fn swap_account_data(
+        user: String,
+        room: Option<String>,
+        kind: String,
+        expected: Option<String>,
+        content: String,
+    ) -> Result<bool, Error> {
+        account_data::check(content.as_bytes()).map_err(unavailable)?;
+        let room = room.unwrap_or_default();
+        let entry = account_data::get(&user, &room, &kind).map_err(unavailable)?;
+        let (now, before) = entry.unzip();
+        if now != expected {
+            return Ok(false);
+        }
+        match account_data::replace(&user, &room, &kind, before, &content) {
+            Ok(()) => Ok(true),
+            Err(account_data::Failure::Conflict) => Ok(false),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
     fn users(users: Vec<String>) -> Result<Vec<Account>, Error> {
         if users.len() > MAX_USERS {
             let text = format!("at most {MAX_USERS} users at once");

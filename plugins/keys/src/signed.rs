@@ -3,7 +3,7 @@
 use ruma::canonical_json::{CanonicalJsonObject, try_from_json_map};
 use serde_json::{Map, Value};
 use tessera_sdk::crypto::{self, Check};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, ErrorCode};
 
 /// A JSON object in canonical form.
 ///
@@ -68,5 +68,5 @@ pub(crate) fn holds(message: &str, signature: &str, public: &str) -> bool {
 
 /// 400 `M_INVALID_SIGNATURE`.
 pub(crate) fn invalid(text: impl Into<String>) -> Error {
-    Error::with_status(400, "M_INVALID_SIGNATURE", text)
+    Error::new(ErrorCode::InvalidSignature, text)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, query};
 
@@ -125,7 +125,7 @@ fn target(user: &str, version: i64) -> std::result::Result<Backup, Error> {
         return Ok(current);
     }
     find(user, version)?.ok_or_else(unknown)?;
-    let wrong = Error::with_status(403, "M_WRONG_ROOM_KEYS_VERSION", "there is a newer backup");
+    let wrong = Error::new(ErrorCode::WrongRoomKeysVersion, "there is a newer backup");
     Err(wrong.and("current_version", current.version.to_string()))
 }
 
