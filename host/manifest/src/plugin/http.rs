@@ -42,6 +42,9 @@ pub struct Route {
     /// Cap on the body; absent: the descriptor's `[http] body-max`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_max: Option<ByteSize>,
+    /// Key of the plug-in's configuration that holds a lower cap on the body, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_max_config: Option<String>,
     /// Rate class of the descriptor (`[rates.NAME]`); absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Name>,
