@@ -3,6 +3,7 @@
 //! The relay is the operator's choice, so the address guard of `fetch` has no say here. What a plug-in gives becomes one
 //! message to one address; all headers are made here, so none can be slipped in.
 
+mod helo;
 mod message;
 mod setup;
 
@@ -15,13 +16,18 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::message::Sender;
 pub use self::setup::MailSetupError;
+use self::{
+    helo::{OldError, OldRelay},
+    message::Sender,
+};
 
 /// The relay of a process.
 pub struct Relay {
     sender: Sender,
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    /// How it is spoken to where it does not know `EHLO`, if that may be.
+    old: Option<OldRelay>,
     /// Messages on their way at once; more wait within their own time.
     room: Semaphore,
     timeout: Duration,
@@ -34,12 +40,19 @@ impl Relay {
             let Ok(_room) = self.room.acquire().await else {
                 return Err(MailError::Unavailable("this server stops".to_owned()));
             };
-            self.transport.send(message).await.map_err(failed)
+            match (self.transport.send(message.clone()).await, &self.old) {
+                (Err(error), Some(old)) if helo::unknown_command(&error) => {
+                    old.send(&message).await.map_err(|error| match error {
+                        OldError::Relay(error) => failed(error),
+                        error => MailError::Unavailable(reason(&error)),
+                    })
+                }
+                (sent, _) => sent.map(drop).map_err(failed),
+            }
         };
-        let sent = timeout_at(Instant::now() + self.timeout, sending).await.unwrap_or_else(|_| {
+        timeout_at(Instant::now() + self.timeout, sending).await.unwrap_or_else(|_| {
             Err(MailError::Unavailable("the relay did not answer in time".to_owned()))
-        });
-        sent.map(drop)
+        })
     }
 }
 

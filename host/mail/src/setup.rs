@@ -15,7 +15,7 @@ use lettre::{
 use tessera_manifest::{Mail, MailSecurity};
 use tokio::sync::Semaphore;
 
-use crate::{Relay, message::Sender, reason};
+use crate::{Relay, helo::OldRelay, message::Sender, reason};
 
 /// The environment variable that holds the password.
 const PASSWORD: &str = "TESSERA_MAIL_PASSWORD";
@@ -74,13 +74,21 @@ impl Relay {
             MailSecurity::Tls => Tls::Wrapper(tls(settings, &relay.host)?),
         };
         let hello = settings.hello.as_deref().unwrap_or_else(|| from.email.domain());
+        let hello = ClientId::Domain(hello.to_owned());
+        // Who wants TLS or a log-in wants extensions, which such a relay has none of.
+        let plain = relay.security == MailSecurity::None && settings.user.is_none();
+        let old = plain.then(|| OldRelay {
+            host: relay.host.clone(),
+            port: relay.port,
+            hello: hello.clone(),
+        });
         let connections = settings.connections.get();
         let timeout = settings.timeout.get();
         let mut transport =
             AsyncSmtpTransport::<lettre::Tokio1Executor>::builder_dangerous(&*relay.host)
                 .port(relay.port)
                 .tls(tls)
-                .hello_name(ClientId::Domain(hello.to_owned()))
+                .hello_name(hello)
                 .timeout(Some(timeout))
                 .pool_config(PoolConfig::new().max_size(connections).idle_timeout(IDLE));
         if let Some(user) = &settings.user {
@@ -89,6 +97,7 @@ impl Relay {
         Ok(Some(Self {
             sender: Sender { from, reply_to },
             transport: transport.build(),
+            old,
             room: Semaphore::new(connections as usize),
             timeout,
         }))

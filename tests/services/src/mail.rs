@@ -135,6 +135,21 @@ impl MailSink {
     where
         F: Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
     {
+        Self::run(wrap, true)
+    }
+
+    /// As [`MailSink::start`]; it knows no `EHLO` and no extension, as mail servers before RFC 1869.
+    ///
+    /// # Errors
+    /// No port is free.
+    pub fn start_old() -> Result<Self, Failure> {
+        Self::run(|stream| Some(Box::new(stream)), false)
+    }
+
+    fn run<F>(wrap: F, extended: bool) -> Result<Self, Failure>
+    where
+        F: Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
+    {
         let failed = |error: std::io::Error| format!("no sink for mail: {error}");
         let listener = TcpListener::bind("127.0.0.1:0").map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -146,7 +161,7 @@ impl MailSink {
                 let (keep, wrap) = (Arc::clone(&keep), Arc::clone(&wrap));
                 thread::spawn(move || {
                     if let Some(stream) = wrap(stream) {
-                        let _ = dialog(stream, &keep);
+                        let _ = dialog(stream, &keep, extended);
                     }
                 });
             }
@@ -194,7 +209,7 @@ pub trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-fn dialog(stream: Box<dyn Stream>, kept: &Kept) -> std::io::Result<()> {
+fn dialog(stream: Box<dyn Stream>, kept: &Kept, extended: bool) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut mail = Mail::default();
     let mut login = None;
@@ -207,7 +222,9 @@ fn dialog(stream: Box<dyn Stream>, kept: &Kept) -> std::io::Result<()> {
         }
         let line = line.trim_end();
         let upper = line.to_ascii_uppercase();
-        let answer = if upper.starts_with("EHLO") {
+        let answer = if !extended && ["EHLO", "NOOP", "QUIT"].iter().any(|c| upper.starts_with(c)) {
+            "500 unrecognized command".to_owned()
+        } else if upper.starts_with("EHLO") {
             "250-sink\r\n250-AUTH PLAIN\r\n250 8BITMIME".to_owned()
         } else if let Some(told) = upper.strip_prefix("AUTH PLAIN ") {
             let told = base64(line.get(line.len() - told.len()..).unwrap_or_default());

@@ -56,6 +56,17 @@ async fn a_message_reaches_the_relay_whole() {
 }
 
 #[tokio::test]
+async fn a_relay_without_extensions_is_greeted_as_of_old() {
+    let sink = MailSink::start_old().unwrap();
+    let relay = relay(&format!("relay = 'smtp://{}'", sink.address()));
+    relay.send(message("alice@example.com")).await.unwrap();
+    let refused = relay.send(message("refused@example.com")).await.unwrap_err();
+    assert!(matches!(refused, MailError::Refused(_)), "{refused}");
+    let mails = sink.mails();
+    assert_eq!((mails.len(), mails[0].text().trim()), (1, &*message("").text));
+}
+
+#[tokio::test]
 async fn what_the_relay_says_is_told_apart() {
     let sink = MailSink::start().unwrap();
     let relay = relay(&format!("relay = 'smtp://{}'", sink.address()));
