@@ -57,6 +57,7 @@ fn known(user: &str, kept: Option<&str>) -> Result<Vec<String>, Error> {
         "SELECT device_id FROM keys_devices WHERE user_id = $1 AND device_id <> $2 \
          UNION SELECT device_id FROM keys_one_time WHERE user_id = $1 AND device_id <> $2 \
          UNION SELECT device_id FROM keys_fallback WHERE user_id = $1 AND device_id <> $2 \
+         UNION SELECT device_id FROM keys_uploaded WHERE user_id = $1 AND device_id <> $2 \
          UNION SELECT device_id FROM keys_to_device WHERE user_id = $1 AND device_id <> $2 \
          UNION SELECT device_id FROM keys_transactions WHERE user_id = $1 AND device_id <> $2 \
          EXCEPT SELECT device_id FROM keys_dehydrated WHERE user_id = $1",

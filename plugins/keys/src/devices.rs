@@ -110,15 +110,13 @@ pub(crate) fn forget(batch: Batch, user: &str, devices: &[String]) -> Batch {
         let row = |device: &String| params![user, device, i64::MAX, format!("{prefix}{device}")];
         devices.iter().map(row).collect()
     };
-    let batch = ["keys_devices", "keys_one_time", "keys_fallback", "keys_to_device"].iter().fold(
-        batch,
-        |batch, table| {
-            let rows = devices.iter().map(|device| params![user, device, i64::MAX]).collect();
-            let sql =
-                format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND {GONE}");
-            batch.run_many(&sql, rows)
-        },
-    );
+    let tables =
+        ["keys_devices", "keys_one_time", "keys_fallback", "keys_uploaded", "keys_to_device"];
+    let batch = tables.iter().fold(batch, |batch, table| {
+        let rows = devices.iter().map(|device| params![user, device, i64::MAX]).collect();
+        let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND {GONE}");
+        batch.run_many(&sql, rows)
+    });
     batch
         .run_many(
             &format!(

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, Failure, position, query, race, select, snapshot};
+use tessera_sdk::{clock, digest, params};
 
 use crate::devices::{self, Existing};
 use crate::{signed, wakes};
@@ -26,6 +26,10 @@ const MAX_KEYS: u64 = 2000;
 const MAX_FALLBACK: usize = 16;
 /// Bytes of an algorithm and of a key's id.
 const MAX_NAME: usize = 255;
+/// How long it is remembered that a key was uploaded: clients repeat an upload whose answer was lost, and nobody may be given a key twice.
+const REMEMBERED_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+/// Uploaded keys of one device that are remembered, about: the newest.
+const MAX_REMEMBERED: u64 = 4 * MAX_KEYS;
 /// How often an upload is tried that meets another of the same device.
 const TRIES: usize = 5;
 
@@ -35,9 +39,15 @@ struct Key {
     algorithm: String,
     id: String,
     json: String,
+    /// Of the key without its signatures.
+    hash: String,
 }
 
 impl Key {
+    fn remembered(&self, user: &str, device: &str, at: u32) -> Vec<storage::Value> {
+        params![user, device, &self.algorithm, &self.id, &self.hash, clock::now_ms(), position(at)]
+    }
+
     fn row(&self, user: &str, device: &str, at: u32) -> Vec<storage::Value> {
         params![user, device, &self.algorithm, &self.id, &self.json, position(at)]
     }
@@ -165,9 +175,28 @@ fn check_keys(keys: Option<Map<String, Value>>) -> std::result::Result<Vec<Key>,
         if json.len() > MAX_KEY {
             return Err(Error::too_large(format!("{name:?} is too large")));
         }
-        Ok(Key { algorithm: algorithm.to_owned(), id: id.to_owned(), json })
+        let hash = hash(&value)?;
+        Ok(Key { algorithm: algorithm.to_owned(), id: id.to_owned(), json, hash })
     });
     keys.collect()
+}
+
+/// What tells one key from another: signatures do not.
+fn hash(key: &Value) -> std::result::Result<String, Error> {
+    let text = match key {
+        Value::Object(map) if map.contains_key("signatures") => {
+            let mut map = map.clone();
+            map.remove("signatures");
+            signed::canonical(&map)?
+        }
+        Value::Object(map) => signed::canonical(map)?,
+        other => other.to_string(),
+    };
+    Ok(digest::sha256(text.as_bytes()))
+}
+
+fn hash_of_stored(json: &str) -> std::result::Result<String, Error> {
+    hash(&serde_json::from_str(json).map_err(Error::internal)?)
 }
 
 fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(), Failure> {
@@ -180,6 +209,11 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
         ),
         select(
             "SELECT algorithm, key_id, json, position FROM keys_one_time \
+             WHERE user_id = $1 AND device_id = $2 AND key_id IN ($3)",
+            params![user, device, ids.clone()],
+        ),
+        select(
+            "SELECT algorithm, key_id, hash, position FROM keys_uploaded \
              WHERE user_id = $1 AND device_id = $2 AND key_id IN ($3)",
             params![user, device, ids],
         ),
@@ -205,6 +239,7 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
     let existing: Vec<(String, String, u64)> = next()?.all()?;
     let known: Option<(String, u64)> = next()?.first()?;
     let waiting: Vec<(String, String, String, u64)> = next()?.all()?;
+    let uploaded: Vec<(String, String, String, u64)> = next()?.all()?;
     let count: u64 = next()?.first::<(u64,)>()?.map_or(0, |(count,)| count);
     let fallback: Vec<(String, String, String, u64)> = next()?.all()?;
     let others: u64 = next()?.first::<(u64,)>()?.map_or(0, |(count,)| count);
@@ -215,17 +250,26 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
     let known = known.filter(|(_, at)| *at >= since).map(|(json, _)| json);
 
     let mut fresh = Vec::new();
+    let mut other = Vec::new();
     for key in &upload.one_time {
-        let same = waiting.iter().find(|(algorithm, id, _, at)| {
+        let named = |(algorithm, id, _, at): &&(String, String, String, u64)| {
             *algorithm == key.algorithm && *id == key.id && *at >= since
-        });
-        match same {
-            Some((_, _, json, _)) if *json != key.json => {
+        };
+        let known = uploaded.iter().find(named);
+        match waiting.iter().find(named) {
+            Some((_, _, json, _)) if hash_of_stored(json)? != key.hash => {
                 let text = format!("there is another key {}:{}", key.algorithm, key.id);
                 return Err(Error::new(ErrorCode::Unknown, text).status(400).into());
             }
             Some(_) => {}
-            None => fresh.push(key),
+            // It was claimed: whoever repeats the upload has not heard that it came here.
+            None if known.is_some_and(|(_, _, hash, _)| *hash == key.hash) => {}
+            None => {
+                if let Some((algorithm, id, hash, _)) = known {
+                    other.push(params![user, device, algorithm, id, hash]);
+                }
+                fresh.push(key);
+            }
         }
     }
     if count + fresh.len() as u64 > MAX_KEYS {
@@ -245,7 +289,7 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
 
     // What is left of a device that had this id before goes, so that nothing of it is taken for this one's.
     let mut batch = Batch::new();
-    for table in ["keys_one_time", "keys_fallback"] {
+    for table in ["keys_one_time", "keys_fallback", "keys_uploaded"] {
         let sql =
             format!("DELETE FROM {table} WHERE user_id = $1 AND device_id = $2 AND position < $3");
         batch = batch.run(&sql, params![user, device, since]);
@@ -254,6 +298,9 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
         return Ok(());
     }
     let at = batch.take_positions(1);
+    if !fresh.is_empty() {
+        batch = remember(batch, user, device, other, &fresh, at);
+    }
     batch = write_one_time(batch, user, device, fresh.into_iter(), at);
     batch = write_fallback(batch, user, device, replaced.into_iter(), at);
     let (batch, wakes) = match device_keys {
@@ -267,6 +314,39 @@ fn attempt(user: &str, device: &str, upload: &Upload) -> std::result::Result<(),
         }
         Err(error) => Err(Failure::of(error)),
     }
+}
+
+/// Notes that these keys were uploaded. One that was remembered meanwhile is a conflict; `others`: claimed keys of the same names, which
+/// they take the place of.
+fn remember(
+    batch: Batch,
+    user: &str,
+    device: &str,
+    others: Vec<Vec<storage::Value>>,
+    keys: &[&Key],
+    at: u32,
+) -> Batch {
+    batch
+        .run(
+            "DELETE FROM keys_uploaded WHERE user_id = $1 AND device_id = $2 AND uploaded_ms < $3",
+            params![user, device, clock::now_ms().saturating_sub(REMEMBERED_MS)],
+        )
+        .run(
+            "DELETE FROM keys_uploaded WHERE user_id = $1 AND device_id = $2 AND position < COALESCE(\
+             (SELECT u.position FROM keys_uploaded AS u WHERE u.user_id = $1 AND u.device_id = $2 \
+             ORDER BY u.position DESC LIMIT 1 OFFSET $3), 0)",
+            params![user, device, MAX_REMEMBERED],
+        )
+        .run_many(
+            "DELETE FROM keys_uploaded WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 \
+             AND key_id = $4 AND hash = $5",
+            others,
+        )
+        .run_many(
+            "INSERT INTO keys_uploaded (user_id, device_id, algorithm, key_id, hash, uploaded_ms, position) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            keys.iter().map(|key| key.remembered(user, device, at)).collect(),
+        )
 }
 
 fn write_device(batch: Batch, user: &str, device: &str, json: &str, at: u32) -> Batch {

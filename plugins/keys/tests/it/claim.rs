@@ -40,6 +40,47 @@ fn keys_go_once_each_in_the_order_of_their_upload() {
 }
 
 #[test]
+fn a_key_that_was_claimed_is_not_given_out_again_when_its_upload_is_repeated() {
+    let server = server();
+    let body = json!({"one_time_keys": {"curve25519:a": {"key": "1", "signatures": {ALICE: {"ed25519:A1": "s"}}}}});
+    upload(&server, &body);
+    assert_eq!(claim(&server.host).unwrap(), "curve25519:a");
+    upload(&server, &body);
+    // Signed anew it is the same key.
+    upload(&server, &json!({"one_time_keys": {"curve25519:a": {"key": "1"}}}));
+    assert_eq!(claim(&server.host), None);
+    // Another key under its id is another key.
+    let other = json!({"one_time_keys": {"curve25519:a": {"key": "2"}}});
+    upload(&server, &other);
+    assert_eq!(claim(&server.host).unwrap(), "curve25519:a");
+    upload(&server, &other);
+    assert_eq!(claim(&server.host), None);
+    // What is remembered ends some time, and with the device.
+    let remembered = || -> Vec<(String,)> { server.rows("SELECT key_id FROM keys_uploaded") };
+    server.host.advance(7 * 24 * 60 * 60 * 1000 + 1);
+    upload(&server, &json!({"one_time_keys": {"curve25519:b": "3"}}));
+    assert_eq!(remembered(), [("b".to_owned(),)]);
+    claim(&server.host).unwrap();
+    server.log_out(ALICE, "A1");
+    server.deliver();
+    assert!(remembered().is_empty());
+}
+
+#[test]
+fn an_upload_that_meets_its_own_repetition_and_a_claim_puts_nothing_back() {
+    let server = server();
+    let body = json!({"one_time_keys": {"curve25519:a": "1"}});
+    let again = body.clone();
+    server.host.before_next_commit(move |host| {
+        let server = Server { host: host.clone() };
+        upload(&server, &again);
+        assert_eq!(claim(host).unwrap(), "curve25519:a");
+    });
+    upload(&server, &body);
+    assert_eq!(claim(&server.host), None);
+}
+
+#[test]
 fn several_are_claimed_at_once_and_those_that_are_not_there_are_missing() {
     let server = server();
     upload(&server, &json!({"one_time_keys": {"curve25519:a": {"key": "1"}}}));

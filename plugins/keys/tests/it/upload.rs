@@ -112,6 +112,9 @@ fn the_same_one_time_key_again_is_fine_and_another_is_not() {
         json!({"one_time_keys": {"signed_curve25519:a": {"key": "3"}, "curve25519:b": "4"}});
     assert_eq!(upload(&server, "A1", &other).error(), (400, "M_UNKNOWN".to_owned()));
     assert_eq!(upload(&server, "A1", &body).ok(), counts, "all or nothing");
+    let resigned =
+        json!({"one_time_keys": {"signed_curve25519:a": {"key": "1", "x": 1, "signatures": {}}}});
+    assert_eq!(upload(&server, "A1", &resigned).ok(), counts, "the same key, signed anew");
     // Another device has names of its own.
     upload(&server, "A2", &other).ok();
 }
