@@ -24,6 +24,16 @@ impl Visibility {
         }
     }
 
+    /// As in the content's `history_visibility`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WorldReadable => "world_readable",
+            Self::Shared => "shared",
+            Self::Invited => "invited",
+            Self::Joined => "joined",
+        }
+    }
+
     /// Whether a user may see an event that came under this setting.
     ///
     /// `then` is the user's membership at the event, `joined_since` whether they joined at any time after it.

@@ -16,8 +16,10 @@ use crate::core::power::Power;
 use crate::core::{Decision, Extremity, State, StoredEvent, Version, decide, reads};
 use crate::ids;
 use crate::redaction::{Target, prune};
+use crate::store::late::{self, Arrival};
 use crate::store::new_event::{search_text, stripped_state};
 use crate::store::place::{Changed, Current, Near, Placement, Released};
+use crate::store::state_at::chains;
 use crate::store::states::{Change, Key, Plan, difference, pick, side_by_side};
 use crate::store::view::STRIPPED_TYPES;
 use crate::store::write::Marks;
@@ -58,8 +60,9 @@ pub(super) fn place(
     let now = Plan::stored(room.group);
     let current = match before.changes.is_empty() && before.group == room.group {
         true => None,
-        false => Some(pick(version, &now, &keys)?.0),
+        false => Some(pick(version, &now, &keys)?),
     };
+    let (current, now) = current.unzip();
     let mut marks = Marks::default();
     let mut outcome = Outcome::Accepted;
     let rested_on = look.known.as_ref().is_some_and(|known| !known.rejected);
@@ -109,7 +112,7 @@ pub(super) fn place(
         relation: incoming.relation.clone(),
         text: search_text(event),
     };
-    let (released, mut redacted_by) = released(look, &mut new, marks)?;
+    let (redaction_of_it, mut redacted_by) = released(look, &mut new, marks)?;
     if let Some(id) = look.known.as_ref().and_then(|known| known.redacted_by.clone()) {
         prune_new(&room.version, &mut new)?;
         redacted_by = Some(id);
@@ -123,6 +126,12 @@ pub(super) fn place(
         (Current::Same, Vec::new())
     };
     let changes = changes(look, &new.event, changed)?;
+    let arrival = Arrival { room, chain: now.as_ref().unwrap_or(&chain), changes: &changes };
+    let late = match marks.shown() {
+        true => late::rows((&before, &chain), arrival, Some(&new.event))?,
+        false => Vec::new(),
+    };
+    let released = redaction_of_it.map(|redaction| release(redaction, arrival)).transpose()?;
     let now_ms = clock::now_ms();
     let placement = Placement {
         room,
@@ -134,7 +143,8 @@ pub(super) fn place(
         extremities,
         was_outlier: look.known.is_some(),
         is_void,
-        released,
+        released: released.into_iter().collect(),
+        late,
         now_ms,
     };
     let mut batch = placement.write()?;
@@ -504,17 +514,31 @@ fn redaction(
     Ok(Some(Redaction::Of(target)))
 }
 
+/// A redaction that comes into force, long after it came.
+fn release(redaction: NewEvent, arrival: Arrival<'_>) -> Result<Released, Error> {
+    let rows = storage::query(
+        "SELECT state_before FROM rooms_events WHERE event_id = $1",
+        params![redaction.event.id()],
+    )?;
+    let group = rows.first::<(Option<i64>,)>()?.and_then(|(group,)| group);
+    let plan = Plan::stored(group.unwrap_or(arrival.room.group));
+    let chain = chains(&[plan.group])?.remove(&plan.group);
+    let chain = chain.unwrap_or_else(|| arrival.chain.clone());
+    let late = late::rows((&plan, &chain), arrival, None)?;
+    Ok(Released { redaction, late })
+}
+
 /// The redaction that waited for the event, which is pruned by it before it is stored.
 fn released(
     look: &Look,
     new: &mut NewEvent,
     marks: Marks,
-) -> Result<(Vec<Released>, Option<String>), Error> {
+) -> Result<(Option<NewEvent>, Option<String>), Error> {
     let sender = new.event.sender().as_str();
     let waiting = look.waiting.iter().find(|waiting| waiting.may(sender));
     let Some(waiting) = waiting.filter(|_| marks.shown() && new.event.kind() != "m.room.create")
     else {
-        return Ok((Vec::new(), None));
+        return Ok((None, None));
     };
     prune_new(&look.room.version, new)?;
     let redaction = NewEvent {
@@ -526,5 +550,5 @@ fn released(
         relation: None,
         text: None,
     };
-    Ok((vec![Released { redaction }], Some(waiting.event.id().to_owned())))
+    Ok((Some(redaction), Some(waiting.event.id().to_owned())))
 }

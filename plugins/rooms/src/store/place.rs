@@ -7,6 +7,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
 
+use super::late::{self, Late};
 use super::new_event::NewEvent;
 use super::room::RoomRow;
 use super::state_at::Chain;
@@ -58,6 +59,8 @@ pub enum Near {
 pub struct Released {
     /// As it is announced.
     pub redaction: NewEvent,
+    /// Who may see it otherwise than by the order of arrival.
+    pub late: Vec<Late>,
 }
 
 /// An event and its place.
@@ -83,6 +86,8 @@ pub struct Placement<'a> {
     pub is_void: bool,
     /// Redactions that come into force with it.
     pub released: Vec<Released>,
+    /// Who may see the event otherwise than by the order of arrival.
+    pub late: Vec<Late>,
     /// Milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
@@ -257,6 +262,7 @@ impl Placement<'_> {
             );
         }
         if self.marks.shown() {
+            batch = late::write(batch, room_id, place, &self.late);
             batch = announce(batch, room, offset, self.new)?;
         }
         for released in &self.released {
@@ -270,6 +276,7 @@ impl Placement<'_> {
                     "DELETE FROM rooms_held_redactions WHERE event_id = $1",
                     params![released.redaction.event.id()],
                 );
+            batch = late::write(batch, room_id, Id::New(offset), &released.late);
             batch = announce(batch, room, offset, &released.redaction)?;
         }
         let told = self.marks.shown() || !self.changes.is_empty();

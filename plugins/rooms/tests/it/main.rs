@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod admin;
 mod bad_input;
 mod blocking;
 mod concurrency;
@@ -21,6 +22,7 @@ mod guests;
 mod harness;
 mod hooks;
 mod large;
+mod late;
 mod membership;
 mod peer;
 mod reading;

@@ -28,6 +28,7 @@ struct Row {
 struct Beside {
     /// The reader's memberships at the event: before and after it.
     then: (String, String),
+    /// They joined later, or by what the event knows nothing of.
     joined_since: bool,
     transaction_id: Option<String>,
     replaces: Option<(String, String)>,
@@ -98,6 +99,11 @@ fn beside(
             "SELECT event_id, json FROM rooms_events WHERE event_id = $1",
             params![row.redacted_by.as_deref().unwrap_or_default()],
         ),
+        select(
+            "SELECT user_id, value_before, value_after FROM rooms_late
+             WHERE position = $1 AND user_id IN ('*', $2) ORDER BY user_id DESC LIMIT 1",
+            params![row.position, user],
+        ),
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
@@ -106,13 +112,19 @@ fn beside(
         Some((_, membership, _)) => (membership.clone(), membership),
         None => (String::new(), String::new()),
     };
-    Ok(Beside {
+    let mut beside = Beside {
         then,
         joined_since: next()?.first::<(i64,)>()?.is_some(),
         transaction_id: next()?.first::<(String,)>()?.map(|(id,)| id),
         replaces: next()?.first()?,
         redaction: next()?.first()?,
-    })
+    };
+    // Its own past says otherwise than the order of arrival.
+    if let Some((_, before, after)) = next()?.first::<(String, String, String)>()? {
+        beside.joined_since |= beside.then.1 == "join" && after != "join";
+        beside.then = (before, after);
+    }
+    Ok(beside)
 }
 
 /// Spec: client-server API, Room history visibility: of a change of the setting, and of one's own membership, the more
