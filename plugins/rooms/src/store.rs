@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod idle;
+pub mod late;
 pub mod new_event;
 pub mod place;
+pub mod purge;
 pub mod room;
 pub mod state_at;
 pub mod states;
