@@ -28,6 +28,8 @@ pub trait Backend: HookBackend + ServiceBackend {
 
     fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error>;
 
+    fn continue_with(&self, state: &[u8]) -> Result<(), String>;
+
     fn mail(&self, message: &mail::Message) -> Result<(), mail::Error>;
 
     fn blob_put(&self, bytes: &[u8]) -> Result<String, blobs::Error>;

@@ -40,6 +40,20 @@ pub mod http {
     });
 }
 
+/// Export of `tessera:plugin/continuation`.
+pub mod continuation {
+    wit_bindgen::generate!({
+        path: "../wit/plugin",
+        world: "tessera:plugin/continuation-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_continuation",
+        default_bindings_module: "tessera_sdk::bindings::continuation",
+        additional_derives: [PartialEq, Clone],
+        with: { "tessera:plugin/identity@0.1.0": super::http::tessera::plugin::identity },
+        generate_all,
+    });
+}
+
 /// Export of `tessera:plugin/authenticator`.
 pub mod authenticator {
     wit_bindgen::generate!({

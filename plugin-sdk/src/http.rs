@@ -10,9 +10,10 @@
 mod answer;
 mod request;
 
-pub use answer::{Answer, Parked};
+pub use answer::{Answer, Continued, Parked, Piece};
 pub use request::{Request, decode_query, encode};
 
+pub use crate::bindings::continuation::exports::tessera::plugin::continuation::Piece as WirePiece;
 pub use crate::bindings::http::exports::tessera::plugin::http::{
     Body, Outcome, Parking, Part, Request as WireRequest, Response, ResponseBody, WakeReason,
 };
@@ -28,12 +29,13 @@ pub struct Route {
     id: &'static str,
     handle: fn(&Request) -> Result,
     resume: Option<fn(&Parked) -> Result>,
+    next: Option<fn(&Continued) -> std::result::Result<Piece, Error>>,
 }
 
 impl Route {
     /// A route that answers at once. `id` as in `plugin.toml`.
     pub const fn new(id: &'static str, handle: fn(&Request) -> Result) -> Self {
-        Self { id, handle, resume: None }
+        Self { id, handle, resume: None, next: None }
     }
 
     /// A route that may park.
@@ -42,7 +44,16 @@ impl Route {
         handle: fn(&Request) -> Result,
         resume: fn(&Parked) -> Result,
     ) -> Self {
-        Self { id, handle, resume: Some(resume) }
+        Self { id, handle, resume: Some(resume), next: None }
+    }
+
+    /// The same, with answers that go on ([`Answer::and_then`]); the plug-in has `serve_pieces!` as well. An error tears the answer off.
+    #[must_use]
+    pub const fn in_pieces(
+        self,
+        next: fn(&Continued) -> std::result::Result<Piece, Error>,
+    ) -> Self {
+        Self { next: Some(next), ..self }
     }
 
     /// The route's id in the manifest.
@@ -79,6 +90,43 @@ pub fn resume(
         return outcome(Err(Error::internal(format!("route {route} cannot be resumed"))));
     };
     outcome(handler(&Parked { state, timed_out: reason == WakeReason::Timeout, principal }))
+}
+
+/// The next piece of an answer that was begun.
+///
+/// # Errors
+/// What the handler gives, or that there is none.
+pub fn next(
+    routes: &[Route],
+    route: &str,
+    state: Vec<u8>,
+    principal: Option<Principal>,
+) -> std::result::Result<WirePiece, String> {
+    let handler = routes.iter().find(|r| r.id == route).and_then(|r| r.next);
+    let handler = handler.ok_or_else(|| format!("answers of route {route} do not go on"))?;
+    let piece = handler(&Continued { state, principal }).map_err(|error| error.to_string())?;
+    Ok(WirePiece { bytes: piece.bytes, more: piece.more })
+}
+
+/// Exports `tessera:plugin/continuation` for a type that has `serve_http!` with the same routes.
+#[macro_export]
+macro_rules! serve_pieces {
+    ($plugin:ident, $routes:expr) => {
+        impl $crate::bindings::continuation::exports::tessera::plugin::continuation::Guest
+            for $plugin
+        {
+            fn next(
+                route: String,
+                state: Vec<u8>,
+                principal: Option<$crate::http::Principal>,
+            ) -> Result<$crate::http::WirePiece, String> {
+                $crate::http::next($routes, &route, state, principal)
+            }
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        $crate::export_continuation!($plugin);
+    };
 }
 
 /// Exports `tessera:plugin/http` for a type: requests go to the handlers of a list of [`Route`]s.

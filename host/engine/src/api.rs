@@ -8,6 +8,7 @@ pub use crate::bindings::{
     exports::tessera::plugin::{
         authenticator::{Credentials, Denial, Grant},
         consumer::Message,
+        continuation::Piece,
         http::{Body, Part, Request, Response, ResponseBody, WakeReason},
     },
     tessera::plugin::identity::{Principal, RateOverride},
@@ -21,6 +22,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Answer {
     /// The response.
     Done(Response),
+    /// The response's beginning, and the state for [`Dispatch::next`].
+    Begun(Response, Vec<u8>),
     /// Nothing yet; the caller waits and then calls [`Dispatch::resume`].
     Park(Parked),
 }
@@ -36,7 +39,7 @@ pub struct Parked {
     pub state: Vec<u8>,
 }
 
-/// Cap on [`Parked::state`], so that an idle client stays cheap (the contract's figure).
+/// Cap on [`Parked::state`], and on the state of an answer that goes on, so that an idle client stays cheap (the contract's figure).
 pub const MAX_PARKED_STATE: usize = 16 * 1024;
 
 /// Why a call gave no answer.
@@ -101,6 +104,12 @@ pub trait Dispatch: Send + Sync + 'static {
         credentials: Credentials,
     ) -> BoxFuture<'a, Result<Result<Option<Grant>, Denial>, CallError>>;
 
+    /// Bytes that a route's body may have by the plug-in's configuration (`body-max-config` of the manifest), if that says so. It never
+    /// raises the route's own cap.
+    fn body_max(&self, _plugin: &str, _route: &str) -> Option<u64> {
+        None
+    }
+
     /// Hands over a request on one of the plug-in's routes. The route's time-out is kept here.
     fn handle<'a>(
         &'a self,
@@ -119,6 +128,20 @@ pub trait Dispatch: Send + Sync + 'static {
         reason: WakeReason,
         principal: Option<Principal>,
     ) -> BoxFuture<'a, Result<Answer, CallError>>;
+
+    /// The next piece of an answer that was begun; the arguments are those of the WIT function. `Ok(Err(text))`: there is none, the
+    /// answer stays a torso. Who begins none need not have it.
+    fn next<'a>(
+        &'a self,
+        plugin: &'a str,
+        _request_id: &'a str,
+        _route: &'a str,
+        _state: Vec<u8>,
+        _principal: Option<Principal>,
+    ) -> BoxFuture<'a, Result<Result<Piece, String>, CallError>> {
+        let text = format!("{plugin} goes on with no answers");
+        Box::pin(std::future::ready(Err(CallError::Unavailable(text))))
+    }
 
     /// Hands over messages of one topic, in order. `Ok(Ok(n))`: the first n are done; `Ok(Err(text))`: the
     /// plug-in refused one.

@@ -11,6 +11,7 @@ wasmtime::component::bindgen!({
         world everything {
             include tessera:host/capabilities@0.1.0;
             export tessera:plugin/http@0.1.0;
+            export tessera:plugin/continuation@0.1.0;
             export tessera:plugin/authenticator@0.1.0;
             export tessera:plugin/consumer@0.1.0;
             export tessera:plugin/timer@0.1.0;
@@ -26,6 +27,7 @@ wasmtime::component::bindgen!({
         "tessera:host/metrics": trappable,
         "tessera:host/config": trappable,
         "tessera:host/peers": trappable,
+        "tessera:host/answer": trappable,
         "tessera:host/crypto.tenant-name": trappable,
         "tessera:host/crypto.key": trappable,
         "tessera:host/storage.unlock": trappable,

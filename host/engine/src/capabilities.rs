@@ -2,6 +2,7 @@
 //!
 //! All are linked into every plug-in; grants are checked at the call.
 
+mod answer;
 mod blobs;
 mod bus;
 mod cache;

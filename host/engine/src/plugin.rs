@@ -312,9 +312,9 @@ fn offered(base: &str) -> bool {
         "wasi:random/",
         "wasi:sockets/",
     ];
-    const CAPABILITIES: [&str; 13] = [
+    const CAPABILITIES: [&str; 14] = [
         "storage", "bus", "fetch", "mail", "blobs", "crypto", "cache", "timers", "limits", "log",
-        "metrics", "config", "peers",
+        "metrics", "config", "peers", "answer",
     ];
     match base.strip_prefix("tessera:host/") {
         Some(capability) => CAPABILITIES.contains(&capability),

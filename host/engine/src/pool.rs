@@ -30,7 +30,9 @@ use self::{
 pub use self::{health::Health, score::Reading};
 pub(crate) use self::{
     instance::{Linked, functions_of},
-    work::{Authenticate, CallFunction, Consume, Fire, Handle, Resume, Start, Work},
+    work::{
+        Authenticate, CONTINUATION, CallFunction, Consume, Fire, Handle, Next, Resume, Start, Work,
+    },
 };
 use crate::{
     api::CallError,

@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) inside: Option<&'static str>,
     /// Rates of the user whose request it answers, if they have any of their own.
     pub(crate) own: Option<OwnRates>,
+    /// With what the answer goes on after its first piece.
+    pub(crate) more: Option<Vec<u8>>,
     /// Moment of the bus at the start; what the cache is given counts as read then.
     pub(crate) since: Mark,
 }
@@ -110,6 +112,7 @@ impl Call {
             host_calls: 0,
             inside: None,
             own: None,
+            more: None,
             since,
         }
     }

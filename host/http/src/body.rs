@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use http_body::{Frame, SizeHint};
 
 use crate::patience::Busy;
@@ -44,6 +44,17 @@ impl Body {
         length: Option<u64>,
     ) -> Self {
         Self::of(Kind::Stream(Box::pin(chunks), length))
+    }
+
+    /// This and then a stream of unknown length.
+    pub(crate) fn and(self, rest: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        let first = match self.kind {
+            Kind::Empty => None,
+            Kind::Bytes(bytes) => Some(bytes),
+            // Its own chunks come first, whatever they are.
+            Kind::Stream(chunks, _) => return Self::stream(chunks.chain(rest), None),
+        };
+        Self::stream(stream::iter(first.map(Ok)).chain(rest), None)
     }
 
     fn of(kind: Kind) -> Self {

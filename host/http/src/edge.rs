@@ -4,6 +4,7 @@ mod admission;
 mod context;
 mod flow;
 mod parking;
+mod pieces;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

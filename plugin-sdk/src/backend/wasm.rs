@@ -1,7 +1,8 @@
 //! The backend inside wasm: each method is one WIT call.
 
 use crate::bindings::host::{
-    blobs, bus, cache, config, crypto, fetch, limits, log, mail, metrics, peers, storage, timers,
+    answer, blobs, bus, cache, config, crypto, fetch, limits, log, mail, metrics, peers, storage,
+    timers,
 };
 
 /// The bindings.
@@ -45,6 +46,9 @@ impl Wasm {
     }
     pub fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error> {
         fetch::send(request)
+    }
+    pub fn continue_with(&self, state: &[u8]) -> Result<(), String> {
+        answer::continue_with(state)
     }
     pub fn mail(&self, message: &mail::Message) -> Result<(), mail::Error> {
         mail::send(message)

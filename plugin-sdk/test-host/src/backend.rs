@@ -12,6 +12,9 @@ use tessera_storage::{LockGuard, Order};
 use crate::host::Shared;
 use crate::{TestHost, convert};
 
+/// Bytes of a state, as the engine has it.
+const MAX_STATE: usize = 16 * 1024;
+
 /// One thread's view of the host; a thread stands for a call.
 #[derive(Debug)]
 pub(crate) struct Native {
@@ -140,6 +143,14 @@ impl Backend for Native {
 
     fn fetch(&self, request: &fetch::Request) -> Result<fetch::Response, fetch::Error> {
         (self.services().fetch)(request)
+    }
+
+    fn continue_with(&self, state: &[u8]) -> Result<(), String> {
+        if state.len() > MAX_STATE {
+            return Err(format!("a state of {} bytes; at most {MAX_STATE}", state.len()));
+        }
+        crate::answer::goes_on(state);
+        Ok(())
     }
 
     fn mail(&self, message: &mail::Message) -> Result<(), mail::Error> {

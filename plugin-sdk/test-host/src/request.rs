@@ -115,7 +115,7 @@ impl TestRequest {
     /// Hands it to the plug-in.
     pub fn send<P: Guest>(self) -> TestAnswer {
         let (route, principal) = (self.wire.route.clone(), self.wire.principal.clone());
-        TestAnswer::new(route, principal, P::handle(self.wire))
+        TestAnswer::to(route, principal, || P::handle(self.wire))
     }
 
     /// The host it goes through.

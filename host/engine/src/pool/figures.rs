@@ -26,8 +26,8 @@ struct Function {
 }
 
 /// What the host itself calls, in the order of [`super::work`]'s indices.
-const FIXED: [&str; 7] =
-    ["instantiate", "handle", "resume", "authenticate", "consume", "fire", "start"];
+const FIXED: [&str; 8] =
+    ["instantiate", "handle", "resume", "authenticate", "consume", "fire", "start", "next"];
 
 /// The name of a function that the host itself calls.
 pub(super) fn fixed(index: usize) -> Option<&'static str> {

@@ -10,7 +10,9 @@ use wasmtime::{
 
 use super::figures::{self, Figures};
 use crate::{
-    bindings::exports::tessera::plugin::{authenticator, consumer, http, lifecycle, timer},
+    bindings::exports::tessera::plugin::{
+        authenticator, consumer, continuation, http, lifecycle, timer,
+    },
     capabilities::{Capabilities, wasi},
     contract::Interface,
     engine::{Engine, Kind, Machine, Room},
@@ -48,6 +50,7 @@ impl Linked {
 /// Where a component's exports are.
 pub(crate) struct Indices {
     http: Option<http::GuestIndices>,
+    continuation: Option<continuation::GuestIndices>,
     authenticator: Option<authenticator::GuestIndices>,
     consumer: Option<consumer::GuestIndices>,
     timer: Option<timer::GuestIndices>,
@@ -70,6 +73,9 @@ impl Indices {
         }
         Ok(Self {
             http: has("tessera:plugin/http").then(|| http::GuestIndices::new(pre)).transpose()?,
+            continuation: has("tessera:plugin/continuation")
+                .then(|| continuation::GuestIndices::new(pre))
+                .transpose()?,
             authenticator: has("tessera:plugin/authenticator")
                 .then(|| authenticator::GuestIndices::new(pre))
                 .transpose()?,
@@ -108,6 +114,7 @@ pub(crate) fn functions_of(exports: &[Interface]) -> impl Iterator<Item = (&Inte
 
 pub(super) struct Exports {
     pub(super) http: Option<http::Guest>,
+    pub(super) continuation: Option<continuation::Guest>,
     pub(super) authenticator: Option<authenticator::Guest>,
     pub(super) consumer: Option<consumer::Guest>,
     pub(super) timer: Option<timer::Guest>,
@@ -187,6 +194,7 @@ impl Warm {
         }
         let exports = Exports {
             http: load!(http),
+            continuation: load!(continuation),
             authenticator: load!(authenticator),
             consumer: load!(consumer),
             timer: load!(timer),

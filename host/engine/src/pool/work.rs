@@ -7,7 +7,7 @@ use wasmtime::component::Val;
 use super::{NotOffered, figures, instance::Warm};
 use crate::{
     api::{
-        Answer, BoxFuture, Credentials, Denial, Grant, MAX_PARKED_STATE, Message, Parked,
+        Answer, BoxFuture, Credentials, Denial, Grant, MAX_PARKED_STATE, Message, Parked, Piece,
         Principal, Request, Response, ResponseBody, WakeReason,
     },
     bindings::exports::tessera::plugin::http::{Outcome, Part},
@@ -54,7 +54,7 @@ impl Work for Handle {
     }
 
     fn is_fault(answer: &Answer) -> bool {
-        matches!(answer, Answer::Done(response) if response.status >= 500)
+        failed(answer)
     }
 }
 
@@ -88,8 +88,12 @@ impl Work for Resume<'_> {
     }
 
     fn is_fault(answer: &Answer) -> bool {
-        matches!(answer, Answer::Done(response) if response.status >= 500)
+        failed(answer)
     }
+}
+
+fn failed(answer: &Answer) -> bool {
+    matches!(answer, Answer::Done(response) | Answer::Begun(response, _) if response.status >= 500)
 }
 
 /// Takes the watch of a parked request out of the call, and checks sizes.
@@ -102,7 +106,14 @@ fn answer(warm: &mut Warm, outcome: Outcome) -> wasmtime::Result<Answer> {
             if size(&response) > cap {
                 return Err(Breach::Result(cap).into());
             }
-            Ok(Answer::Done(response))
+            let success = (200..300).contains(&response.status);
+            match state.call.more.take().filter(|_| success) {
+                None => Ok(Answer::Done(response)),
+                Some(_) if !matches!(response.body, ResponseBody::Bytes(_)) => {
+                    Err(wasmtime::format_err!("an answer that goes on begins with bytes"))
+                }
+                Some(more) => Ok(Answer::Begun(response, more)),
+            }
         }
         Outcome::Park(parking) => {
             if parking.state.len() > MAX_PARKED_STATE {
@@ -161,6 +172,51 @@ fn size(response: &Response) -> usize {
         .iter()
         .fold(body, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
 }
+
+/// The next piece of an answer that was begun.
+pub(crate) struct Next<'r> {
+    pub(crate) route: &'r str,
+    pub(crate) state: Vec<u8>,
+    pub(crate) principal: Option<Principal>,
+}
+
+impl Work for Next<'_> {
+    type Output = Result<Piece, String>;
+
+    fn function(&self) -> usize {
+        7
+    }
+
+    fn run<'a>(self, warm: &'a mut Warm) -> BoxFuture<'a, wasmtime::Result<Self::Output>>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            let guest = warm.exports.continuation.as_ref().ok_or(NotOffered(CONTINUATION))?;
+            let principal = self.principal.as_ref();
+            warm.store.data_mut().call.own = OwnRates::of(principal);
+            let piece =
+                guest.call_next(&mut warm.store, self.route, &self.state, principal).await?;
+            let cap = warm.store.data().caps.limits.result;
+            if let Ok(piece) = &piece {
+                let more = piece.more.as_ref().map_or(0, Vec::len);
+                if piece.bytes.len() > cap {
+                    return Err(Breach::Result(cap).into());
+                }
+                if more > MAX_PARKED_STATE {
+                    return Err(Breach::Result(MAX_PARKED_STATE).into());
+                }
+            }
+            Ok(piece)
+        })
+    }
+
+    fn is_fault(piece: &Result<Piece, String>) -> bool {
+        piece.is_err()
+    }
+}
+
+pub(crate) const CONTINUATION: &str = "tessera:plugin/continuation";
 
 pub(crate) struct Authenticate(pub(crate) Credentials);
 

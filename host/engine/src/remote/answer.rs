@@ -11,11 +11,14 @@ use wasmtime::component::Val;
 
 use super::{
     split, values,
-    wire::{self, Ask, Envelope, Failure, Raw, Reply, WireAnswer, WireVerdict},
+    wire::{self, Ask, Envelope, Failure, Raw, Reply, WireAnswer, WirePiece, WireVerdict},
 };
 use crate::{
     api::CallError,
-    pool::{Authenticate, CallFunction, Consume, Fire, Handle, Pool, Resume, Start, functions_of},
+    pool::{
+        Authenticate, CONTINUATION, CallFunction, Consume, Fire, Handle, Next, Pool, Resume, Start,
+        functions_of,
+    },
     state::{Context, MAX_DEPTH},
     tenant::{Tenant, Unit},
 };
@@ -108,6 +111,14 @@ impl Tenant {
                 };
                 reply(pool.run(context(own), work).await.map(WireAnswer::from))
             }
+            Ask::Next { route: on, state, principal } => {
+                route(&on)?;
+                let own = unit.timeout(&on).unwrap_or(wall);
+                let principal = principal.map(Into::into);
+                let work = Next { route: &on, state: state.0, principal };
+                let piece = pool.run(context(own), work).await;
+                reply(piece.map(|piece| piece.map(WirePiece::from)))
+            }
             Ask::Consume(messages) => {
                 let work = Consume(messages.into_iter().map(Into::into).collect());
                 reply(pool.run(context(wall), work).await)
@@ -133,6 +144,7 @@ fn can(tried: &Unit, main: &Unit, ask: &Ask) -> bool {
         Ask::Authenticate(_) => tried.offers("tessera:plugin/authenticator"),
         Ask::Handle(request) => tried.has_route(&request.route),
         Ask::Resume { route, .. } => tried.has_route(route),
+        Ask::Next { route, .. } => tried.has_route(route) && tried.offers(CONTINUATION),
         Ask::Consume(_) => tried.offers("tessera:plugin/consumer"),
         Ask::Fire { .. } => tried.offers("tessera:plugin/timer"),
         Ask::Start => false,

@@ -59,6 +59,7 @@ impl Away {
         let mark = self.bus.mark();
         match self.edge(context, ask).await? {
             WireAnswer::Done(response) => Ok(Answer::Done(response.into())),
+            WireAnswer::Begun(response, more) => Ok(Answer::Begun(response.into(), more.0)),
             WireAnswer::Park { topics, timeout_ms, state } => {
                 let watch = self
                     .bus

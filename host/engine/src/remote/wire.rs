@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 use crate::{
     api::{
-        self, Body, CallError, Credentials, Denial, Grant, Message, Part, Principal, RateOverride,
-        Request, Response, ResponseBody, WakeReason,
+        self, Body, CallError, Credentials, Denial, Grant, Message, Part, Piece, Principal,
+        RateOverride, Request, Response, ResponseBody, WakeReason,
     },
     state::Context,
 };
@@ -67,6 +67,11 @@ pub(crate) enum Ask {
         route: String,
         state: Raw,
         timeout: bool,
+        principal: Option<WirePrincipal>,
+    },
+    Next {
+        route: String,
+        state: Raw,
         principal: Option<WirePrincipal>,
     },
     Consume(Vec<WireMessage>),
@@ -308,6 +313,14 @@ mirror!(WireResponse of Response {
     body: WireResponseBody,
 });
 
+mirror!(WirePiece of Piece {
+    bytes: Raw,
+    more: Option<Raw>,
+});
+
+impl Wired for Raw {}
+impl Wired for Vec<u8> {}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WireBody {
     None,
@@ -387,6 +400,7 @@ impl Convert<ResponseBody> for WireResponseBody {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WireAnswer {
     Done(WireResponse),
+    Begun(WireResponse, Raw),
     Park { topics: Vec<u64>, timeout_ms: u64, state: Raw },
 }
 
@@ -394,6 +408,7 @@ impl From<api::Answer> for WireAnswer {
     fn from(answer: api::Answer) -> Self {
         match answer {
             api::Answer::Done(response) => Self::Done(response.into()),
+            api::Answer::Begun(response, more) => Self::Begun(response.into(), Raw(more)),
             api::Answer::Park(parked) => Self::Park {
                 topics: parked.watch.topics_hashes(),
                 timeout_ms: u64::try_from(parked.timeout.as_millis()).unwrap_or(u64::MAX),

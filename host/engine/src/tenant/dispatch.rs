@@ -8,11 +8,11 @@ use std::{
 use super::{Runs, Tenant, Unit};
 use crate::{
     api::{
-        Answer, BoxFuture, CallError, Credentials, Denial, Dispatch, Grant, Message, Principal,
-        Request, WakeReason,
+        Answer, BoxFuture, CallError, Credentials, Denial, Dispatch, Grant, Message, Piece,
+        Principal, Request, WakeReason,
     },
-    pool::{Authenticate, Consume, Fire, Handle, Resume, Start},
-    remote::wire::{Ask, Raw, WireVerdict},
+    pool::{Authenticate, CONTINUATION, Consume, Fire, Handle, Next, Resume, Start},
+    remote::wire::{Ask, Raw, WirePiece, WireVerdict},
     state::Context,
 };
 
@@ -66,6 +66,10 @@ impl Dispatch for Tenant {
         })
     }
 
+    fn body_max(&self, plugin: &str, route: &str) -> Option<u64> {
+        self.set.load().main(plugin)?.body_max(route)
+    }
+
     fn handle<'a>(
         &'a self,
         plugin: &'a str,
@@ -106,6 +110,33 @@ impl Dispatch for Tenant {
                         principal: principal.map(Into::into),
                     };
                     away.request(&context, ask).await
+                }
+            }
+        })
+    }
+
+    fn next<'a>(
+        &'a self,
+        plugin: &'a str,
+        request_id: &'a str,
+        route: &'a str,
+        state: Vec<u8>,
+        principal: Option<Principal>,
+    ) -> BoxFuture<'a, Result<Result<Piece, String>, CallError>> {
+        Box::pin(async move {
+            let (runs, context) = self.begin(plugin, request_id, Some(route), |unit| {
+                unit.has_route(route) && unit.offers(CONTINUATION)
+            })?;
+            match runs {
+                Runs::Here(pool) => pool.run(context, Next { route, state, principal }).await,
+                Runs::Away(away) => {
+                    let ask = Ask::Next {
+                        route: route.to_owned(),
+                        state: Raw(state),
+                        principal: principal.map(Into::into),
+                    };
+                    let piece: Result<WirePiece, String> = away.edge(&context, ask).await?;
+                    Ok(piece.map(Into::into))
                 }
             }
         })

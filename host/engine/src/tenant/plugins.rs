@@ -27,8 +27,15 @@ pub(crate) struct Unit {
     pub(crate) runs: Runs,
     /// What its imported functions lead to, in the order of [`crate::link::imported`].
     pub(super) links: Vec<Link>,
-    /// Routes, with the time-outs of those that have their own.
-    routes: HashMap<String, Option<Duration>>,
+    routes: HashMap<String, RouteOf>,
+}
+
+/// What the edge asks of a route.
+struct RouteOf {
+    /// Its own time-out.
+    timeout: Option<Duration>,
+    /// What the configuration says of its body, in bytes.
+    body_max: Option<u64>,
 }
 
 /// Where a plug-in runs.
@@ -71,7 +78,12 @@ impl Unit {
         let routes = &spec.plugin.manifest.http.routes;
         let routes = routes
             .iter()
-            .map(|route| (route.id.to_string(), route.timeout.map(|timeout| timeout.get())))
+            .map(|route| {
+                let key = route.body_max_config.as_ref();
+                let body_max = key.and_then(|key| spec.config.get(key)?.as_u64());
+                let timeout = route.timeout.map(|timeout| timeout.get());
+                (route.id.to_string(), RouteOf { timeout, body_max })
+            })
             .collect();
         Self { spec, runs, links, routes }
     }
@@ -101,7 +113,12 @@ impl Unit {
 
     /// Wall time of a call on a route, if it has its own.
     pub(crate) fn timeout(&self, route: &str) -> Option<Duration> {
-        self.routes.get(route).copied().flatten()
+        self.routes.get(route)?.timeout
+    }
+
+    /// Bytes that a route's body may have by configuration, if that says so.
+    pub(crate) fn body_max(&self, route: &str) -> Option<u64> {
+        self.routes.get(route)?.body_max
     }
 
     /// Wall time of its calls.

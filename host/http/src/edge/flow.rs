@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tessera_engine::api::{
     Answer, Body as RequestBody, CallError, Credentials, Denial, Request as PluginRequest,
+    Response as PluginResponse,
 };
 use tessera_manifest::{BodyKind, RateBy};
 
@@ -18,6 +19,7 @@ use crate::edge::Edge;
 use crate::edge::admission::Served;
 use crate::edge::context::Context;
 use crate::edge::parking::{ParkedAuth, Waiting};
+use crate::edge::pieces;
 use crate::incoming::{self, BodyError};
 use crate::outgoing;
 use crate::rates::{Holder, RateClass};
@@ -27,7 +29,7 @@ use crate::tenants::Tenant;
 use crate::wire::Wire;
 
 /// What the engine may take beyond a route's own time before the edge gives up by itself.
-const SLACK: Duration = Duration::from_secs(1);
+pub(crate) const SLACK: Duration = Duration::from_secs(1);
 
 /// Where a request stands. The error is a response, too: one that ends the request early.
 pub(crate) enum Step {
@@ -219,12 +221,12 @@ impl Edge {
     ) -> Result<RequestBody, Box<Response<Body>>> {
         let Some(body) = body else { return Ok(RequestBody::None) };
         let time = self.settings.body_timeout.get();
+        let configured = site.dispatch.body_max(&target.plugin, &target.route);
+        let cap = configured.map_or(target.body_max, |max| max.min(target.body_max));
         let read = match target.body {
             BodyKind::None => return Ok(RequestBody::None),
-            BodyKind::Bytes => {
-                incoming::bytes(body, target.body_max, time).await.map(RequestBody::Bytes)
-            }
-            BodyKind::Blob => incoming::blob(body, target.body_max, time, &site.blobs)
+            BodyKind::Bytes => incoming::bytes(body, cap, time).await.map(RequestBody::Bytes),
+            BodyKind::Blob => incoming::blob(body, cap, time, &site.blobs)
                 .await
                 .map(|id| RequestBody::Blob(id.to_string())),
         };
@@ -261,14 +263,13 @@ impl Edge {
         let Some(target) = &context.target else { return Err(self.case(Case::Internal)) };
         match answer {
             Ok(Answer::Done(response)) => {
-                let made =
-                    outgoing::response(response, context.range.as_deref(), &served.site.blobs)
-                        .await;
-                made.map(Step::Done).map_err(|error| {
-                    let (plugin, route) = (&target.plugin, &target.route);
-                    tracing::error!(request_id = context.id, %plugin, %route, %error, "bad response");
-                    self.case(Case::Internal)
-                })
+                self.made(context, &served, target, response).await.map(Step::Done)
+            }
+            Ok(Answer::Begun(response, state)) => {
+                let begun = self.made(context, &served, target, response).await?;
+                let granted = asker.map(|asker| asker.granted);
+                let rest = pieces::rest(context, served, target, granted, state);
+                Ok(Step::Done(begun.map(|first| first.and(rest))))
             }
             Ok(Answer::Park(parked)) => {
                 // Where it stops, a request is resumed once and has to answer then.
@@ -280,6 +281,21 @@ impl Edge {
             }
             Err(error) => Err(self.failed(context, &target.plugin, &error)),
         }
+    }
+
+    async fn made(
+        &self,
+        context: &Context,
+        served: &Served,
+        target: &Target,
+        response: PluginResponse,
+    ) -> Result<Response<Body>, Box<Response<Body>>> {
+        let made = outgoing::response(response, context.range.as_deref(), &served.site.blobs).await;
+        made.map_err(|error| {
+            let (plugin, route) = (&target.plugin, &target.route);
+            tracing::error!(request_id = context.id, %plugin, %route, %error, "bad response");
+            self.case(Case::Internal)
+        })
     }
 
     pub(crate) fn parked_auth(

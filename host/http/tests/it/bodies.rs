@@ -50,6 +50,15 @@ async fn a_body_for_a_blob_is_stored_and_not_handed_over() {
 }
 
 #[tokio::test]
+async fn a_body_has_at_most_what_the_plugin_is_configured_for() {
+    let house = House::open().await;
+    let before = house.blobs.used();
+    assert_eq!(house.ask_with("POST /configured", "12345").await.status, 413);
+    assert_eq!(house.blobs.used(), before);
+    assert_eq!(house.ask_with("POST /configured", "1234").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_nobody_asked_for_is_not_handed_over() {
     let house = House::open().await;
     let reply = house.ask_with("DELETE /mine\nauthorization: Bearer token", "{}").await;

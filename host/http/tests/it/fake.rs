@@ -9,7 +9,7 @@ use serde_json::json;
 use tessera_bus::Bus;
 use tessera_engine::api::{
     Answer, Body, BoxFuture, CallError, Credentials, Denial, Dispatch, Grant, Message, Parked,
-    Part, Principal, Request, Response, ResponseBody, WakeReason,
+    Part, Piece, Principal, Request, Response, ResponseBody, WakeReason,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -33,6 +33,8 @@ pub(crate) struct Fake {
     pub(crate) hold_resumes: AtomicBool,
     /// `resume` parks again whatever woke it.
     pub(crate) parks_always: AtomicBool,
+    /// `next` had no room once.
+    pub(crate) was_busy: AtomicBool,
     /// Told when a call has begun.
     pub(crate) begun: Notify,
     /// What `resume` adds to its answer.
@@ -65,6 +67,7 @@ impl Fake {
             gate: Semaphore::new(0),
             hold_resumes: AtomicBool::new(false),
             parks_always: AtomicBool::new(false),
+            was_busy: AtomicBool::new(false),
             begun: Notify::new(),
             name: "first",
         }
@@ -153,6 +156,15 @@ impl Dispatch for Fake {
         })
     }
 
+    fn body_max(&self, _plugin: &str, route: &str) -> Option<u64> {
+        match route {
+            "configured" => Some(4),
+            // More than the route takes.
+            "small" => Some(1000),
+            _ => None,
+        }
+    }
+
     fn handle<'a>(
         &'a self,
         plugin: &'a str,
@@ -194,6 +206,10 @@ impl Dispatch for Fake {
                     let list = vec![bytes("--a\n"), Part::Blob(blob), bytes(""), bytes("\n--b")];
                     done(&[], ResponseBody::Parts(list))
                 }
+                "pieces" => {
+                    let Answer::Done(first) = text(200, "one ") else { unreachable!() };
+                    Ok(Answer::Begun(first, request.query.into_bytes()))
+                }
                 "nonsense" => done(&[("bad name", "x")], ResponseBody::None),
                 "headers" => done(
                     &[
@@ -233,6 +249,39 @@ impl Dispatch for Fake {
             }
             let state = String::from_utf8(state).unwrap();
             Ok(text(200, format!("{} {state} {reason:?} {user}", self.name)))
+        })
+    }
+
+    /// The state is a list of words; the first says what the piece is, the others are left.
+    fn next<'a>(
+        &'a self,
+        plugin: &'a str,
+        _request_id: &'a str,
+        route: &'a str,
+        state: Vec<u8>,
+        principal: Option<Principal>,
+    ) -> BoxFuture<'a, Result<Result<Piece, String>, CallError>> {
+        Box::pin(async move {
+            assert_eq!((plugin, route), ("app", "pieces"));
+            let state = String::from_utf8(state).unwrap();
+            let (word, left) = state.split_once('+').unwrap_or((&state, ""));
+            let more = (!left.is_empty()).then(|| left.as_bytes().to_vec());
+            let bytes = match word {
+                "user" => principal.unwrap().user.into_bytes(),
+                "nothing" => Vec::new(),
+                "busy" if !self.was_busy.swap(true, Ordering::SeqCst) => {
+                    return Err(CallError::Overloaded);
+                }
+                "error" => return Ok(Err("no more".to_owned())),
+                "trap" => return Err(CallError::Trapped("unreachable".to_owned())),
+                "gate" => {
+                    self.begun.notify_one();
+                    self.gate.acquire().await.unwrap().forget();
+                    b"through".to_vec()
+                }
+                word => word.as_bytes().to_vec(),
+            };
+            Ok(Ok(Piece { bytes, more }))
         })
     }
 

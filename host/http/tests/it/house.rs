@@ -39,6 +39,7 @@ routes = [
   { id = "maybe", methods = ["GET"], paths = ["/optional"], auth-optional = true },
   { id = "signed", methods = ["POST"], paths = ["/signed"], auth = "signature" },
   { id = "small", methods = ["POST"], paths = ["/small"], auth = "none", body-max = "10B" },
+  { id = "configured", methods = ["POST"], paths = ["/configured"], auth = "none", body = "blob", body-max = "1KiB", body-max-config = "max" },
   { id = "upload", methods = ["POST"], paths = ["/upload"], auth = "none", body = "blob", body-max = "3MiB" },
   { id = "by-user", methods = ["GET"], paths = ["/by-user"], rate = "user" },
   { id = "by-address", methods = ["GET"], paths = ["/by-address"], auth = "none", rate = "address" },
@@ -55,6 +56,7 @@ routes = [
   { id = "gate", methods = ["GET"], paths = ["/gate"], auth = "none" },
   { id = "blob", methods = ["GET"], paths = ["/blob"], auth = "none" },
   { id = "parts", methods = ["GET"], paths = ["/parts"], auth = "none" },
+  { id = "pieces", methods = ["GET"], paths = ["/pieces"] },
   { id = "nonsense", methods = ["GET"], paths = ["/nonsense"], auth = "none" },
   { id = "headers", methods = ["GET"], paths = ["/headers"], auth = "none" },
 ]
@@ -233,6 +235,32 @@ impl Client {
             reply.body.extend_from_slice(&chunk[..read]);
         }
         reply
+    }
+
+    /// The body of a 200 of unknown length; none if the connection ends before it does.
+    pub(crate) async fn chunked(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+            let mut chunk = [0; 4096];
+            match self.0.read(&mut chunk).await.unwrap_or(0) {
+                0 => return None,
+                read => bytes.extend_from_slice(&chunk[..read]),
+            }
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, mut rest) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        let mut body = Vec::new();
+        loop {
+            let (length, after) = rest.split_once("\r\n").unwrap();
+            let length = usize::from_str_radix(length, 16).unwrap();
+            if length == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&after.as_bytes()[..length]);
+            rest = after[length..].strip_prefix("\r\n").unwrap();
+        }
     }
 
     pub(crate) async fn closed(&mut self) -> bool {

@@ -18,6 +18,7 @@ mod hosts;
 mod house;
 mod many;
 mod parking;
+mod pieces;
 mod routing;
 mod shares;
 mod stopping;
