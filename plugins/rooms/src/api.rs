@@ -1,5 +1,6 @@
 //! What clients ask: one endpoint, one file, in the order of the client-server specification.
 
+pub mod admin;
 pub mod body;
 pub mod create;
 pub mod delayed;
@@ -48,6 +49,14 @@ pub const ROUTES: &[Route] = &[
     Route::new("report-user", report::user),
     Route::new("delayed-events", delayed::list),
     Route::new("update-delayed-event", delayed::update),
+    Route::new("admin-purge-history", admin::purge_history::begin),
+    Route::new("admin-purge-history-status", admin::purge_history::status),
+    Route::new("admin-delete-room", admin::delete_room::at_once),
+    Route::new("admin-delete-room-later", admin::delete_room::later),
+    Route::new("admin-delete-status-of-room", admin::delete_status::of_room),
+    Route::new("admin-delete-status", admin::delete_status::one),
+    Route::new("admin-get-block", admin::block::get),
+    Route::new("admin-put-block", admin::block::put),
 ];
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use ruma::canonical_json::CanonicalJsonObject;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch};
-use tessera_sdk::{crypto, hooks, log, params};
+use tessera_sdk::{clock, crypto, hooks, log, params};
 
 use crate::act::{Act, Sending, Step};
 use crate::api::body::{object, text};
@@ -14,7 +14,7 @@ use crate::policy::ROOM_RULES;
 use crate::store::Needs;
 
 /// So many users leave in one commit: with five rows each it stays far below a batch's bounds.
-const TOGETHER: usize = 50;
+pub(crate) const TOGETHER: usize = 50;
 /// So many leave in one call: some 300 ms of it.
 const IN_ONE_CALL: usize = 1_000;
 /// Rooms or members that are looked up at a time.
@@ -30,18 +30,25 @@ pub fn shut_down(asker: &Asker, room_id: &str, block: bool) -> Result<u32, Error
     if hooks::answered(ROOM_RULES) {
         hooks::can_shut_down(asker.who(), room_id)?;
     }
-    // The revision is raised so that a join which has looked already finds itself too late.
-    let closed = Batch::new()
+    let mut closed = Batch::new()
+        // The revision is raised so that a join which has looked already finds itself too late.
         .run(
             "UPDATE rooms_rooms SET revision = revision + 1, published = FALSE, blocked = $2 WHERE room_id = $1",
             params![room_id, block],
         )
         .expect(1)
         .run("DELETE FROM rooms_aliases WHERE room_id = $1", params![room_id])
-        .commit();
+        .run("DELETE FROM rooms_blocked WHERE room_id = $1", params![room_id]);
+    if block {
+        closed = closed.run(
+            "INSERT INTO rooms_blocked (room_id, user_id, created_ms) VALUES ($1, $2, $3)",
+            params![room_id, asker.user(), clock::now_ms()],
+        );
+    }
+    let closed = closed.commit();
     match closed {
         Ok(_) => {}
-        Err(storage::Error::Conflict(_)) => {
+        Err(storage::Error::Conflict(0)) => {
             return Err(Error::not_found("there is no such room here"));
         }
         Err(error) => return Err(error.into()),
@@ -61,25 +68,41 @@ pub fn shut_down(asker: &Asker, room_id: &str, block: bool) -> Result<u32, Error
 
 /// Users of this server who are in a room or at its door, as many as may leave in one call.
 fn members(room_id: &str) -> Result<Vec<String>, Error> {
+    let (members, _) = local_members(room_id, "", IN_ONE_CALL)?;
+    Ok(members.into_iter().map(|(user, _)| user).collect())
+}
+
+/// Users of this server who are in a room or at its door, with their memberships, after one in the order of ids: at most so many. Who is
+/// the last that was looked at; none where there are no more.
+///
+/// # Errors
+/// Storage failed.
+pub(crate) fn local_members(
+    room_id: &str,
+    after: &str,
+    limit: usize,
+) -> Result<(Vec<(String, String)>, Option<String>), Error> {
     // Most rooms have few users of others; a room full of them costs a look at each.
     let mut local = Vec::new();
-    let mut last = String::new();
+    let mut last = after.to_owned();
     loop {
         let rows = storage::query(
-            "SELECT user_id FROM rooms_memberships WHERE room_id = $1 AND membership IN ('join', 'invite', 'knock')
+            "SELECT user_id, membership FROM rooms_memberships
+             WHERE room_id = $1 AND membership IN ('join', 'invite', 'knock')
                AND user_id > $2 ORDER BY user_id LIMIT $3",
             params![room_id, &last, PAGE],
         )?
-        .all::<(String,)>()?;
-        let Some((end,)) = rows.last().cloned() else {
-            return Ok(local);
+        .all::<(String, String)>()?;
+        let Some((end, _)) = rows.last().cloned() else {
+            return Ok((local, None));
         };
-        local.extend(rows.into_iter().map(|(user,)| user).filter(|user| ids::is_local(user)));
-        if local.len() >= IN_ONE_CALL {
-            local.truncate(IN_ONE_CALL);
-            return Ok(local);
-        }
+        local.extend(rows.into_iter().filter(|(user, _)| ids::is_local(user)));
         last = end;
+        if local.len() >= limit {
+            local.truncate(limit);
+            let last = local.last().map_or(last, |(user, _)| user.clone());
+            return Ok((local, Some(last)));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tessera_sdk::bindings::timer::exports::tessera::plugin::timer::Guest;
 
+use crate::admin::jobs;
 use crate::store::idle;
 use crate::{Plugin, delayed};
 
@@ -9,6 +10,9 @@ impl Guest for Plugin {
     fn fire(name: String, payload: String) -> Result<(), String> {
         if let Some(delay_id) = name.strip_prefix(delayed::TIMER) {
             return delayed::fire(delay_id).map_err(|error| error.to_string());
+        }
+        if name.starts_with(jobs::TIMER) {
+            return jobs::fire(&payload).map_err(|error| error.to_string());
         }
         if name == idle::TIMER {
             return idle::fire(&payload).map_err(|error| error.to_string());

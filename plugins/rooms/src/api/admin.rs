@@ -1,0 +1,7 @@
+//! What administrators ask, in the forms of Synapse's admin API (see docs/administration.md). All of it is refused to others with
+//! `M_FORBIDDEN`.
+
+pub mod block;
+pub mod delete_room;
+pub mod delete_status;
+pub mod purge_history;
