@@ -6,6 +6,7 @@ use tessera_sdk::http::encode;
 use tessera_sdk::matrix::Error;
 
 use crate::config::Recaptcha;
+use crate::outside::{self, Kind};
 
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -17,7 +18,7 @@ const MAX_RESPONSE: usize = 16 * 1024;
 /// Whether the verifier is content.
 ///
 /// # Errors
-/// 503 if it cannot be asked.
+/// 503 if it cannot be asked, 429 where too many are waited for.
 pub fn solved(config: &Recaptcha, response: &str, remote: &str) -> Result<bool, Error> {
     if response.is_empty() || response.len() > MAX_RESPONSE {
         return Ok(false);
@@ -36,7 +37,7 @@ pub fn solved(config: &Recaptcha, response: &str, remote: &str) -> Result<bool, 
         ..fetch::request("POST", &config.verify_url)
     };
     let failed = |reason: String| Error::internal(format!("captcha: {reason}")).status(503);
-    let answer = fetch::send(&request).map_err(|error| failed(format!("{error:?}")))?;
+    let answer = outside::send(Kind::Captcha, &request)?.map_err(failed)?;
     let Body::Bytes(bytes) = answer.body else { return Err(failed("no answer".to_owned())) };
     let said: Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
     Ok(answer.status == 200 && said.get("success").and_then(Value::as_bool) == Some(true))

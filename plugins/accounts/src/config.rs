@@ -88,6 +88,36 @@ pub struct Turn {
     pub lifetime_ms: u64,
 }
 
+/// Notices from the server to its users.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServerNotices {
+    /// Of the user who sends them: nobody's else, nobody can register it.
+    pub localpart: String,
+    /// That user's display name.
+    #[serde(default)]
+    pub display_name: Option<String>,
+    /// That user's avatar, an mxc URI.
+    #[serde(default)]
+    pub avatar_url: Option<String>,
+    /// Name of the rooms in which they are sent.
+    #[serde(default = "notices")]
+    pub room_name: String,
+    /// Avatar of those rooms, an mxc URI.
+    #[serde(default)]
+    pub room_avatar_url: Option<String>,
+    /// Topic of those rooms.
+    #[serde(default)]
+    pub room_topic: Option<String>,
+    /// Whether users are in their room at once, in place of being invited.
+    #[serde(default)]
+    pub auto_join: bool,
+}
+
+fn notices() -> String {
+    "Server Notices".to_owned()
+}
+
 /// The section; defaults stand in `plugin.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -155,9 +185,9 @@ pub struct Config {
     /// When links in mail confirm.
     #[serde(default)]
     pub mail_links: MailLinks,
-    /// Hosts that `next_link` may lead to; absent: any.
+    /// Hosts that `next_link` may lead to beside that of `base-url`; `*`: any.
     #[serde(default)]
-    pub next_link_hosts: Option<Vec<String>>,
+    pub next_link_hosts: Vec<String>,
     /// Identity servers that may be used, with `http://` before it: without TLS; absent: any that can be reached.
     #[serde(default)]
     pub identity_servers: Option<Vec<String>>,
@@ -173,6 +203,9 @@ pub struct Config {
     /// Texts of mails in place of ours: by kind `subject`, `text`, `html`.
     #[serde(default)]
     pub mail_texts: Map<String, Value>,
+    /// Server notices; absent: there are none.
+    #[serde(default)]
+    pub server_notices: Option<ServerNotices>,
 }
 
 fn an_hour() -> u64 {
@@ -212,6 +245,15 @@ impl Config {
             && !(url.starts_with("https://") || url.starts_with("http://"))
         {
             return Err("base-url is an http or https URL".to_owned());
+        }
+        if let Some(notices) = &self.server_notices {
+            let localpart = crate::ids::check_new_localpart(&notices.localpart);
+            localpart.map_err(|error| format!("server-notices.localpart: {}", error.message()))?;
+            for uri in notices.avatar_url.iter().chain(&notices.room_avatar_url) {
+                if !uri.starts_with("mxc://") {
+                    return Err("avatars of server-notices are mxc URIs".to_owned());
+                }
+            }
         }
         for (name, policy) in &self.terms {
             let languages = policy.as_object().into_iter().flatten();

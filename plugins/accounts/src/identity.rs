@@ -9,6 +9,7 @@ use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, crypto, log, params};
 
 use crate::config;
+use crate::outside::{self, Kind};
 
 /// Bytes of an answer.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -49,7 +50,7 @@ fn post(
     path: &str,
     authorization: &str,
     body: &Value,
-) -> Result<(u16, Value), String> {
+) -> Result<Result<(u16, Value), String>, Error> {
     let headers = [("content-type", "application/json"), ("authorization", authorization)];
     let request = fetch::Request {
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
@@ -58,18 +59,20 @@ fn post(
         max_bytes: MAX_ANSWER,
         ..fetch::request("POST", &format!("{scheme}://{server}{path}"))
     };
-    let answer = fetch::send(&request).map_err(|error| format!("{error:?}"))?;
-    let body = match answer.body {
-        Body::Bytes(bytes) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        Body::None | Body::Blob(_) => Value::Null,
-    };
-    Ok((answer.status, body))
+    let answer = outside::send(Kind::Identity, &request)?;
+    Ok(answer.map(|answer| {
+        let body = match answer.body {
+            Body::Bytes(bytes) => serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            Body::None | Body::Blob(_) => Value::Null,
+        };
+        (answer.status, body)
+    }))
 }
 
 /// Tells an identity server that what a session of its own proved belongs to a user.
 ///
 /// # Errors
-/// What the identity server says; 502 if it cannot be asked.
+/// What the identity server says; 502 if it cannot be asked, 429 where too many are waited for.
 pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> Result<(), Error> {
     let scheme = check(server)?;
     if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
@@ -84,7 +87,7 @@ pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> R
     let body = json!({ "sid": sid, "client_secret": secret, "mxid": user });
     let path = "/_matrix/identity/v2/3pid/bind";
     let (status, said) =
-        post(scheme, server, path, &format!("Bearer {token}"), &body).map_err(|reason| {
+        post(scheme, server, path, &format!("Bearer {token}"), &body)?.map_err(|reason| {
             log::warn("an identity server could not be asked", &[("reason", &reason)]);
             Error::with_status(502, "M_UNKNOWN", "the identity server cannot be reached")
         })?;
@@ -110,6 +113,9 @@ pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> R
     Ok(())
 }
 
+/// An address that an identity server may know: medium, address, server.
+type Binding = (String, String, String);
+
 /// Tells identity servers to forget a user's address: the one that is named, else those that were told through us. Whether all of them
 /// did; false, too, where none is known.
 ///
@@ -121,30 +127,43 @@ pub fn unbind(
     address: &str,
     server: Option<&str>,
 ) -> Result<bool, Error> {
-    unbind_until(user, medium, address, server, clock::now_ms().saturating_add(PATIENCE_MS))
-}
-
-fn unbind_until(
-    user: &str,
-    medium: &str,
-    address: &str,
-    server: Option<&str>,
-    deadline_ms: u64,
-) -> Result<bool, Error> {
-    let sql = "SELECT id_server FROM accounts_bindings WHERE user_id = $1 AND medium = $2 AND address = $3";
-    let servers: Vec<String> = match server {
+    let sql = "SELECT medium, address, id_server FROM accounts_bindings \
+               WHERE user_id = $1 AND medium = $2 AND address = $3";
+    let bound = match server {
         Some(server) => {
             check(server)?;
-            vec![server.to_owned()]
+            vec![(medium.to_owned(), address.to_owned(), server.to_owned())]
         }
-        None => {
-            let known: Vec<(String,)> = query(sql, params![user, medium, address])?.all()?;
-            known.into_iter().map(|(server,)| server).collect()
-        }
+        None => query(sql, params![user, medium, address])?.all()?,
     };
-    let mut all = !servers.is_empty();
-    for server in servers {
-        if clock::now_ms() >= deadline_ms || !forget(user, medium, address, &server) {
+    Ok(!bound.is_empty() & forget_each(user, &bound)?)
+}
+
+/// Where identity servers may know a user: at the one that is named all addresses, else where they were told through us.
+///
+/// # Errors
+/// `M_INVALID_PARAM`, `M_SERVER_NOT_TRUSTED`, storage.
+pub fn bound(user: &str, server: Option<&str>) -> Result<Vec<Binding>, Error> {
+    let Some(server) = server else {
+        let sql = "SELECT medium, address, id_server FROM accounts_bindings WHERE user_id = $1";
+        return Ok(query(sql, params![user])?.all()?);
+    };
+    check(server)?;
+    let sql = "SELECT medium, address FROM accounts_bindings WHERE user_id = $1 \
+               UNION SELECT medium, address FROM accounts_threepids WHERE user_id = $1";
+    let known: Vec<(String, String)> = query(sql, params![user])?.all()?;
+    Ok(known.into_iter().map(|(medium, address)| (medium, address, server.to_owned())).collect())
+}
+
+/// Has them forget all of these. Those that are left when it has taken too long stay bound: nobody is kept by it.
+///
+/// # Errors
+/// Storage.
+pub fn forget_each(user: &str, bound: &[Binding]) -> Result<bool, Error> {
+    let deadline_ms = clock::now_ms().saturating_add(PATIENCE_MS);
+    let mut all = true;
+    for (medium, address, server) in bound {
+        if clock::now_ms() >= deadline_ms || !forget(user, medium, address, server) {
             all = false;
             continue;
         }
@@ -152,26 +171,9 @@ fn unbind_until(
             .run(
                 "DELETE FROM accounts_bindings WHERE user_id = $1 AND medium = $2 AND address = $3 \
                  AND id_server = $4",
-                params![user, medium, address, &server],
+                params![user, medium, address, server],
             )
             .commit_blind()?;
-    }
-    Ok(all)
-}
-
-/// [`unbind`] for all addresses of a user. Those that are left when it has taken too long stay bound: nobody is kept by it.
-///
-/// # Errors
-/// As [`unbind`].
-pub fn unbind_all(user: &str, server: Option<&str>) -> Result<bool, Error> {
-    let sql = "SELECT medium, address FROM accounts_bindings WHERE user_id = $1 \
-               UNION SELECT medium, address FROM accounts_threepids WHERE user_id = $1 AND $2 = 1";
-    let named = i64::from(server.is_some());
-    let known: Vec<(String, String)> = query(sql, params![user, named])?.all()?;
-    let deadline_ms = clock::now_ms().saturating_add(PATIENCE_MS);
-    let mut all = true;
-    for (medium, address) in known {
-        all &= unbind_until(user, &medium, &address, server, deadline_ms)?;
     }
     Ok(all)
 }
@@ -198,13 +200,17 @@ fn forget(user: &str, medium: &str, address: &str, server: &str) -> bool {
     // Configured since: it is not asked any more.
     let Ok(scheme) = check(server) else { return false };
     match post(scheme, server, path, &header, &body) {
-        Ok((200, _)) => true,
-        Ok((status, _)) => {
+        Ok(Ok((200, _))) => true,
+        Ok(Ok((status, _))) => {
             log::warn("an identity server did not unbind", &[("status", &status.to_string())]);
             false
         }
-        Err(reason) => {
+        Ok(Err(reason)) => {
             log::warn("an identity server could not be asked", &[("reason", &reason)]);
+            false
+        }
+        Err(_) => {
+            log::warn("an identity server was not asked: too many are waited for", &[]);
             false
         }
     }

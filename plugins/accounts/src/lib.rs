@@ -12,6 +12,7 @@ pub mod ids;
 pub mod login_token;
 pub mod mails;
 pub mod modules;
+pub mod outside;
 pub mod page;
 pub mod password;
 pub mod registration;

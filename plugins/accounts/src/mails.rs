@@ -1,11 +1,11 @@
 //! The words of mails. `[plugins.accounts.config] mail-texts` puts others in their place.
 
 use serde_json::Value;
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::{crypto, log, mail};
 
 use crate::config::{self, Config};
-use crate::threepids;
+use crate::{outside, threepids};
 
 /// What a mail is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Kind {
     Add,
     /// Somebody wanted to register or add an address that is in use.
     InUse,
+    /// Somebody wanted a new password for an address that no account has.
+    Unknown,
 }
 
 struct Words {
@@ -57,6 +59,12 @@ impl Kind {
                        It belongs to an account there already. If that is yours and you forgot the password, \
                        ask for a new one in your app.\n",
             },
+            Self::Unknown => Words {
+                name: "unknown",
+                subject: "No account has your address at {server}",
+                text: "Somebody, probably you, wants a new password at {server}, but no account there has this address.\n\n\
+                       If it was you, try another address. If it was not you, do nothing.\n",
+            },
         }
     }
 }
@@ -65,15 +73,20 @@ impl Kind {
 ///
 /// # Errors
 /// `M_THREEPID_MEDIUM_NOT_SUPPORTED` where no mail can be sent, `M_INVALID_PARAM` for an address that the relay will not take,
-/// 503 where it is busy.
+/// 503 where it is busy, 429 where too many mails are on their way.
 pub fn send(to: &str, kind: Kind, link: &str) -> Result<(), Error> {
-    mail::send(&write(&config::get()?, to, kind, link)).map_err(|error| match error {
-        mail::Error::Refused(reason) => {
-            log::warn("a mail could not be sent", &[("reason", &reason)]);
+    let message = write(&config::get()?, to, kind, link);
+    outside::with(outside::Kind::Mail, || mail::send(&message))?.map_err(|error| match error {
+        // The relay's words may hold the address, so they are not logged; the host says that it refused.
+        mail::Error::Refused(_) => {
+            log::warn("a mail could not be sent: it was refused", &[]);
             threepids::not_supported("this server does not send mail there")
         }
         mail::Error::Invalid(_) => Error::invalid_param("this is no e-mail address"),
-        mail::Error::Unavailable(reason) => Error::internal(format!("mail: {reason}")).status(503),
+        mail::Error::Unavailable(_) => {
+            log::warn("a mail could not be sent: the relay could not take it now", &[]);
+            Error::new(ErrorCode::Unknown, "this server cannot send mail now").status(503)
+        }
     })
 }
 

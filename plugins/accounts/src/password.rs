@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use serde::Deserialize;
 use tessera_sdk::hooks::Threepid;
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::query;
+use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{crypto, digest, limits, params, random};
 
 use crate::{config, ids, threepids};
@@ -104,6 +104,26 @@ pub fn check_new(password: &str) -> Result<(), Error> {
         return Err(Error::invalid_param(format!("a password has at most {MAX_BYTES} bytes")));
     }
     Ok(())
+}
+
+/// A batch that gives a user a new password. Its statement conflicts if there is no such user.
+pub fn replace(user: &str, password: &str) -> Batch {
+    Batch::new()
+        .run(
+            "UPDATE accounts_users SET password_hash = $1, revision = revision + 1 \
+             WHERE user_id = $2 AND deactivated = FALSE",
+            params![crypto::hash_password(password), user],
+        )
+        .expect(1)
+}
+
+/// The revision of an account that is there and not deactivated, locked or not.
+///
+/// # Errors
+/// Storage.
+pub fn revision(user: &str) -> Result<Option<i64>, Error> {
+    let sql = "SELECT revision FROM accounts_users WHERE user_id = $1 AND deactivated = FALSE";
+    Ok(query(sql, params![user])?.first::<(i64,)>()?.map(|(revision,)| revision))
 }
 
 /// A user whose password was right.

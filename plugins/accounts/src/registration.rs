@@ -5,7 +5,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{clock, limits, params};
 
-use crate::{ids, topics};
+use crate::{config, ids, topics};
 
 /// Checks that a localpart may be registered; the full id.
 ///
@@ -13,6 +13,10 @@ use crate::{ids, topics};
 /// `M_INVALID_USERNAME`, `M_USER_IN_USE`.
 pub fn free(localpart: &str) -> Result<String, Error> {
     let user = ids::check_new_localpart(localpart)?;
+    // Whoever had this name would speak for the server.
+    if config::get()?.server_notices.is_some_and(|notices| notices.localpart == localpart) {
+        return Err(in_use());
+    }
     let sql = "SELECT user_id FROM accounts_users WHERE user_id = $1";
     match query(sql, params![&user])?.first::<(String,)>()? {
         Some(_) => Err(in_use()),
@@ -50,7 +54,7 @@ pub struct NewAccount {
 pub fn create(batch: Batch, account: &NewAccount) -> Batch {
     let user = account.user.as_str();
     let message = json!({ "user_id": user, "change": "registered", "by_admin": account.by_admin });
-    batch
+    let batch = batch
         .run(
             "INSERT INTO accounts_users (user_id, password_hash, created_ms, deactivated, guest, admin, \
              displayname, avatar_url, revision, shadow_banned) \
@@ -65,13 +69,19 @@ pub fn create(batch: Batch, account: &NewAccount) -> Batch {
                 account.guest
             ],
         )
-        // The guard of the cap: whoever registers at the same moment waits here.
+        .emit(topics::USERS, user, message.to_string());
+    count(batch)
+}
+
+/// Counts one more user: one statement, which conflicts if there may be no more.
+pub fn count(batch: Batch) -> Batch {
+    // The guard of the cap: whoever registers at the same moment waits here.
+    batch
         .run(
             "UPDATE accounts_counts SET users = users + 1 WHERE id = 1 AND users < $1",
             params![cap()],
         )
         .expect(1)
-        .emit(topics::USERS, user, message.to_string())
 }
 
 /// How many users there may be.

@@ -6,7 +6,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, params};
 
-/// Whether a token may be used now. `session`: one that means to use it already does not count against it.
+/// Whether a token may be used now. `session`: one (by its key) that means to use it already does not count against it.
 ///
 /// # Errors
 /// Storage.
@@ -24,7 +24,7 @@ pub fn is_good(token: &str, session: &str) -> Result<bool, Error> {
     }
 }
 
-/// Open sessions that mean to use a token, `except` one.
+/// Open sessions that mean to use a token, `except` one (by its key).
 ///
 /// # Errors
 /// Storage.

@@ -3,11 +3,13 @@
 //! Whoever writes goes through the tables in one order, so that no two wait for each other: users, tokens, refresh tokens, devices.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use tessera_sdk::matrix::Error;
+use tessera_sdk::services;
 use tessera_sdk::storage::{
-    Batch, Failure, Moment, Select, position, query, race, select, snapshot,
+    Batch, Committed, Failure, Moment, Select, position, query, race, select, snapshot,
 };
-use tessera_sdk::{clock, digest, params, random};
+use tessera_sdk::{bus, clock, digest, log, params, random};
 
 use crate::authenticator::locked_out;
 use crate::{config, ids, topics};
@@ -16,6 +18,8 @@ use crate::{config, ids, topics};
 pub const MAX_NAME: usize = 512;
 /// Devices of one user; at this number a log-in without a known device is refused.
 const MAX_DEVICES: i64 = 1000;
+/// Tokens by which one administrator acts for others.
+const MAX_ACTING: i64 = 1000;
 
 /// What a client asks for at login and registration.
 #[derive(Debug, Clone)]
@@ -95,29 +99,131 @@ pub fn log_in(batch: Batch, wish: &Wish) -> Result<(Batch, Issued), Error> {
     if !before.known && before.devices >= MAX_DEVICES {
         return Err(Error::forbidden("too many devices: log some of them out"));
     }
+    if !before.known && wish.device_id.is_some() && names_a_key(&wish.user, &device) {
+        return Err(Error::forbidden("one of your cross-signing keys has the id of this device"));
+    }
     let batch = batch.run(
         "UPDATE accounts_users SET last_seen_ms = $2 WHERE user_id = $1",
         params![&wish.user, clock::now_ms()],
     );
-    let mut batch = revoke(batch, &wish.user, &device, &before.hashes);
-    let at = batch.take_positions(1);
-    let batch = batch.run(
-        "INSERT INTO accounts_devices (user_id, device_id, display_name, position, last_seen_ms, last_seen_ip) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, device_id) DO UPDATE SET \
-         last_seen_ms = excluded.last_seen_ms, last_seen_ip = excluded.last_seen_ip",
-        params![
-            &wish.user,
-            &device,
-            wish.display_name.as_deref(),
-            position(at),
-            clock::now_ms(),
-            &wish.remote
-        ],
-    );
+    let batch = revoke(batch, &wish.user, &device, &before.hashes);
+    let batch = add(batch, wish, &device);
     let (batch, mut issued) = issue(batch, &wish.user, &device, wish.refresh, None)?;
-    let told = topics::logged_in(&wish.user, &device, &wish.kind);
     issued.device_id = Some(device);
-    Ok((batch.emit(topics::SESSIONS, &wish.user, told), issued))
+    Ok((batch, issued))
+}
+
+/// Characters of a public key, unpadded base64 of 32 bytes.
+const KEY_LENGTH: usize = 43;
+
+/// Whether a device's id is that of one of the user's cross-signing keys: signatures of the one would be taken for the other's.
+/// Spec: client-server API, `POST /login`, 403.
+fn names_a_key(user: &str, device: &str) -> bool {
+    // No other ids are public keys, so nobody else waits for the answer.
+    if device.len() != KEY_LENGTH {
+        return false;
+    }
+    let asked = json!({ "device_keys": { user: [device] } }).to_string();
+    let answer: Value = match services::query_keys(&asked, Some(user)) {
+        Ok(answer) => serde_json::from_str(&answer).unwrap_or_default(),
+        Err(error) => {
+            log::warn("cross-signing keys are not known", &[("reason", &format!("{error:?}"))]);
+            return false;
+        }
+    };
+    ["master_keys", "self_signing_keys", "user_signing_keys"].iter().any(|kind| {
+        let keys = answer.get(kind).and_then(|keys| keys.get(user)?.get("keys")?.as_object());
+        keys.into_iter().flatten().any(|(_, key)| key == device)
+    })
+}
+
+/// Adds a device to a batch, and tells of it.
+fn add(mut batch: Batch, wish: &Wish, device: &str) -> Batch {
+    let at = batch.take_positions(1);
+    batch
+        .run(
+            "INSERT INTO accounts_devices (user_id, device_id, display_name, position, last_seen_ms, last_seen_ip) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id, device_id) DO UPDATE SET \
+             last_seen_ms = excluded.last_seen_ms, last_seen_ip = excluded.last_seen_ip",
+            params![
+                &wish.user,
+                device,
+                wish.display_name.as_deref(),
+                position(at),
+                clock::now_ms(),
+                &wish.remote
+            ],
+        )
+        .emit(topics::SESSIONS, &wish.user, topics::logged_in(&wish.user, device, &wish.kind))
+}
+
+/// Makes the device that a wish names, without tokens. One that is there stays as it is.
+///
+/// # Errors
+/// As [`log_in`].
+pub fn make_device(wish: &Wish, device: &str) -> Result<(), Error> {
+    ids::check_device(device)?;
+    check_name(wish.display_name.as_deref())?;
+    let before = before(snapshot(&before_queries(&wish.user, device))?)?;
+    if before.known {
+        return Ok(());
+    }
+    if before.devices >= MAX_DEVICES {
+        return Err(Error::forbidden("too many devices: log some of them out"));
+    }
+    add(Batch::new(), wish, device).commit()?;
+    Ok(())
+}
+
+/// What the mark of a principal begins with who acts for a user by a token of [`act_as`]; the token's hash follows.
+pub const TOKEN_MARK: &str = "token:";
+
+/// A token by which an administrator acts for a user. It has no device and the user does not see it; it ends with itself, with all sessions
+/// of either, or at `expires_ms`.
+///
+/// # Errors
+/// `M_FORBIDDEN` for too many of them, storage.
+pub fn act_as(admin: &str, user: &str, expires_ms: Option<u64>) -> Result<String, Error> {
+    let now = clock::now_ms();
+    let sql = "SELECT COUNT(*) FROM accounts_tokens WHERE made_by = $1 AND (expires_ms IS NULL OR expires_ms > $2)";
+    let count: Option<(i64,)> = query(sql, params![admin, now])?.first()?;
+    if count.is_some_and(|(count,)| count >= MAX_ACTING) {
+        return Err(Error::forbidden("too many such tokens: log out of some of them"));
+    }
+    let token = random::token();
+    Batch::new()
+        .run(
+            "DELETE FROM accounts_tokens WHERE made_by = $1 AND expires_ms <= $2",
+            params![admin, now],
+        )
+        .run(
+            "INSERT INTO accounts_tokens (hash, user_id, device_id, expires_ms, replaces, made_by) \
+             VALUES ($1, $2, '', $3, NULL, $4)",
+            params![digest::sha256(token.as_bytes()), user, expires_ms, admin],
+        )
+        .commit_blind()?;
+    Ok(token)
+}
+
+/// Ends one token of [`act_as`].
+///
+/// # Errors
+/// Storage.
+pub fn end_acting(hash: &str) -> Result<(), Error> {
+    let sql = "DELETE FROM accounts_tokens WHERE hash = $1 AND made_by <> ''";
+    Batch::new().run(sql, params![hash]).wake(topics::session(hash)).commit_blind()?;
+    Ok(())
+}
+
+/// Adds the end of all tokens by which somebody acts for others to a batch.
+///
+/// # Errors
+/// Storage.
+pub fn end_all_acting(batch: Batch, admin: &str) -> Result<Batch, Error> {
+    let sql = "SELECT hash FROM accounts_tokens WHERE made_by = $1";
+    let hashes: Vec<(String,)> = query(sql, params![admin])?.all()?;
+    let batch = batch.run("DELETE FROM accounts_tokens WHERE made_by = $1", params![admin]);
+    Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
 }
 
 /// # Errors
@@ -222,38 +328,67 @@ fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
     Ok(Some(issued))
 }
 
-/// Removes some devices of a user, their tokens with them.
+/// Removes some devices of a user, their tokens with them; of those that are not there nothing is told.
 ///
 /// # Errors
 /// Storage.
 pub fn remove_devices(user: &str, devices: &[String]) -> Result<(), Error> {
-    remove(Batch::new(), user, devices)?.commit_blind()?;
+    let moment = snapshot(&[
+        select(
+            "SELECT device_id FROM accounts_devices WHERE user_id = $1 AND device_id IN ($2)",
+            params![user, devices],
+        ),
+        select(
+            "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id IN ($2)",
+            params![user, devices],
+        ),
+    ])?;
+    let mut answers = moment.answers();
+    let mut texts = || -> Result<Vec<String>, Error> {
+        let rows = answers.next().map(|rows| rows.all::<(String,)>()).transpose()?;
+        Ok(rows.unwrap_or_default().into_iter().map(|(text,)| text).collect())
+    };
+    let (known, hashes) = (texts()?, texts()?);
+    if known.is_empty() {
+        return Ok(());
+    }
+    let mut batch = Batch::new().run(
+        "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id IN ($2) RETURNING hash",
+        params![user, known.as_slice()],
+    );
+    for table in ["accounts_refresh_tokens", "accounts_devices"] {
+        let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id IN ($2)");
+        batch = batch.run(&sql, params![user, known.as_slice()]);
+    }
+    for device in &known {
+        batch = batch.emit(topics::SESSIONS, user, topics::logged_out(user, Some(device), None));
+    }
+    let batch = hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)));
+    ended(batch.commit_blind()?)
+}
+
+/// Ends what runs under the tokens that a commit has deleted: a refresh may have made some after they were looked up.
+///
+/// # Errors
+/// Storage.
+pub fn ended(committed: Committed) -> Result<(), Error> {
+    let mut woken = Vec::new();
+    for rows in committed.returned {
+        let hashes: Vec<(String,)> = rows.all()?;
+        woken.extend(hashes.iter().map(|(hash,)| topics::session(hash)));
+    }
+    if !woken.is_empty() {
+        bus::notify(&woken);
+    }
     Ok(())
 }
 
-fn remove(batch: Batch, user: &str, devices: &[String]) -> Result<Batch, Error> {
-    let hashes: Vec<(String,)> = query(
-        "SELECT hash FROM accounts_tokens WHERE user_id = $1 AND device_id IN ($2)",
-        params![user, devices],
-    )?
-    .all()?;
-    let mut batch = batch;
-    for table in ["accounts_tokens", "accounts_refresh_tokens", "accounts_devices"] {
-        let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id IN ($2)");
-        batch = batch.run(&sql, params![user, devices]);
-    }
-    for device in devices {
-        batch = batch.emit(topics::SESSIONS, user, topics::logged_out(user, Some(device), None));
-    }
-    Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
-}
-
-/// Adds the end of every session of a user to a batch, `keep` excepted.
+/// Adds the end of every session of a user to a batch, `keep` excepted. With `keep`, [`ended`] comes after the commit.
 ///
 /// # Errors
 /// Storage.
 pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch, Error> {
-    let batch = batch
+    let batch = end_all_acting(batch, user)?
         .run("DELETE FROM accounts_login_tokens WHERE user_id = $1", params![user])
         .emit(topics::SESSIONS, user, topics::logged_out(user, None, keep));
     match keep {
@@ -272,8 +407,11 @@ pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch,
             )?
             .all()?;
             // Whoever logged in since that look goes, too.
-            let mut batch = batch;
-            for table in ["accounts_tokens", "accounts_refresh_tokens", "accounts_devices"] {
+            let mut batch = batch.run(
+                "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id <> $2 RETURNING hash",
+                params![user, keep],
+            );
+            for table in ["accounts_refresh_tokens", "accounts_devices"] {
                 let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id <> $2");
                 batch = batch.run(&sql, params![user, keep]);
             }

@@ -14,13 +14,14 @@ use serde_json::{Map, Value, json};
 use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::http::{Answer, Request};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
+use tessera_sdk::{clock, params};
 
 use crate::config;
 
-pub use self::session::LIFETIME_MS;
+pub(crate) use self::session::key;
 use self::session::{Found, State};
+pub use self::session::{LIFETIME_MS, Made};
 use self::stage::Auth;
 use self::stage::Failed;
 pub use self::stage::Stage;
@@ -80,8 +81,8 @@ pub struct Passed {
     pub proved: Object,
     /// What was kept.
     pub kept: Object,
-    /// The user whom this session registered before.
-    pub made: Option<String>,
+    /// Whom this session registered before.
+    pub made: Option<Made>,
     /// The requests that took part, this one last.
     pub requests: Vec<RequestInfo>,
 }
@@ -92,14 +93,17 @@ impl Passed {
         self.proved.get(stage.name())
     }
 
-    /// Notes in this batch whom the session registered. The statement, if there is one, conflicts if it was somebody already.
-    pub fn spend(&self, batch: Batch, user: &str) -> Batch {
+    /// Notes in a batch that has made the user whom the session registered, and with which device. The statement, if there is one,
+    /// conflicts if it was somebody already.
+    pub fn spend(&self, batch: Batch, user: &str, device: &str) -> Batch {
         match &self.session {
             None => batch,
             Some(session) => batch
                 .run(
-                    "UPDATE accounts_uia SET made = $2 WHERE session = $1 AND made = ''",
-                    params![session, user],
+                    "UPDATE accounts_uia SET made = $2, made_ms = $3, made_device = $4, made_revision = \
+                     COALESCE((SELECT u.revision FROM accounts_users AS u WHERE u.user_id = $2), -1) \
+                     WHERE session = $1 AND made = ''",
+                    params![key(session), user, clock::now_ms(), device],
                 )
                 .expect(1),
         }

@@ -43,6 +43,11 @@ impl Purpose {
     }
 }
 
+/// What a client's secret is stored as: it is only compared.
+fn key(client_secret: &str) -> String {
+    digest::sha256(client_secret.as_bytes())
+}
+
 /// What came of the wish for a mail.
 #[derive(Debug)]
 pub struct Begun {
@@ -66,6 +71,7 @@ pub fn begin(
     hidden: bool,
 ) -> Result<Begun, Error> {
     let now = clock::now_ms();
+    let client_secret = &key(client_secret);
     let name = purpose.name();
     let name = if hidden { format!("hidden-{name}") } else { name.to_owned() };
     let found: Option<(String, i64, u64)> = query(
@@ -155,7 +161,7 @@ pub fn follow(sid: &str, client_secret: &str, token: &str) -> Result<Option<Link
     )?
     .first()?;
     let Some((purpose, address, next_link, known, hash)) = found else { return Ok(None) };
-    let right = secret::same(&known, client_secret)
+    let right = secret::same(&known, &key(client_secret))
         & secret::same(&hash, &digest::sha256(token.as_bytes()));
     Ok(right.then(|| Link { purpose: Purpose::of(&purpose), address, next_link }))
 }
@@ -197,7 +203,7 @@ pub fn proved(purpose: Purpose, sid: &str, client_secret: &str) -> Result<Option
     )?
     .first()?;
     let Some((address, known, Some(validated_ms))) = found else { return Ok(None) };
-    let right = secret::same(&known, client_secret);
+    let right = secret::same(&known, &key(client_secret));
     Ok(right.then(|| Proved { sid: sid.to_owned(), address, validated_ms }))
 }
 

@@ -12,7 +12,10 @@ use tessera_sdk::storage::{self, Batch};
 
 use crate::authenticator::may_act;
 use crate::uia::{self, Asking, Checked, Object, Stage};
-use crate::{identity, session, threepids, topics};
+use crate::{identity, registration, session, threepids, topics};
+
+/// How often an account is opened again that met another in the count of users.
+const TRIES: usize = 5;
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -38,6 +41,20 @@ pub fn handle(request: &Request) -> Result {
     if asking.user.is_none() {
         may_act(user)?;
     }
+    leave(request, user, body.erase, body.id_server.as_deref(), false)
+}
+
+/// Ends an account where modules allow it, and has identity servers forget it; the answer of the endpoints.
+///
+/// # Errors
+/// A module's refusal, `M_INVALID_PARAM` for an identity server, storage.
+pub fn leave(
+    request: &Request,
+    user: &str,
+    erase: bool,
+    id_server: Option<&str>,
+    by_admin: bool,
+) -> Result {
     if hooks::answered("tessera:hooks/account-rules") {
         let requester = match request.requester() {
             Ok(requester) => requester,
@@ -49,15 +66,16 @@ pub fn handle(request: &Request) -> Result {
                 request: request.info(),
             },
         };
-        hooks::can_deactivate(user, &requester, false)?;
+        hooks::can_deactivate(user, &requester, by_admin)?;
     }
-    // Before the account is gone: identity servers ask who it is about.
-    let unbound = identity::unbind_all(user, body.id_server.as_deref())?;
-    end(user, body.erase, false)?;
+    let bound = identity::bound(user, id_server)?;
+    end(user, erase, by_admin)?;
+    // Afterwards: how long they take, and whether they are there at all, keeps nobody's account alive.
+    let unbound = identity::forget_each(user, &bound)?;
     Answer::json(&json!({ "id_server_unbind_result": identity::result(unbound) }))
 }
 
-/// Ends an account; one that is ended already stays so.
+/// Ends an account; one that is ended already stays so, and may still be erased.
 ///
 /// # Errors
 /// Storage.
@@ -94,8 +112,39 @@ pub fn end(user: &str, erase: bool, by_admin: bool) -> std::result::Result<(), E
         .emit(topics::USERS, user, message.to_string())
         .wake(topics::user(user));
     match batch.commit() {
+        Ok(_) => Ok(()),
         // The other one did the same.
-        Ok(_) | Err(storage::Error::Conflict(0)) => Ok(()),
+        Err(storage::Error::Conflict(0)) if erase => {
+            let sql =
+                "UPDATE accounts_users SET erased = TRUE WHERE user_id = $1 AND deactivated = TRUE";
+            Batch::new().run(sql, params![user]).commit_blind()?;
+            Ok(())
+        }
+        Err(storage::Error::Conflict(0)) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Opens an account again that was ended: a name without password, devices or rooms. One that is open stays so.
+///
+/// # Errors
+/// `M_RESOURCE_LIMIT_EXCEEDED` if there may be no more users, storage.
+pub fn reopen(user: &str) -> std::result::Result<(), Error> {
+    let message = json!({ "user_id": user, "change": "reactivated", "by_admin": true });
+    let batch = Batch::new()
+        .run(
+            "UPDATE accounts_users SET deactivated = FALSE, erased = FALSE, revision = revision + 1 \
+             WHERE user_id = $1 AND deactivated = TRUE",
+            params![user],
+        )
+        .expect(1);
+    let batch = registration::count(batch).emit(topics::USERS, user, message.to_string());
+    for _ in 0..TRIES {
+        match batch.clone().commit() {
+            Ok(_) | Err(storage::Error::Conflict(0)) => return Ok(()),
+            Err(storage::Error::Conflict(_)) => registration::room_for_one()?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(storage::Error::Busy.into())
 }

@@ -6,8 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage::{self, Batch};
-use tessera_sdk::{crypto, params};
+use tessera_sdk::{params, storage};
 
 use crate::authenticator::may_act;
 use crate::uia::{self, Asking, Checked, Object, Passed, Stage};
@@ -51,22 +50,29 @@ pub fn handle(request: &Request) -> Result {
             owner
         }
     };
-    let mut batch = Batch::new()
-        .run(
-            "UPDATE accounts_users SET password_hash = $1, revision = revision + 1 \
-             WHERE user_id = $2 AND deactivated = FALSE",
-            params![crypto::hash_password(&new), &user],
-        )
-        .expect(1);
+    let mut batch = password::replace(&user, &new);
     if let Some(sid) = &proof {
         batch = validation::spend(batch, sid);
+    }
+    let seen = passed.proved(Stage::Password).and_then(|it| it.get("revision")?.as_i64());
+    if let Some(seen) = seen {
+        // The password that was given is still the one: of two who change it at once only one does.
+        let sql =
+            "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND revision = $2";
+        batch = batch.run(sql, params![&user, seen.saturating_add(1)]).expect(1);
     }
     if body.logout_devices {
         batch = session::remove_all(batch, &user, request.device())?;
     }
     match batch.commit() {
-        Ok(_) => Answer::empty(),
+        Ok(committed) => {
+            session::ended(committed)?;
+            Answer::empty()
+        }
         Err(storage::Error::Conflict(_)) if proof.is_some() => Err(validation::failed(400)),
+        Err(storage::Error::Conflict(_)) => {
+            Err(Error::forbidden("this is not the password any more"))
+        }
         Err(error) => Err(error.into()),
     }
 }

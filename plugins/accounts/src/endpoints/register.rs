@@ -8,14 +8,14 @@ use tessera_sdk::hooks::Threepid;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode, localpart};
 use tessera_sdk::storage::{self, Batch, query};
-use tessera_sdk::{crypto, digest, params, random};
+use tessera_sdk::{clock, crypto, digest, params, random};
 
 use super::login::LoggedIn;
 use super::register_guest;
 use crate::config::{self, Config, Email, Registration};
 use crate::registration::{self, NewAccount};
 use crate::session::{self, Wish};
-use crate::uia::{self, Asking, Checked, Flow, Object, Passed, Stage};
+use crate::uia::{self, Asking, Checked, Flow, Made, Object, Passed, Stage};
 use crate::{ids, modules, password, registration_token, threepids, topics, validation};
 
 #[derive(Debug, Deserialize)]
@@ -115,7 +115,7 @@ fn taken(asked: &Object, username: &str) -> std::result::Result<(), Error> {
             let Some(session) = session.and_then(Value::as_str) else { return Err(error) };
             let sql = "SELECT made FROM accounts_uia WHERE session = $1 AND made = $2";
             let user = ids::local_user(&ids::small(username));
-            match query(sql, params![session, user])?.first::<(String,)>()? {
+            match query(sql, params![uia::key(session), user])?.first::<(String,)>()? {
                 Some(_) => Ok(()),
                 None => Err(error),
             }
@@ -177,17 +177,18 @@ fn guest_of(token: &str) -> std::result::Result<String, Error> {
 }
 
 fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
-    let wish = |user: &str| Wish {
+    let wish = |user: &str, device: String| Wish {
         user: user.to_owned(),
-        device_id: body.device_id.clone(),
+        device_id: Some(device),
         display_name: body.initial_device_display_name.clone(),
         refresh: body.refresh_token,
         remote: request.remote().to_owned(),
         kind: "register".to_owned(),
     };
-    if let Some(user) = &passed.made {
-        return again(&wish(user), body);
+    if let Some(made) = &passed.made {
+        return again(made, &wish(&made.user, made.device.clone()), body);
     }
+    let device = body.device_id.clone().unwrap_or_else(|| random::letters(10));
     let hash = match (&body.password, &body.password_hash) {
         (Some(password), _) => {
             password::check_new(password)?;
@@ -201,7 +202,9 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
         threepids::allowed(threepids::EMAIL, address, true)?;
     }
     let guest = body.guest_access_token.as_deref().map(guest_of).transpose()?;
-    let (batch, user) = match guest.or_else(|| body.guest_user_id.clone()) {
+    let guest = guest.or_else(|| body.guest_user_id.clone());
+    let grown = guest.is_some();
+    let (batch, user) = match guest {
         Some(user) => {
             let address = address.as_ref().map(|it| it.0.clone());
             (grown_up(&user, &hash, passed, address)?, user)
@@ -219,7 +222,7 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
     let token = passed.proved(Stage::RegistrationToken).and_then(Value::as_str);
     let token_at = at(token.is_some());
     let (proof_at, address_at) = (at(address.is_some()), at(address.is_some()));
-    let mut batch = passed.spend(batch, &user);
+    let mut batch = passed.spend(batch, &user, &device);
     if let Some(token) = token {
         batch = registration_token::spend(batch, token);
     }
@@ -227,10 +230,15 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
         batch = validation::spend(batch, sid);
         batch = threepids::add(batch, &user, threepids::EMAIL, address, *validated_ms);
     }
+    if grown {
+        // Whoever has the guest's token has nothing of the user's; a device that goes on keeps its keys.
+        let keep = (!body.inhibit_login).then_some(device.as_str());
+        batch = session::remove_all(batch, &user, keep)?;
+    }
     let issued = if body.inhibit_login {
         None
     } else {
-        let (with, issued) = session::log_in(batch, &wish(&user))?;
+        let (with, issued) = session::log_in(batch, &wish(&user, device))?;
         batch = with;
         Some(issued)
     };
@@ -251,14 +259,24 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
     Answer::json(&LoggedIn::new(user, issued))
 }
 
-/// The answer that the first request of this session got, with new tokens: for whom that one got lost. A session is no password, so this
-/// asks for the one that was chosen.
-fn again(wish: &Wish, body: &Body) -> Result {
+/// How long the answer to a registration can be had again.
+const AGAIN_MS: u64 = 10 * 60 * 1000;
+
+/// The answer that the first request of this session got, with new tokens for the same device: for whom that one got lost. A session is no
+/// password, so this asks for the one that was chosen, and only soon after, while the account is as it was made.
+fn again(made: &Made, wish: &Wish, body: &Body) -> Result {
+    let over = || Error::forbidden("this session has registered somebody: log in");
     let revision = super::login::revision(&wish.user)?;
+    if revision != Some(made.revision) || clock::now_ms() > made.at_ms.saturating_add(AGAIN_MS) {
+        return Err(over());
+    }
+    if body.device_id.as_ref().is_some_and(|device| *device != made.device) {
+        return Err(over());
+    }
     password::count_try(&wish.user)?;
     let given = body.password.as_deref().unwrap_or_default();
     if password::verify(&wish.user, given)?.is_none() {
-        return Err(Error::forbidden("this session has registered somebody: log in"));
+        return Err(over());
     }
     if body.inhibit_login {
         return Answer::json(&LoggedIn::new(wish.user.clone(), None));
@@ -266,7 +284,7 @@ fn again(wish: &Wish, body: &Body) -> Result {
     let guard = Batch::new()
         .run(
             "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND revision = $2",
-            params![&wish.user, revision.unwrap_or(-1)],
+            params![&wish.user, made.revision],
         )
         .expect(1);
     let (batch, issued) = session::log_in(guard, wish)?;

@@ -13,7 +13,8 @@ use crate::validation::{self, Link, Purpose};
 pub fn show(request: &Request) -> Result {
     let Some(link) = follow(request)? else { return Ok(over()) };
     if config::get()?.mail_links == MailLinks::AtOnce && link.purpose != Purpose::Password {
-        return confirmed(request, &link);
+        validation::confirm(request.query("sid").unwrap_or_default())?;
+        return Ok(if link.next_link.is_empty() { done() } else { redirect(&link.next_link) });
     }
     let what = match link.purpose {
         Purpose::Register => "You are registering with the address",
@@ -44,10 +45,21 @@ fn follow(request: &Request) -> std::result::Result<Option<Link>, Error> {
 
 fn confirmed(request: &Request, link: &Link) -> Result {
     validation::confirm(request.query("sid").unwrap_or_default())?;
-    if !link.next_link.is_empty() {
-        return Ok(redirect(&link.next_link));
+    if link.next_link.is_empty() {
+        return Ok(done());
     }
-    Ok(page(200, "Your address is confirmed", "<p>Go back to your app and go on there.</p>"))
+    // No redirect: as the answer of a form browsers would hold it against the page's `form-action`.
+    let next = escape(&link.next_link);
+    let body = format!(
+        "<meta http-equiv=\"refresh\" content=\"0; url={next}\"><p><a href=\"{next}\">Go on</a></p>"
+    );
+    Ok(page(200, CONFIRMED, &body))
+}
+
+const CONFIRMED: &str = "Your address is confirmed";
+
+fn done() -> Answer {
+    page(200, CONFIRMED, "<p>Go back to your app and go on there.</p>")
 }
 
 fn over() -> Answer {

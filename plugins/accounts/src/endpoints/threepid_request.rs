@@ -93,8 +93,8 @@ fn email(request: &Request, purpose: Purpose) -> Result {
             (false, Purpose::Register) => mails::send(&address, Kind::Register, &link())?,
             (false, Purpose::Password) => mails::send(&address, Kind::Password, &link())?,
             (false, Purpose::Add) => mails::send(&address, Kind::Add, &link())?,
-            // Nobody has it.
-            (true, Purpose::Password) => {}
+            // Nobody has it. There is a mail all the same: how long it takes and what goes wrong with it tells nothing.
+            (true, Purpose::Password) => mails::send(&address, Kind::Unknown, "")?,
             (true, _) => mails::send(&address, Kind::InUse, "")?,
         }
         // Only now: the same request may be tried again where the mail did not go.
@@ -121,7 +121,7 @@ pub fn check_secret(secret: &str) -> std::result::Result<(), Error> {
     Ok(())
 }
 
-/// Where a link may lead in the end: an http or https URL, of the operator's hosts if there are such.
+/// Where a link may lead in the end: an http or https URL of this server's clients' host or of the operator's list.
 fn check_next_link(config: &Config, link: &str) -> std::result::Result<(), Error> {
     if link.is_empty() {
         return Ok(());
@@ -132,13 +132,16 @@ fn check_next_link(config: &Config, link: &str) -> std::result::Result<(), Error
     let Some(host) = host.filter(|host| !host.is_empty() && !host.contains('@') && plain) else {
         return Err(Error::invalid_param("next_link is an http or https URL"));
     };
-    let known = |hosts: &Vec<String>| {
-        hosts.iter().any(|known| {
-            known == host || host.strip_prefix(known.as_str()).is_some_and(|it| it.starts_with(':'))
-        })
-    };
-    match &config.next_link_hosts {
-        Some(hosts) if !known(hosts) => Err(Error::invalid_param("next_link leads elsewhere")),
-        _ => Ok(()),
+    let host = host.to_ascii_lowercase();
+    let base = config.base();
+    let own = base.split_once("://").map_or("", |(_, rest)| rest);
+    let own = own.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    let listed = config.next_link_hosts.iter().any(|known| {
+        let rest = host.strip_prefix(known.to_ascii_lowercase().as_str());
+        known == "*" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    });
+    if host == own || listed {
+        return Ok(());
     }
+    Err(Error::invalid_param("next_link leads elsewhere"))
 }

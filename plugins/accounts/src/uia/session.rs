@@ -1,10 +1,10 @@
-//! Sessions of user-interactive authentication, as they are stored.
+//! Sessions of user-interactive authentication, as they are stored: by the hash of their id, which only the client has.
 
 use serde_json::{Map, Value};
 use tessera_sdk::hooks::RequestInfo;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, query};
-use tessera_sdk::{clock, params, random};
+use tessera_sdk::{clock, digest, params, random};
 
 /// How long a client may take.
 pub const LIFETIME_MS: u64 = 30 * 60 * 1000;
@@ -15,17 +15,35 @@ const MAX_AGENT: usize = 512;
 /// Bytes of what an endpoint wants kept; of more nothing is.
 const MAX_KEPT: usize = 4096;
 
+/// Whom a session registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Full id.
+    pub user: String,
+    /// When.
+    pub at_ms: u64,
+    /// The device that was logged in.
+    pub device: String,
+    /// The account's revision then.
+    pub revision: i64,
+}
+
+/// What a session is stored under.
+pub(crate) fn key(session: &str) -> String {
+    digest::sha256(session.as_bytes())
+}
+
 /// What is known of a session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
-    /// Empty: not stored yet.
+    /// Its id, as the client has it; empty: not stored yet.
     pub(super) session: String,
     /// By stage, what it proved.
     pub(super) completed: Map<String, Value>,
     /// What the endpoint wanted to know again.
     pub(super) kept: Map<String, Value>,
-    /// The user whom it registered.
-    pub(super) made: Option<String>,
+    /// Whom it registered.
+    pub(super) made: Option<Made>,
     /// The request that opened it.
     pub(super) opened: Option<RequestInfo>,
     pub(super) revision: i64,
@@ -59,7 +77,7 @@ pub(super) fn open(
             "INSERT INTO accounts_uia (session, scope, created_ms, request_id, remote, user_agent, \
              user_id, completed, kept, token) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             params![
-                &session,
+                key(&session),
                 scope,
                 now,
                 &request.id,
@@ -96,7 +114,7 @@ impl Found {
     }
 }
 
-type Row = (String, String, i64, String, String, String, String, String);
+type Row = (String, String, i64, String, String, String, String, String, u64, String, i64);
 
 /// A session of this operation and this user that is not over.
 ///
@@ -105,14 +123,16 @@ type Row = (String, String, i64, String, String, String, String, String);
 pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Found, Error> {
     let since = clock::now_ms().saturating_sub(LIFETIME_MS);
     let found: Option<Row> = query(
-        "SELECT completed, kept, revision, request_id, remote, user_agent, made, scope FROM accounts_uia \
+        "SELECT completed, kept, revision, request_id, remote, user_agent, scope, made, made_ms, \
+         made_device, made_revision FROM accounts_uia \
          WHERE session = $1 AND user_id = $2 AND created_ms >= $3",
-        params![session, user, since],
+        params![key(session), user, since],
     )?
     .first()?;
-    let Some((completed, kept, revision, id, remote, user_agent, made, opened_for)) = found else {
-        return Ok(Found::None);
-    };
+    let Some(row) = found else { return Ok(Found::None) };
+    let (completed, kept, revision, id, remote, user_agent, opened_for, made, at_ms, device, then) =
+        row;
+    let made = Made { user: made, at_ms, device, revision: then };
     if opened_for != scope {
         return Ok(Found::Other);
     }
@@ -120,7 +140,7 @@ pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Found, Erro
         session: session.to_owned(),
         completed: serde_json::from_str(&completed).map_err(Error::internal)?,
         kept: serde_json::from_str(&kept).map_err(Error::internal)?,
-        made: (!made.is_empty()).then_some(made),
+        made: (!made.user.is_empty()).then_some(made),
         opened: Some(RequestInfo { id, remote, user_agent }),
         revision,
     }))
@@ -138,7 +158,7 @@ pub(super) fn save(state: &State) -> Result<bool, Error> {
             params![
                 text(&state.completed),
                 token(&state.completed),
-                &state.session,
+                key(&state.session),
                 state.revision
             ],
         )

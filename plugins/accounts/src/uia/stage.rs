@@ -139,10 +139,9 @@ fn password(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
         // Another's password proves nothing, whatever it is.
         _ => return Err(Failed::Over(wrong())),
     };
-    if proves(asking, &user, auth)? {
-        Ok(json!({ "user_id": user }))
-    } else {
-        Err(Failed::Again(wrong()))
+    match proves(asking, &user, auth)? {
+        Some(revision) => Ok(json!({ "user_id": user, "revision": revision })),
+        None => Err(Failed::Again(wrong())),
     }
 }
 
@@ -154,8 +153,8 @@ fn count(auth: &Auth, user: &str) -> Result<(), Error> {
     }
 }
 
-/// Whether the password is the user's. Modules that know about passwords are asked first, as at login.
-fn proves(asking: &Asking<'_>, user: &str, auth: &Auth) -> Result<bool, Error> {
+/// The account's revision, if the password is the user's. Modules that know about passwords are asked first, as at login.
+fn proves(asking: &Asking<'_>, user: &str, auth: &Auth) -> Result<Option<i64>, Error> {
     count(auth, user)?;
     if hooks::answered("tessera:hooks/login") {
         let fields = asking.body.get("auth").cloned().unwrap_or_default();
@@ -167,13 +166,16 @@ fn proves(asking: &Asking<'_>, user: &str, auth: &Auth) -> Result<bool, Error> {
             request: asking.request.clone(),
         };
         match hooks::check_auth(&attempt) {
-            Some(Verdict::Accept(accepted)) => return Ok(accepted.user == user),
-            Some(Verdict::Reject) => return Ok(false),
+            Some(Verdict::Accept(accepted)) if accepted.user == user => {
+                return password::revision(user);
+            }
+            Some(Verdict::Accept(_) | Verdict::Reject) => return Ok(None),
             None => {}
         }
     }
     let given = auth.password.as_deref().unwrap_or_default();
-    Ok(password::verify(user, given)?.is_some_and(|found| !found.deactivated))
+    let verified = password::verify(user, given)?.filter(|found| !found.deactivated);
+    Ok(verified.map(|found| found.revision))
 }
 
 fn recaptcha(asking: &Asking<'_>, auth: &Auth) -> Result<Value, Failed> {
@@ -199,7 +201,7 @@ fn token(asking: &Asking<'_>, auth: &Auth, session: &str) -> Result<Value, Faile
         .ok_or_else(|| Failed::Again(Error::missing_param("token is missing")))?;
     limits::take("failed-logins", &format!("registration:{}", asking.request.remote), 1)
         .map_err(Error::limit_exceeded)?;
-    if token.is_empty() || !registration_token::is_good(token, session)? {
+    if token.is_empty() || !registration_token::is_good(token, &super::key(session))? {
         return Err(wrong());
     }
     Ok(json!(token))

@@ -75,7 +75,12 @@ fn guest_becomes_a_user_and_nobody_else_does() {
     let done = upgrade(&name(&one), &one["access_token"]).ok();
     assert_eq!(done["user_id"], one["user_id"]);
     assert!(try_it(&done["access_token"], "POST", "createRoom").is_ok());
-    assert!(try_it(&one["access_token"], "POST", "createRoom").is_ok(), "their old device, too");
+    let (status, body) = denied(try_it(&one["access_token"], "POST", "createRoom"));
+    assert_eq!(
+        (status, &body["errcode"]),
+        (401, &json!("M_UNKNOWN_TOKEN")),
+        "the guest is no more"
+    );
     log_in(&host, by_name(&name(&one), "secret")).ok();
     assert_eq!(upgrade(&name(&one), &one["access_token"]).error().0, 403, "once");
 }

@@ -211,6 +211,7 @@ fn session_registers_one_user_however_often_it_is_asked() {
         let again = send(&host, &body).ok();
         assert_eq!(first["user_id"], again["user_id"]);
         assert_ne!(first["access_token"], again["access_token"]);
+        assert_eq!(first["device_id"], again["device_id"]);
         assert!(who(&again["access_token"]).is_ok());
         // The session alone is no password.
         for password in [Value::Null, json!("guess")] {
@@ -223,6 +224,42 @@ fn session_registers_one_user_however_often_it_is_asked() {
     }
     let users = host.messages("accounts.users");
     assert_eq!(users.len(), 2, "{users:?}");
+}
+
+#[test]
+fn answer_to_a_registration_is_had_again_soon_and_while_the_account_is_as_it_was() {
+    let host = start();
+    let made = |name: &str| {
+        let mut body = json!({ "username": name, "password": "secret" });
+        let session = send(&host, &body).json()["session"].clone();
+        body["auth"] = json!({ "type": "m.login.dummy", "session": session });
+        send(&host, &body).ok();
+        body
+    };
+    let forbidden = (403, "M_FORBIDDEN".to_owned());
+    let mut other = made("joe");
+    send(&host, &other).ok();
+    other["device_id"] = json!("ANOTHER");
+    assert_eq!(send(&host, &other).error(), forbidden, "another device");
+    let changed = made("ann");
+    let sid = crate::words::ask(&host, "POST", "password", json!({})).json()["session"].clone();
+    // The same password set anew is a change, too.
+    let body = json!({ "auth": crate::words::proof(&sid), "new_password": "secret" });
+    crate::words::ask(&host, "POST", "password", body).ok();
+    assert_eq!(send(&host, &changed).error(), forbidden, "the password was set since");
+    let late = made("bob");
+    host.advance(10 * 60 * 1000 + 1);
+    assert_eq!(send(&host, &late).error(), forbidden, "long ago");
+}
+
+#[test]
+fn ids_of_sessions_are_not_kept() {
+    let host = start();
+    let session = send(&host, &json!({})).json()["session"].as_str().unwrap().to_owned();
+    let kept = tessera_sdk::storage::query("SELECT session FROM accounts_uia", vec![]).unwrap();
+    let kept: Vec<(String,)> = kept.all().unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_ne!(kept[0].0, session);
 }
 
 #[test]

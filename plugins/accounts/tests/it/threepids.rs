@@ -159,14 +159,23 @@ fn who_asks_is_not_told_whose_an_address_is() {
     register(&host, "ann");
     let sid = proved(&host, &mails, "threepids-email", "a@example.org");
     add(&host, ANN, &sid).ok();
-    let before = mails.lock().unwrap().len();
     let known = request_token(&host, "register-email", "a@example.org", 1).ok();
     assert!(known["sid"].is_string());
     let told = mails.lock().unwrap().last().unwrap().clone();
     assert!(told.subject.contains("You have an account"), "{told:?}");
     let unknown = request_token(&host, "password-email", "nobody@example.org", 1).ok();
     assert!(unknown["sid"].is_string());
-    assert_eq!(mails.lock().unwrap().len(), before + 1, "a stranger gets no mail");
+    let told = mails.lock().unwrap().last().unwrap().clone();
+    assert!(told.subject.contains("No account"), "{told:?}");
+    // What goes wrong with the mail tells as little.
+    host.services(|services| {
+        services.mail = Arc::new(|_| Err(mail::Error::Refused("550 <a@example.org>".to_owned())));
+    });
+    for email in ["a@example.org", "nobody@example.org"] {
+        let answer = request_token(&host, "password-email", email, 2);
+        assert_eq!(answer.error(), error(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED"));
+    }
+    assert!(!host.logs().iter().any(|line| line.contains("example.org")), "{:?}", host.logs());
 }
 
 #[test]
@@ -216,6 +225,102 @@ fn next_link_is_where_the_operator_allows() {
     host.request("POST", "register-email").json(&body(next)).send::<Plugin>().ok();
     let page = press(&host, "GET", &link(&mails));
     assert_eq!((page.status(), page.header("location")), (302, Some(next)));
+    // A form's answer must not redirect: browsers hold it against `form-action`.
+    let page = press(&host, "POST", &link(&mails));
+    assert_eq!((page.status(), page.header("location")), (200, None));
+    let html = page.text();
+    assert!(html.contains(&format!("content=\"0; url={next}\"")), "{html}");
+    assert!(html.contains(&format!("<a href=\"{next}\">")), "{html}");
+}
+
+#[test]
+fn next_link_leads_to_the_servers_own_host_unless_the_operator_says_more() {
+    let ask = |config: Value, next: &str| {
+        let (host, _mails) = start(config);
+        let body = json!({ "client_secret": "s", "email": "a@example.org", "send_attempt": 1, "next_link": next });
+        host.request("POST", "password-email").json(&body).send::<Plugin>().status()
+    };
+    assert_eq!(ask(json!({}), "https://evil.example.org/"), 400);
+    assert_eq!(ask(json!({}), "https://HS1/done"), 200);
+    let base = json!({ "base-url": "https://m.example.org:8448/x" });
+    assert_eq!(ask(base.clone(), "https://m.example.org:8448/done"), 200);
+    assert_eq!(ask(base, "https://hs1/done"), 400);
+    assert_eq!(ask(json!({ "next-link-hosts": ["*"] }), "https://evil.example.org/"), 200);
+    assert_eq!(ask(json!({ "next-link-hosts": [] }), "https://evil.example.org/"), 400);
+}
+
+#[test]
+fn secrets_of_proofs_are_not_kept() {
+    let (host, _mails) = start(json!({}));
+    request_token(&host, "register-email", "a@example.org", 1).ok();
+    let sql = "SELECT client_secret FROM accounts_validations";
+    let kept: Vec<(String,)> = tessera_sdk::storage::query(sql, vec![]).unwrap().all().unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_ne!(kept[0].0, "s3cr3t");
+}
+
+#[test]
+fn account_ends_before_identity_servers_are_asked_to_forget_it() {
+    let (host, _mails) = start(json!({}));
+    register(&host, "ann");
+    host.services(|services| {
+        services.fetch = Arc::new(|_| {
+            let body = json!({ "medium": "email", "address": "a@example.org" }).to_string();
+            let body = fetch::Body::Bytes(body.into_bytes());
+            Ok(fetch::Response { status: 200, headers: vec![], body })
+        });
+    });
+    let creds = json!({ "sid": "1", "client_secret": "s", "id_server": "id.example.org", "id_access_token": "t" });
+    ask(&host, "POST", "threepids-bind", creds).ok();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = seen.clone();
+    host.services(move |services| {
+        services.fetch = Arc::new(move |request| {
+            let sql = "SELECT user_id FROM accounts_users WHERE deactivated = TRUE";
+            let ended = tessera_sdk::storage::query(sql, vec![]).unwrap().rows.len();
+            into.lock().unwrap().push((request.url.clone(), ended));
+            Err(fetch::Error::Unreachable("nobody".to_owned()))
+        });
+    });
+    let session = ask(&host, "POST", "deactivate", json!({})).json()["session"].clone();
+    let done = ask(&host, "POST", "deactivate", json!({ "auth": proof(&session) })).ok();
+    assert_eq!(done, json!({ "id_server_unbind_result": "no-support" }));
+    let url = "https://id.example.org/_matrix/identity/v2/3pid/unbind".to_owned();
+    assert_eq!(*seen.lock().unwrap(), [(url, 1)]);
+}
+
+#[test]
+fn only_so_many_calls_wait_for_others_at_once() {
+    use tessera_plugin_accounts::outside::{Kind, SLOTS};
+    let (host, mails) = start(json!({}));
+    register(&host, "ann");
+    let ready = Arc::new(std::sync::Barrier::new(SLOTS + 1));
+    let end = Arc::new(std::sync::Barrier::new(SLOTS + 1));
+    let waiting: Vec<_> = (0..SLOTS)
+        .map(|n| {
+            let (host, ready, end) = (host.clone(), ready.clone(), end.clone());
+            std::thread::spawn(move || {
+                host.install();
+                host.act_as("accounts");
+                assert!(tessera_sdk::storage::lock(&[Kind::Mail.slot(n)], 0));
+                ready.wait();
+                end.wait();
+            })
+        })
+        .collect();
+    ready.wait();
+    let busy = request_token(&host, "register-email", "a@example.org", 1);
+    assert_eq!(busy.error(), error(429, "M_LIMIT_EXCEEDED"));
+    assert!(busy.json()["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0));
+    // The other kinds have places of their own.
+    let creds = json!({ "sid": "1", "client_secret": "s", "id_server": "id.example.org", "id_access_token": "t" });
+    assert_eq!(ask(&host, "POST", "threepids-bind", creds).error(), error(502, "M_UNKNOWN"));
+    end.wait();
+    for thread in waiting {
+        thread.join().unwrap();
+    }
+    request_token(&host, "register-email", "a@example.org", 1).ok();
+    assert_eq!(mails.lock().unwrap().len(), 1);
 }
 
 #[test]
@@ -471,8 +576,8 @@ fn sessions_of_unknown_addresses_look_like_the_others() {
             assert_eq!(request_token(&host, route, email, 2).ok(), first, "{route} {email}");
         }
     }
-    // Two attempts each, but for a new password of nobody's.
-    assert_eq!(mails.lock().unwrap().len(), 10);
+    // Two attempts each.
+    assert_eq!(mails.lock().unwrap().len(), 12);
 }
 
 #[test]
