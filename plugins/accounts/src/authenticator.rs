@@ -6,12 +6,13 @@ use serde_json::json;
 use tessera_sdk::bindings::authenticator::exports::tessera::plugin::authenticator::{
     Credentials, Denial, Grant, Guest,
 };
+use tessera_sdk::bindings::http::tessera::plugin::identity::RateOverride;
 use tessera_sdk::http::{Principal, decode_query};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, digest, log, params};
 
-use crate::{Plugin, modules, restrictions, topics};
+use crate::{Plugin, modules, restrictions, session, topics};
 
 /// How long the host may keep an answer: a logout voids it at once by its topics, so only its table bounds this. Where a node may
 /// miss a wake-up of another, the host keeps it for a few seconds at most.
@@ -52,14 +53,30 @@ fn token(credentials: &Credentials) -> Option<String> {
 }
 
 type Marks = (bool, bool, bool, bool);
-type Row =
-    (String, String, Option<u64>, Option<String>, bool, bool, bool, bool, Option<u64>, bool, bool);
+type Rate = (Option<u64>, Option<u64>);
+type Row = (
+    String,
+    String,
+    Option<u64>,
+    Option<String>,
+    bool,
+    bool,
+    bool,
+    bool,
+    Option<u64>,
+    bool,
+    bool,
+    Option<u64>,
+    Option<u64>,
+);
+/// What `[rates]` calls the sending of messages.
+const MESSAGES: &str = "messages";
 
 fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     let hash = digest::sha256(token.as_bytes());
     let row: Option<Row> = query(
         "SELECT t.user_id, t.device_id, t.expires_ms, t.replaces, u.deactivated, u.guest, u.admin, \
-         u.shadow_banned, u.last_seen_ms, u.locked, u.suspended \
+         u.shadow_banned, u.last_seen_ms, u.locked, u.suspended, u.rate_per_second, u.rate_burst \
          FROM accounts_tokens AS t JOIN accounts_users AS u ON u.user_id = t.user_id \
          WHERE t.hash = $1",
         params![&hash],
@@ -82,6 +99,8 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         seen,
         locked,
         suspended,
+        per_second,
+        burst,
     ) = row;
     if deactivated {
         return Err(unknown(false));
@@ -100,10 +119,11 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         // Good for this request only: the same credentials do not open everything.
         keep_ms = 0;
     }
-    let mut rates = Vec::new();
+    // An administrator's word about this one user goes before that of modules.
+    let (unlimited, mut rates) = own_rate((per_second, burst));
     if let Some(standing) = modules::standing(&user) {
         keep_ms = keep_ms.min(modules::FRESH_MS.into());
-        rates = standing.rates();
+        rates.extend(standing.rates());
         if standing.expired {
             if !restrictions::is_logout(&credentials.path) {
                 return Err(run_out());
@@ -112,21 +132,38 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
             keep_ms = 0;
         }
     }
-    if seen.is_none_or(|at| at.saturating_add(SEEN_MS) <= now) {
+    let mut marks = marks((guest, admin, shadow, suspended));
+    if device.is_empty() {
+        // An administrator acts for the user, who is not to notice.
+        marks.push(format!("{}{hash}", session::TOKEN_MARK));
+    } else if seen.is_none_or(|at| at.saturating_add(SEEN_MS) <= now) {
         see(&user, &device, credentials, now);
     }
     Ok(Grant {
         topics: vec![topics::session(&hash), topics::sessions(&user)],
         principal: Principal {
             user,
-            device: Some(device),
+            device: (!device.is_empty()).then_some(device),
             service: None,
-            marks: marks((guest, admin, shadow, suspended)),
-            unlimited: false,
+            marks,
+            unlimited,
             rates,
         },
         cache_ms: u32::try_from(keep_ms).unwrap_or(u32::MAX),
     })
+}
+
+/// A user's own rate of messages: whether there is none at all, and what goes in place of everybody's.
+fn own_rate((per_second, burst): Rate) -> (bool, Vec<RateOverride>) {
+    match per_second {
+        None => (false, Vec::new()),
+        Some(0) => (true, Vec::new()),
+        Some(per_second) => {
+            let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+            let (per_second, burst) = (small(per_second).into(), small(burst.unwrap_or_default()));
+            (false, vec![RateOverride { class: MESSAGES.to_owned(), per_second, burst }])
+        }
+    }
 }
 
 fn marks((guest, admin, shadow, suspended): Marks) -> Vec<String> {

@@ -1,8 +1,13 @@
 //! One file for each endpoint.
 
+pub mod admin_devices;
+pub mod admin_notices;
 pub mod admin_register;
 pub mod admin_registration_tokens;
 pub mod admin_restrict;
+pub mod admin_user_data;
+pub mod admin_user_state;
+pub mod admin_users;
 pub mod admin_whois;
 pub mod auth_fallback;
 pub mod capabilities;
@@ -115,4 +120,34 @@ pub const ROUTES: &[Route] = &[
     Route::new("admin-token", admin_registration_tokens::get),
     Route::new("admin-token-update", admin_registration_tokens::update),
     Route::new("admin-token-delete", admin_registration_tokens::delete),
+    Route::new("admin-version", admin_users::version),
+    Route::new("admin-name-available", admin_users::available),
+    Route::new("admin-users", admin_users::list),
+    Route::new("admin-users-v3", admin_users::list_v3),
+    Route::new("admin-user", admin_users::get),
+    Route::new("admin-user-put", admin_users::put),
+    Route::new("admin-by-address", admin_users::by_address),
+    Route::new("admin-deactivate", admin_user_state::deactivate),
+    Route::new("admin-reset-password", admin_user_state::reset_password),
+    Route::new("admin-suspension", admin_user_state::suspend),
+    Route::new("admin-is-admin", admin_user_state::is_admin),
+    Route::new("admin-set-admin", admin_user_state::set_admin),
+    Route::new("admin-shadow-ban", admin_user_state::shadow_ban),
+    Route::new("admin-rate", admin_user_state::rate),
+    Route::new("admin-rate-set", admin_user_state::set_rate),
+    Route::new("admin-rate-reset", admin_user_state::reset_rate),
+    Route::new("admin-login", admin_user_state::login),
+    Route::new("admin-cross-signing", admin_user_state::allow_cross_signing),
+    Route::new("admin-joined-rooms", admin_user_data::joined_rooms),
+    Route::new("admin-memberships", admin_user_data::memberships),
+    Route::new("admin-account-data", admin_user_data::account_data),
+    Route::new("admin-pushers", admin_user_data::pushers),
+    Route::new("admin-devices", admin_devices::list),
+    Route::new("admin-device-new", admin_devices::make),
+    Route::new("admin-devices-delete", admin_devices::remove_all),
+    Route::new("admin-device", admin_devices::get),
+    Route::new("admin-device-rename", admin_devices::rename),
+    Route::new("admin-device-delete", admin_devices::remove),
+    Route::new("admin-notice", admin_notices::post),
+    Route::new("admin-notice-put", admin_notices::put),
 ];

@@ -8,6 +8,7 @@ use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{crypto, digest, matrix, params};
 
 use crate::account_data::{self, Failure};
+use crate::admin::cross_signing;
 use crate::endpoints::login::revision;
 use crate::endpoints::profile_field_set::MAX_SHOWN;
 use crate::registration::{self, NewAccount};
@@ -17,6 +18,9 @@ use crate::{Plugin, endpoints, login_token, password};
 
 /// Users asked for at once.
 const MAX_USERS: usize = 1000;
+
+/// The scope in which `keys` asks before cross-signing keys are replaced.
+const CROSS_SIGNING: &str = "keys.device-signing";
 
 fn unavailable(error: impl std::fmt::Debug) -> Error {
     Error::Unavailable(format!("{error:?}"))
@@ -61,6 +65,9 @@ impl Guest for Plugin {
     fn prove(proof: Proof) -> Result<Proven, Error> {
         // Where nobody is there to prove anything, nothing is to be asked.
         present(&proof.user)?;
+        if proof.scope == CROSS_SIGNING && cross_signing::spend(&proof.user).map_err(unavailable)? {
+            return Ok(Proven::Yes);
+        }
         let body: uia::Object = match serde_json::from_str(&proof.body) {
             Ok(body) => body,
             Err(error) => return Ok(no(&matrix::Error::bad_json(error.to_string()))),

@@ -6,11 +6,8 @@
 use serde_json::{Value, json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::params;
-use tessera_sdk::storage::Batch;
 
-use crate::admin::{self, Standing};
-use crate::topics;
+use crate::admin::{self, Flag, Standing};
 use crate::uia::Object;
 
 /// Whether a user is locked out. `M_FORBIDDEN`, `M_INVALID_PARAM`, `M_NOT_FOUND`.
@@ -27,12 +24,12 @@ pub fn suspended(request: &Request) -> Result {
 
 /// Locks a user out, or lets them in again. Errors as for [`locked`], `M_MISSING_PARAM`.
 pub fn lock(request: &Request) -> Result {
-    set(request, "locked")
+    set(request, Flag::Locked)
 }
 
 /// Suspends a user, or ends that. Errors as for [`suspended`], `M_MISSING_PARAM`.
 pub fn suspend(request: &Request) -> Result {
-    set(request, "suspended")
+    set(request, Flag::Suspended)
 }
 
 /// Whom it is about. Who may not ask learns nothing of who there is.
@@ -46,19 +43,13 @@ fn target(request: &Request) -> std::result::Result<(&str, Standing), Error> {
     Ok((user, standing))
 }
 
-fn set(request: &Request, what: &str) -> Result {
+fn set(request: &Request, flag: Flag) -> Result {
     let (user, _) = target(request)?;
+    let what = flag.column();
     let body: Object = request.json()?;
     let value = body.get(what).ok_or_else(|| Error::missing_param(format!("{what} is missing")))?;
     let value = value.as_bool().ok_or_else(|| Error::bad_json(format!("{what} is a boolean")))?;
-    // The waking makes every node ask again, and ends what waits.
-    Batch::new()
-        .run(
-            &format!("UPDATE accounts_users SET {what} = $2 WHERE user_id = $1"),
-            params![user, value],
-        )
-        .wake(topics::sessions(user))
-        .commit_blind()?;
+    admin::set(user, flag, value)?;
     let mut answer = Object::new();
     answer.insert(what.to_owned(), Value::Bool(value));
     Answer::json(&answer)

@@ -18,24 +18,32 @@ struct Body {
 /// Names a device. Without a name nothing changes. 404 `M_NOT_FOUND`, `M_TOO_LARGE`.
 pub fn handle(request: &Request) -> Result {
     let body: Body = request.json()?;
-    session::check_name(body.display_name.as_deref())?;
-    let (user, device) = (request.user()?, request.param("deviceId"));
+    rename(request.user()?, request.param("deviceId"), body.display_name)?;
+    Answer::empty()
+}
+
+/// Names a user's device; without a name nothing changes.
+///
+/// # Errors
+/// `M_NOT_FOUND`, `M_TOO_LARGE`.
+pub fn rename(user: &str, device: &str, name: Option<String>) -> std::result::Result<(), Error> {
+    session::check_name(name.as_deref())?;
     let sql = "SELECT display_name FROM accounts_devices WHERE user_id = $1 AND device_id = $2";
     let found: Option<(Option<String>,)> = query(sql, params![user, device])?.first()?;
     let (before,) = found.ok_or_else(|| Error::not_found("no such device"))?;
-    if body.display_name.is_none() || body.display_name == before {
-        return Answer::empty();
+    if name.is_none() || name == before {
+        return Ok(());
     }
     let renamed = Batch::new()
         .run(
             "UPDATE accounts_devices SET display_name = $1 WHERE user_id = $2 AND device_id = $3",
-            params![body.display_name, user, device],
+            params![name, user, device],
         )
         .expect(1)
         .emit(topics::SESSIONS, user, topics::renamed(user, device))
         .commit();
     match renamed {
-        Ok(_) => Answer::empty(),
+        Ok(_) => Ok(()),
         Err(storage::Error::Conflict(_)) => Err(Error::not_found("no such device")),
         Err(error) => Err(error.into()),
     }

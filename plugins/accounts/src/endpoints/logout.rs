@@ -8,8 +8,15 @@ use crate::session;
 
 /// Ends this session: its tokens are void at once and its device is gone.
 pub fn handle(request: &Request) -> Result {
-    let user = request.user()?;
-    let devices: Vec<String> = request.device().map(str::to_owned).into_iter().collect();
-    session::remove_devices(user, &devices)?;
+    let principal = request.principal()?;
+    match &principal.device {
+        Some(device) => session::remove_devices(&principal.user, std::slice::from_ref(device))?,
+        None => {
+            let mut marks = principal.marks.iter();
+            if let Some(hash) = marks.find_map(|mark| mark.strip_prefix(session::TOKEN_MARK)) {
+                session::end_acting(hash)?;
+            }
+        }
+    }
     Answer::empty()
 }

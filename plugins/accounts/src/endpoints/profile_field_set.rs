@@ -55,13 +55,28 @@ fn target(request: &Request) -> std::result::Result<(&str, &str), Error> {
 }
 
 fn change(request: &Request, user: &str, name: &str, value: Option<Value>) -> Result {
+    let hidden = request.principal()?.marks.iter().any(|mark| mark == SHADOW_BANNED);
+    store(user, name, value, hidden)?;
+    Answer::empty()
+}
+
+/// Sets a field of a user's profile, or removes it; `hidden`: nobody else is to learn of it.
+///
+/// # Errors
+/// `M_NOT_FOUND` for who is not there, `M_INVALID_PARAM`, `M_PROFILE_TOO_LARGE`.
+pub fn store(
+    user: &str,
+    name: &str,
+    value: Option<Value>,
+    hidden: bool,
+) -> std::result::Result<(), Error> {
     let mut profile = profile::read(user)?;
     let before = profile.remove(name);
     let shown = matches!(name, "displayname" | "avatar_url");
     // An empty or null name or avatar means none.
     let value = value.filter(|value| !shown || !(value.is_null() || value == ""));
     if before == value {
-        return Answer::empty();
+        return Ok(());
     }
     if let Some(value) = &value {
         if shown && value.as_str().is_none_or(|text| text.len() > MAX_SHOWN) {
@@ -78,12 +93,11 @@ fn change(request: &Request, user: &str, name: &str, value: Option<Value>) -> Re
     if !shown {
         return keep(user, name, value.as_ref());
     }
-    let hidden = request.principal()?.marks.iter().any(|mark| mark == SHADOW_BANNED);
     show(user, &profile, name, hidden)
 }
 
 /// Stores a field that only the profile shows.
-fn keep(user: &str, name: &str, value: Option<&Value>) -> Result {
+fn keep(user: &str, name: &str, value: Option<&Value>) -> std::result::Result<(), Error> {
     let batch = match value {
         Some(value) => Batch::new().run(
             "INSERT INTO accounts_profile_fields (user_id, name, value) VALUES ($1, $2, $3)              ON CONFLICT (user_id, name) DO UPDATE SET value = excluded.value",
@@ -95,11 +109,16 @@ fn keep(user: &str, name: &str, value: Option<&Value>) -> Result {
         ),
     };
     batch.commit()?;
-    Answer::empty()
+    Ok(())
 }
 
 /// Stores display name or avatar, which every room of the user shows as well, unless they are `hidden` from others.
-fn show(user: &str, profile: &Map<String, Value>, name: &str, hidden: bool) -> Result {
+fn show(
+    user: &str,
+    profile: &Map<String, Value>,
+    name: &str,
+    hidden: bool,
+) -> std::result::Result<(), Error> {
     let text = |name: &str| profile.get(name).and_then(Value::as_str);
     let (displayname, avatar_url) = (text("displayname"), text("avatar_url"));
     let sql =
@@ -117,11 +136,11 @@ fn show(user: &str, profile: &Map<String, Value>, name: &str, hidden: bool) -> R
         Err(error) => return Err(error.into()),
     }
     if hidden {
-        return Answer::empty();
+        return Ok(());
     }
     // So that the rooms show it when this answers; if it does not work now, the topic brings it there.
     if let Err(error) = services::profile_changed(user, displayname, avatar_url) {
         log::warn("rooms learn of a changed profile later", &[("reason", &format!("{error:?}"))]);
     }
-    Answer::empty()
+    Ok(())
 }

@@ -50,23 +50,42 @@ pub fn delete(request: &Request) -> Result {
     })
 }
 
+/// Tags a room for a user, unless it is so tagged.
+///
+/// # Errors
+/// `M_TOO_LARGE` where there is too much account data, storage.
+pub fn put(user: &str, room: &str, tag: &str) -> std::result::Result<(), Error> {
+    edit(user, room, |tags| {
+        tags.entry(tag).or_insert_with(|| json!({}));
+        Ok(())
+    })
+}
+
 fn change(
     request: &Request,
     change: impl Fn(&mut Map<String, Value>) -> std::result::Result<(), Error>,
 ) -> Result {
     let user = request.user()?;
     ids::own(user, request.param("userId"))?;
-    let room = ids::room_in_path(request.param("roomId"))?;
+    edit(user, ids::room_in_path(request.param("roomId"))?, change)?;
+    Answer::empty()
+}
+
+fn edit(
+    user: &str,
+    room: &str,
+    change: impl Fn(&mut Map<String, Value>) -> std::result::Result<(), Error>,
+) -> std::result::Result<(), Error> {
     for _ in 0..TRIES {
         let (before, at) = tags::read(user, room)?;
         let mut after = before.clone();
         change(&mut after)?;
         if after == before {
-            return Answer::empty();
+            return Ok(());
         }
         let content = json!({ "tags": after }).to_string();
         match account_data::replace(user, room, tags::KIND, at, &content) {
-            Ok(()) => return Answer::empty(),
+            Ok(()) => return Ok(()),
             Err(Failure::Conflict) => {}
             Err(failure) => return Err(failure.into()),
         }

@@ -9,6 +9,8 @@
 )]
 
 mod account_data;
+mod admin;
+mod admin_notices;
 mod admin_register;
 mod caps;
 mod devices;

@@ -1,0 +1,125 @@
+//! `/_synapse/admin/v1/users/{userId}`: what a user has.
+//!
+//! Not in the Matrix specification; dashboards and test suites speak it.
+//! https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::matrix::Error;
+use tessera_sdk::params;
+use tessera_sdk::storage::query;
+
+use crate::{admin, ids};
+
+/// Rows read at once.
+const PAGE: u32 = 1000;
+
+/// Rooms and what the user is there, by room id; `joined`: only rooms that they are in.
+fn rooms(user: &str, joined: bool) -> std::result::Result<Vec<(String, String)>, Error> {
+    let only = if joined { "AND membership = 'join'" } else { "" };
+    let sql = format!(
+        "SELECT room_id, membership FROM rooms_v1_memberships WHERE user_id = $1 {only} AND room_id > $2 \
+         ORDER BY room_id LIMIT $3"
+    );
+    let mut all: Vec<(String, String)> = Vec::new();
+    loop {
+        let after = all.last().map_or("", |(room, _)| room.as_str());
+        let page: Vec<(String, String)> = query(&sql, params![user, after, PAGE])?.all()?;
+        let last = page.len() < PAGE as usize;
+        all.extend(page);
+        if last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Somebody of this server or another; of those elsewhere there is what this server knows.
+fn anybody(request: &Request) -> std::result::Result<&str, Error> {
+    admin::only(request)?;
+    ids::user_in_path(request.param("userId"))
+}
+
+/// `GET …/joined_rooms`. `M_INVALID_PARAM`.
+pub fn joined_rooms(request: &Request) -> Result {
+    let rooms = rooms(anybody(request)?, true)?;
+    let rooms: Vec<String> = rooms.into_iter().map(|(room, _)| room).collect();
+    Answer::json(&json!({ "total": rooms.len(), "joined_rooms": rooms }))
+}
+
+/// `GET …/memberships`. `M_INVALID_PARAM`.
+pub fn memberships(request: &Request) -> Result {
+    let rooms = rooms(anybody(request)?, false)?;
+    let all: Map<String, Value> =
+        rooms.into_iter().map(|(room, membership)| (room, membership.into())).collect();
+    Answer::json(&json!({ "memberships": all }))
+}
+
+/// What is told of a pusher.
+const PUSHER: [&str; 8] = [
+    "app_display_name",
+    "app_id",
+    "data",
+    "device_display_name",
+    "kind",
+    "lang",
+    "profile_tag",
+    "pushkey",
+];
+
+/// `GET …/pushers`: those of devices that are gone are void. `M_NOT_FOUND`.
+pub fn pushers(request: &Request) -> Result {
+    let user = admin::target(request)?;
+    let sql = "SELECT p.content FROM push_v1_pushers AS p WHERE p.user_id = $1 AND (p.device_id = '' OR EXISTS \
+               (SELECT d.device_id FROM accounts_devices AS d WHERE d.user_id = $1 AND d.device_id = p.device_id)) \
+               ORDER BY p.created_ms, p.app_id, p.pushkey";
+    let rows: Vec<(String,)> = query(sql, params![user])?.all()?;
+    let mut pushers = Vec::new();
+    for (content,) in rows {
+        let mut content: Map<String, Value> =
+            serde_json::from_str(&content).map_err(Error::internal)?;
+        content.retain(|name, _| PUSHER.contains(&name.as_str()));
+        for name in PUSHER {
+            content.entry(name).or_insert(Value::Null);
+        }
+        pushers.push(Value::Object(content));
+    }
+    Answer::json(&json!({ "total": pushers.len(), "pushers": pushers }))
+}
+
+type Contents = BTreeMap<String, Box<RawValue>>;
+
+/// `GET …/accountdata`: global and by room. `M_NOT_FOUND`.
+pub fn account_data(request: &Request) -> Result {
+    let user = admin::target(request)?;
+    let sql = "SELECT room_id, type, content FROM accounts_account_data WHERE user_id = $1 \
+               AND (room_id, type) > ($2, $3) ORDER BY room_id, type LIMIT $4";
+    let mut global = Contents::new();
+    let mut rooms: BTreeMap<String, Contents> = BTreeMap::new();
+    let mut after = (String::new(), String::new());
+    loop {
+        let page: Vec<(String, String, String)> =
+            query(sql, params![user, &after.0, &after.1, SMALL_PAGE])?.all()?;
+        let last = page.len() < SMALL_PAGE as usize;
+        for (room, kind, content) in page {
+            after = (room.clone(), kind.clone());
+            let content = RawValue::from_string(content).map_err(Error::internal)?;
+            match room.is_empty() {
+                true => global.insert(kind, content),
+                false => rooms.entry(room).or_default().insert(kind, content),
+            };
+        }
+        if last {
+            break;
+        }
+    }
+    let raw = |value: serde_json::Result<Box<RawValue>>| value.map_err(Error::internal);
+    let mut data = BTreeMap::new();
+    data.insert("global", raw(serde_json::value::to_raw_value(&global))?);
+    data.insert("rooms", raw(serde_json::value::to_raw_value(&rooms))?);
+    Answer::json(&BTreeMap::from([("account_data", data)]))
+}
+
+/// Entries of account data read at once: one may have half a megabyte.
+const SMALL_PAGE: u32 = 25;

@@ -1,0 +1,242 @@
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tessera_plugin_accounts::Plugin;
+use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{Guest, Proof, Proven};
+use tessera_sdk::params;
+use tessera_sdk::services::{KeysError, RoomsError};
+use tessera_sdk::storage::{Batch, position, query};
+use tessera_test_host::{TestAnswer, TestHost};
+
+use crate::admin::{admin, member};
+use crate::words::{ANN, register};
+
+const SENDER: &str = "@notices:hs1";
+
+/// A server that sends notices, and what `rooms` was asked.
+struct World {
+    host: TestHost,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn world() -> World {
+    let notices =
+        json!({ "localpart": "notices", "display-name": "The server", "room-topic": "News" });
+    let host = TestHost::builder()
+        .plugin_in(".")
+        .plugin_in("../rooms")
+        .config("accounts", &json!({ "server-notices": notices }))
+        .start();
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    host.services(|services| {
+        let log = |asked: &Arc<Mutex<Vec<String>>>| {
+            let asked = Arc::clone(asked);
+            move |text: String| asked.lock().unwrap().push(text)
+        };
+        let (made, sent, set) = (log(&asked), log(&asked), log(&asked));
+        let rooms = Mutex::new(0);
+        services.create_room_as = Arc::new(move |host, user, body| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["power_level_content_override"]["users_default"], -10);
+            *rooms.lock().unwrap() += 1;
+            let room = format!("!{}:hs1", rooms.lock().unwrap());
+            made(format!("create {user} {}", body["name"]));
+            member(host, &room, user, "join");
+            Ok(room)
+        });
+        services.set_membership = Arc::new(move |host, user, room, target, membership, _| {
+            set(format!("{user} {membership} {target} {room}"));
+            member(host, room, target, membership);
+            Ok(())
+        });
+        services.room_state = Arc::new(|_, _, _| {
+            Ok(vec![
+                json!({ "type": "m.room.name", "content": { "name": "Server Notices" } })
+                    .to_string(),
+                json!({ "type": "m.room.topic", "content": { "topic": "News" } }).to_string(),
+            ])
+        });
+        services.send_as = Arc::new(move |host, user, room, kind, _, content| {
+            sent(format!("{user} {kind} {content}"));
+            let id = format!("${}", store(host, user, room, kind, content));
+            Ok(id)
+        });
+    });
+    register(&host, "ann");
+    World { host, asked }
+}
+
+/// The event as `rooms` would store it; its position.
+fn store(host: &TestHost, user: &str, room: &str, kind: &str, content: &str) -> u64 {
+    host.acting("rooms", || {
+        let content: Value = serde_json::from_str(content).unwrap();
+        let json = json!({ "content": content, "type": kind }).to_string();
+        let mut batch = Batch::new();
+        let at = batch.take_positions(1);
+        let known: Vec<(i64,)> =
+            query("SELECT position FROM rooms_events", params![]).unwrap().all().unwrap();
+        let id = format!("${}", known.len());
+        batch
+            .run(
+                "INSERT INTO rooms_events (position, event_id, room_id, type, sender, origin_ts, depth, json) \
+                 VALUES ($1, $2, $3, $4, $5, $6, 1, $7)",
+                params![position(at), &id, room, kind, user, host.now_ms(), json],
+            )
+            .commit()
+            .unwrap();
+        known.len() as u64
+    })
+}
+
+impl World {
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    fn send(&self) -> TestAnswer {
+        admin(&self.host, "POST", "admin-notice", body())
+    }
+
+    fn put(&self, id: &str) -> TestAnswer {
+        admin(&self.host, "PUT", &format!("admin-notice-put txnId={id}"), body())
+    }
+}
+
+fn body() -> Value {
+    json!({ "user_id": ANN, "content": { "msgtype": "m.text", "body": "hello" } })
+}
+
+const SENT: &str = "@notices:hs1 m.room.message {\"body\":\"hello\",\"msgtype\":\"m.text\"}";
+
+#[test]
+fn first_notice_makes_the_sender_the_room_the_tag_and_the_invite() {
+    let world = world();
+    assert_eq!(world.send().ok(), json!({ "event_id": "$0" }));
+    let invite = "@notices:hs1 invite @ann:hs1 !1:hs1".to_owned();
+    let create = "create @notices:hs1 \"Server Notices\"".to_owned();
+    assert_eq!(world.asked(), [create, invite.clone(), SENT.to_owned()]);
+    let data = admin(&world.host, "GET", "admin-account-data userId=@ann:hs1", Value::Null).ok();
+    let tags = &data["account_data"]["rooms"]["!1:hs1"]["m.tag"]["tags"];
+    assert_eq!(tags, &json!({ "m.server_notice": {} }));
+    let path = format!("admin-user userId={SENDER}");
+    assert_eq!(admin(&world.host, "GET", &path, Value::Null).ok()["displayname"], "The server");
+    world.send().ok();
+    assert_eq!(world.asked(), [SENT]);
+    // Who left is asked in again: there is one room.
+    member(&world.host, "!1:hs1", ANN, "leave");
+    world.send().ok();
+    assert_eq!(world.asked(), [invite, SENT.to_owned()]);
+    // Where the room is deleted, there is a new one.
+    member(&world.host, "!1:hs1", SENDER, "leave");
+    world.send().ok();
+    assert_eq!(world.asked()[1], "@notices:hs1 invite @ann:hs1 !2:hs1");
+}
+
+#[test]
+fn notice_with_an_id_is_sent_once() {
+    let world = world();
+    assert_eq!(world.put("a").ok(), world.put("a").ok());
+    assert_eq!(world.asked().iter().filter(|it| *it == SENT).count(), 1);
+    assert_ne!(world.put("a").ok(), world.put("b").ok());
+    let long = world.put(&"x".repeat(256));
+    assert_eq!(long.error(), (400, "M_INVALID_PARAM".to_owned()));
+}
+
+#[test]
+fn notice_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
+    let world = world();
+    world.send().ok();
+    // It is sent, but the answer is lost.
+    world.host.services(|services| {
+        services.send_as = Arc::new(|host, user, room, kind, _, content| {
+            store(host, user, room, kind, content);
+            Err(RoomsError::Unknown("gone".to_owned()))
+        });
+    });
+    world.host.advance(1);
+    assert_eq!(world.put("a").status(), 503);
+    world.host.services(|services| {
+        services.send_as = Arc::new(|_, _, _, _, _, _| panic!("it is there"));
+    });
+    assert_eq!(world.put("a").ok(), json!({ "event_id": "$1" }));
+    // Refused: the id is free again.
+    world.host.services(|services| {
+        services.send_as = Arc::new(|_, _, _, _, _, _| {
+            Err(RoomsError::Refused(("M_TOO_LARGE".to_owned(), "too large".to_owned())))
+        });
+    });
+    for _ in 0..2 {
+        assert_eq!(world.put("b").error(), (413, "M_TOO_LARGE".to_owned()));
+    }
+}
+
+#[test]
+fn notices_are_refused_where_they_cannot_be() {
+    let off = TestHost::builder().plugin_in(".").start();
+    let answer = admin(&off, "POST", "admin-notice", body());
+    assert_eq!(answer.error(), (400, "M_UNKNOWN".to_owned()));
+    let world = world();
+    let post = |body: Value| admin(&world.host, "POST", "admin-notice", body).error();
+    let wrong = |code: &str| (400, code.to_owned());
+    assert_eq!(post(json!({ "content": {} })), wrong("M_MISSING_PARAM"));
+    assert_eq!(post(json!({ "user_id": ANN })), wrong("M_MISSING_PARAM"));
+    assert_eq!(post(json!({ "user_id": ANN, "content": "x" })), wrong("M_BAD_JSON"));
+    assert_eq!(post(json!({ "user_id": "@a:hs2", "content": {} })), wrong("M_INVALID_PARAM"));
+    assert_eq!(post(json!({ "user_id": "@bob:hs1", "content": {} })).0, 404);
+}
+
+#[test]
+fn nobody_has_the_name_of_the_sender() {
+    let world = world();
+    let host = &world.host;
+    let body =
+        json!({ "username": "notices", "password": "x", "auth": { "type": "m.login.dummy" } });
+    let taken = (400, "M_USER_IN_USE".to_owned());
+    let answer = host.request("POST", "register").json(&body).send::<Plugin>();
+    assert_eq!(answer.error(), taken);
+    let made = admin(host, "PUT", "admin-user-put userId=@notices:hs1", json!({}));
+    assert_eq!(made.error(), taken);
+    world.send().ok();
+    let login = admin(host, "POST", "admin-login userId=@notices:hs1", json!({}));
+    assert_eq!(login.error(), (403, "M_FORBIDDEN".to_owned()));
+    // Somebody who had it before sends nothing in the server's name.
+    host.acting("accounts", || {
+        let sql = "UPDATE accounts_users SET notices = FALSE WHERE user_id = $1";
+        Batch::new().run(sql, params![SENDER]).commit().unwrap();
+    });
+    assert_eq!(world.send().error(), (409, "M_USER_IN_USE".to_owned()));
+}
+
+#[test]
+fn cross_signing_keys_may_be_replaced_once_without_the_password() {
+    let host = world().host;
+    let path = "admin-cross-signing userId=@ann:hs1";
+    let proof = || Proof {
+        user: ANN.to_owned(),
+        device: None,
+        scope: "keys.device-signing".to_owned(),
+        body: "{}".to_owned(),
+        request: (String::new(), String::new(), String::new()),
+    };
+    host.services(|services| services.query_keys = Arc::new(|_, _, _| Ok("{}".to_owned())));
+    let none = admin(&host, "POST", path, json!({}));
+    assert_eq!(none.error(), (404, "M_NOT_FOUND".to_owned()));
+    assert!(matches!(Plugin::prove(proof()), Ok(Proven::No(_))));
+    host.services(|services| {
+        services.query_keys =
+            Arc::new(|_, _, _| Ok(json!({ "master_keys": { ANN: {} } }).to_string()));
+    });
+    let until = admin(&host, "POST", path, json!({})).ok();
+    assert_eq!(until["updatable_without_uia_before_ms"], host.now_ms() + 600_000);
+    let other = Proof { scope: "keys.backup".to_owned(), ..proof() };
+    assert!(matches!(Plugin::prove(other), Ok(Proven::No(_))));
+    assert!(matches!(Plugin::prove(proof()), Ok(Proven::Yes)));
+    assert!(matches!(Plugin::prove(proof()), Ok(Proven::No(_))));
+    admin(&host, "POST", path, json!({})).ok();
+    host.advance(600_000);
+    assert!(matches!(Plugin::prove(proof()), Ok(Proven::No(_))));
+    host.services(|services| {
+        services.query_keys = Arc::new(|_, _, _| Err(KeysError::Unavailable("busy".to_owned())));
+    });
+    assert_eq!(admin(&host, "POST", path, json!({})).status(), 503);
+}
