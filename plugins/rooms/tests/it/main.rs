@@ -25,6 +25,7 @@ mod large;
 mod late;
 mod membership;
 mod peer;
+mod purge;
 mod reading;
 mod receive;
 mod redaction;
