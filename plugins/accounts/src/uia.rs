@@ -321,6 +321,11 @@ pub fn open(scope: &str, request: &Request) -> Result<String, Error> {
     session::open(scope, "", &request.info(), &State::default())
 }
 
+/// Adds the end of such a session to a batch. The statement conflicts if it is over.
+pub fn close(batch: Batch, session: &str) -> Batch {
+    batch.run("DELETE FROM accounts_uia WHERE session = $1", params![key(session)]).expect(1)
+}
+
 /// Whether a session that [`open`] made is open.
 ///
 /// # Errors

@@ -10,7 +10,6 @@ use sha1::Sha1;
 use tessera_sdk::crypto;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
 
 use super::login::LoggedIn;
@@ -90,9 +89,7 @@ pub fn register(request: &Request) -> Result {
         guest: false,
     };
     // A nonce is good once.
-    let batch = registration::create(Batch::new(), &account)
-        .run("DELETE FROM accounts_uia WHERE session = $1", params![&nonce])
-        .expect(1);
+    let batch = uia::close(registration::create(Batch::new(), &account), &nonce);
     let told = |at| (at == 2).then(spent);
     if body.inhibit_login {
         registration::commit(batch, told)?;

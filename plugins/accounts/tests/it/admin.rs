@@ -146,7 +146,7 @@ fn users_are_made_with_all_that_is_said_of_them() {
     assert_eq!(admin(&host, "GET", find, Value::Null).ok()["user_id"], "@bob:hs1");
     let find = "admin-by-address medium=email address=x@example.org";
     assert_eq!(admin(&host, "GET", find, Value::Null).error().0, 404);
-    assert_eq!(code(put(&host, "@B b:hs1", json!({}))), (400, "M_INVALID_USERNAME".to_owned()));
+    assert_eq!(code(put(&host, "@B%b:hs1", json!({}))), (400, "M_INVALID_USERNAME".to_owned()));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn deactivated_users_are_erased_and_opened_again() {
     let host = start();
     let end = |body: Value| admin(&host, "POST", "admin-deactivate userId=@ann:hs1", body);
     assert_eq!(code(end(json!({ "erase": 1 }))), (400, "M_BAD_JSON".to_owned()));
-    assert_eq!(end(Value::Null).ok()["id_server_unbind_result"], "no-support");
+    assert_eq!(end(Value::Null).ok()["id_server_unbind_result"], "success");
     let ann = || admin(&host, "GET", "admin-user userId=@ann:hs1", Value::Null).ok();
     assert_eq!((&ann()["deactivated"], &ann()["erased"]), (&json!(true), &json!(false)));
     end(json!({ "erase": true })).ok();
@@ -438,4 +438,27 @@ fn names_are_free_or_not_and_the_version_is_everybodys() {
     assert_eq!(admin(&host, "GET", "admin-name-available", Value::Null).error().0, 400);
     let version = host.request("GET", "admin-version").send::<Plugin>().ok();
     assert!(version["server_version"].as_str().unwrap().starts_with("Tessera "));
+}
+
+#[test]
+fn pushers_of_devices_that_are_gone_are_not_told() {
+    let host =
+        TestHost::builder().plugin_in(".").plugin_in("../rooms").plugin_in("../push").start();
+    register(&host, "ann");
+    host.acting("push", || {
+        let rows = [("k1", "DEV"), ("k2", "GONE"), ("k3", "")];
+        let content = |key: &str| json!({ "pushkey": key, "app_id": "a", "kind": "http", "x": 1 });
+        let rows = rows.map(|(key, device)| params![ANN, key, device, content(key).to_string()]);
+        let sql = "INSERT INTO push_pushers (user_id, app_id, pushkey, device_id, content, created_ms) \
+                   VALUES ($1, 'a', $2, $3, $4, 1)";
+        Batch::new().run_many(sql, rows.to_vec()).commit().unwrap();
+    });
+    let told = admin(&host, "GET", "admin-pushers userId=@ann:hs1", Value::Null).ok();
+    assert_eq!(told["total"], 2);
+    let first = &told["pushers"][0];
+    assert_eq!(
+        (&first["pushkey"], &first["lang"], first.get("x")),
+        (&json!("k1"), &Value::Null, None)
+    );
+    assert_eq!(told["pushers"][1]["pushkey"], "k3");
 }
