@@ -1,6 +1,7 @@
 //! Typing, receipts and presence.
 
 mod config;
+mod purged;
 mod read_markers;
 mod receipt;
 mod room;
@@ -40,6 +41,8 @@ impl timer::Guest for Plugin {
     }
 }
 
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_consumer!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_timer!(Plugin);
 #[cfg(target_arch = "wasm32")]

@@ -26,6 +26,11 @@ const TRIES: usize = 3;
 const TYPING: &str =
     "SELECT user_id, until_ms FROM presence_typing WHERE room_id = $1 AND until_ms > 0";
 
+/// Who stopped before the position `$2` of what is news now. The newest row of a room tells whoever comes back that something changed,
+/// and who types are rows of their own: all others are of no use any more.
+const OVER: &str =
+    "DELETE FROM presence_typing WHERE room_id = $1 AND until_ms = 0 AND position < $2";
+
 #[derive(Deserialize)]
 struct Body {
     typing: bool,
@@ -81,6 +86,7 @@ fn say(user: &str, room_id: &str, body: &Body) -> std::result::Result<(), Failur
                  SET until_ms = excluded.until_ms, position = excluded.position",
                 params![room_id, user, until, position(first)],
             )
+            .run(OVER, params![room_id, position(first)])
             .wake(room::topic(room_id));
     }
     seen::note(batch, user)?.commit().map_err(Failure::of)?;
@@ -125,6 +131,7 @@ pub(crate) fn expire(room_id: &str) -> std::result::Result<(), Error> {
             .collect();
         // Who has begun anew in the meantime has another time, and stays.
         batch
+            .run(OVER, params![room_id, position(first)])
             .run_many(
                 "UPDATE presence_typing SET until_ms = 0, position = $4 \
                  WHERE room_id = $1 AND user_id = $2 AND until_ms = $3",

@@ -9,6 +9,7 @@
 )]
 
 mod modules;
+mod purged;
 mod receipts;
 mod server;
 mod status;

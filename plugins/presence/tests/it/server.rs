@@ -14,7 +14,7 @@ pub(crate) const ROOM: &str = "!room:hs1";
 const ROOMS: PluginUnderTest = PluginUnderTest {
     name: "rooms",
     manifest: "name = \"rooms\"\nversion = \"0.1.0\"\ndescription = \"fixture\"\n\
-        [storage]\nexposes = [\"rooms_v1_events\", \"rooms_v1_memberships\"]\n",
+        [storage]\nexposes = [\"rooms_v1_events\", \"rooms_v1_memberships\"]\n[topics]\nemits = [\"rooms.purged\"]\n",
     migrations: &[(
         "0001_init",
         "CREATE TABLE rooms_events (position bigint PRIMARY KEY, event_id text NOT NULL UNIQUE, room_id text NOT NULL);

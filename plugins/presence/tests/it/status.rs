@@ -151,3 +151,19 @@ fn who_types_reads_or_syncs_stays_online() {
     fire(&server);
     assert_eq!(presence(&server), "offline");
 }
+
+#[test]
+fn members_from_elsewhere_take_no_place_among_those_woken() {
+    let server = server();
+    let rows = (0..5000).map(|n| tessera_sdk::params![ROOM, format!("@{n:04}:hs2"), "join"]);
+    let batch = tessera_sdk::storage::Batch::new().run_many(
+        "INSERT INTO rooms_memberships (room_id, user_id, membership) VALUES ($1, $2, $3)",
+        rows.collect(),
+    );
+    server.host.acting("rooms", || batch.commit()).unwrap();
+    let _ = server.host.wakes();
+    put(&server, ALICE, &json!({ "presence": "online" })).ok();
+    let mut wakes = server.host.wakes();
+    wakes.sort();
+    assert_eq!(wakes, [format!("user:{ALICE}"), format!("user:{BOB}")]);
+}

@@ -125,3 +125,24 @@ fn typing_ends_in_rooms_with_long_ids() {
     server.host.fire_timers::<Plugin>("presence");
     assert!(typing(&server).0.is_empty());
 }
+
+#[test]
+fn of_those_who_stopped_only_the_newest_is_kept() {
+    let server = server();
+    for user in [ALICE, BOB] {
+        put(&server, user, &json!({ "typing": true })).ok();
+        put(&server, user, &json!({ "typing": false })).ok();
+    }
+    let kept: Vec<(String, i64)> =
+        server.rows("SELECT user_id, until_ms FROM presence_v1_typing ORDER BY user_id");
+    assert_eq!(kept, [(BOB.to_owned(), 0)], "it tells that something changed");
+    let before = typing(&server).1;
+    put(&server, ALICE, &json!({ "typing": true, "timeout": 5000 })).ok();
+    put(&server, BOB, &json!({ "typing": true, "timeout": 5000 })).ok();
+    server.host.advance(5000);
+    server.host.fire_timers::<Plugin>("presence");
+    assert!(typing(&server).1 > before);
+    put(&server, ALICE, &json!({ "typing": true })).ok();
+    let kept: Vec<(String,)> = server.rows("SELECT user_id FROM presence_v1_typing");
+    assert_eq!(kept, [(ALICE.to_owned(),)]);
+}
