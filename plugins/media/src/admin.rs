@@ -1,8 +1,11 @@
 //! What administrators of the server do with media, on the paths that their tools know from Synapse.
 
+mod avatars;
 pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod quarantine;
+pub(crate) mod statistics;
+pub(crate) mod users;
 
 use tessera_sdk::http::Request;
 use tessera_sdk::matrix::Error;

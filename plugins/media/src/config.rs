@@ -15,14 +15,20 @@ pub(crate) struct Config {
     pub(crate) max_pending: u64,
     pub(crate) pending_hours: u64,
     pub(crate) freeze_unauthenticated: Freeze,
+    pub(crate) limits_by_user: Vec<UserLimits>,
     /// 0: for ever.
     pub(crate) retention_local_days: u64,
+    pub(crate) retention_by_room: Vec<RoomRetention>,
+    pub(crate) retention_from_rooms: bool,
+    pub(crate) retention_from_rooms_min_days: u64,
     pub(crate) thumbnail_sizes: Vec<ThumbnailSize>,
     pub(crate) max_thumbnails: u64,
     pub(crate) url_previews: bool,
     pub(crate) url_preview_blocklist: Vec<String>,
     pub(crate) url_preview_max_bytes: u64,
     pub(crate) url_preview_minutes: u64,
+    /// Bytes of all previews.
+    pub(crate) url_preview_total_bytes: u64,
     pub(crate) url_preview_language: String,
 }
 
@@ -33,6 +39,30 @@ pub(crate) struct UploadLimit {
     pub(crate) bytes: u64,
     /// Seconds.
     pub(crate) window_s: u64,
+}
+
+/// What holds for one user in place of what holds for all.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct UserLimits {
+    /// Full user id.
+    pub(crate) user: String,
+    /// As `max-bytes-per-user`.
+    pub(crate) bytes: Option<u64>,
+    /// As `retention-local-days`.
+    pub(crate) days: Option<u64>,
+}
+
+/// How long what a room's events name is kept, and how much of it; 0: no limit.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct RoomRetention {
+    /// `*`: each room without an entry of its own.
+    pub(crate) room: String,
+    #[serde(default)]
+    pub(crate) days: u64,
+    #[serde(default)]
+    pub(crate) bytes: u64,
 }
 
 /// A size that is made of every picture.

@@ -15,6 +15,7 @@ mod place;
 mod policy;
 mod preview;
 mod remote;
+mod retention;
 mod serve;
 mod settings;
 mod sizes;
@@ -47,8 +48,9 @@ pub const ROUTES: &[Route] = &[
     Route::new("admin-user-quarantine", admin::quarantine::user),
     Route::new("admin-room-quarantine", admin::quarantine::room),
     Route::new("admin-room", admin::list::room),
-    Route::new("admin-user", admin::list::user),
+    Route::new("admin-user", admin::users::media),
     Route::new("admin-file", admin::delete::one),
+    Route::new("admin-statistics", admin::statistics::users),
     Route::new("admin-delete", admin::delete::many),
     Route::new("admin-purge", admin::delete::purge),
 ];
@@ -67,9 +69,13 @@ impl lifecycle::Guest for Plugin {
 }
 
 impl timer::Guest for Plugin {
-    fn fire(name: String, _payload: String) -> Result<(), String> {
+    fn fire(name: String, payload: String) -> Result<(), String> {
         match name.as_str() {
             sweep::TIMER => sweep::run().map_err(|error| error.to_string()),
+            retention::TIMER => retention::run().map_err(|error| error.to_string()),
+            name if name.starts_with(admin::delete::TIMER) => {
+                admin::delete::resume(&payload).map_err(|error| error.to_string())
+            }
             _ => Err(format!("no timer is called {name}")),
         }
     }

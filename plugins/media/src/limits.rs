@@ -63,7 +63,7 @@ pub(crate) fn count(batch: Batch, user: &str, bytes: u64, config: &Config) -> Ba
         .run(
             "UPDATE media_usage SET bytes = bytes + $2, files = files + 1, version = version + 1 \
              WHERE user_id = $1 AND bytes + $2 <= $3",
-            params![user, bytes, cap(config)],
+            params![user, bytes, cap(user, config)],
         )
         .expect(1)
 }
@@ -82,12 +82,13 @@ pub(crate) fn is_full(user: &str, bytes: u64, config: &Config) -> Result<bool, E
     let kept: Option<(u64,)> =
         storage::query("SELECT bytes FROM media_usage WHERE user_id = $1", params![user])?
             .first()?;
-    Ok(kept.map_or(0, |(kept,)| kept).saturating_add(bytes) > cap(config))
+    Ok(kept.map_or(0, |(kept,)| kept).saturating_add(bytes) > cap(user, config))
 }
 
-fn cap(config: &Config) -> u64 {
+fn cap(user: &str, config: &Config) -> u64 {
+    let mut own = config.limits_by_user.iter().filter(|own| own.user == user);
     // Half of what an integer holds: the sum must not leave it.
-    match config.max_bytes_per_user {
+    match own.find_map(|own| own.bytes).unwrap_or(config.max_bytes_per_user) {
         0 => u64::MAX >> 2,
         bytes => bytes,
     }

@@ -89,7 +89,7 @@ fn made(hash: &str, url: &url::Url, config: &Config) -> std::result::Result<Stri
     let content = Value::Object(content).to_string();
     let expires_ms =
         clock::now_ms().saturating_add(config.url_preview_minutes.saturating_mul(60_000));
-    store::keep(hash, expires_ms, &content, picture.as_ref())?;
+    store::keep(hash, expires_ms, &content, picture.as_ref(), config)?;
     Ok(content)
 }
 

@@ -7,8 +7,8 @@ use tessera_sdk::{clock, params, timers};
 
 use crate::config;
 use crate::place::Place;
-use crate::preview;
 use crate::store::{blobs, files};
+use crate::{preview, retention};
 
 /// The timer's name.
 pub(crate) const TIMER: &str = "sweep";
@@ -24,9 +24,11 @@ pub(crate) fn later() -> Result<(), String> {
 
 /// One round.
 pub(crate) fn run() -> Result<(), Error> {
-    let more = [pending()?, retention()?, preview::sweep(ROUND)?, blobs::sweep(ROUND)?]
-        .into_iter()
-        .any(|found| found >= ROUND as usize);
+    retention::begin(&config::checked()?)?;
+    let more =
+        [pending()?, unseen()?, unseen_of_users()?, preview::sweep(ROUND)?, blobs::sweep(ROUND)?]
+            .into_iter()
+            .any(|found| found >= ROUND as usize);
     let set = match more {
         true => timers::set(TIMER, clock::now_ms().saturating_add(1_000), ""),
         false => later(),
@@ -42,18 +44,38 @@ fn pending() -> Result<usize, Error> {
     )?)
 }
 
-fn retention() -> Result<usize, Error> {
-    let days = config::checked()?.retention_local_days;
-    if days == 0 {
-        return Ok(0);
-    }
-    let before = clock::now_ms().saturating_sub(days.saturating_mul(86_400_000));
+/// Files that nobody has looked at for long, but for those of users with a time of their own.
+fn unseen() -> Result<usize, Error> {
+    let config = config::checked()?;
+    let Some(before) = days_ago(config.retention_local_days) else { return Ok(0) };
+    let own = config.limits_by_user.iter().filter(|own| own.days.is_some());
+    let own: Vec<String> = own.map(|own| own.user.clone()).collect();
     delete(storage::query(
         "SELECT origin, media_id FROM media_files WHERE seen_ms < $1 AND uploaded_ms > 0 \
          AND preview = FALSE AND protected = FALSE AND quarantined_by IS NULL \
-         ORDER BY seen_ms LIMIT $2",
-        params![before, ROUND],
+         AND (user_id IS NULL OR user_id NOT IN ($3)) ORDER BY seen_ms LIMIT $2",
+        params![before, ROUND, own],
     )?)
+}
+
+fn unseen_of_users() -> Result<usize, Error> {
+    let mut most = 0;
+    for own in &config::checked()?.limits_by_user {
+        let Some(before) = own.days.and_then(days_ago) else { continue };
+        let found = storage::query(
+            "SELECT origin, media_id FROM media_files WHERE user_id = $1 AND seen_ms < $2 \
+             AND uploaded_ms > 0 AND protected = FALSE AND quarantined_by IS NULL \
+             ORDER BY created_ms LIMIT $3",
+            params![&own.user, before, ROUND],
+        )?;
+        most = most.max(delete(found)?);
+    }
+    Ok(most)
+}
+
+/// None: no time is set.
+fn days_ago(days: u64) -> Option<u64> {
+    (days > 0).then(|| clock::now_ms().saturating_sub(days.saturating_mul(86_400_000)))
 }
 
 fn delete(rows: storage::Rows) -> Result<usize, Error> {

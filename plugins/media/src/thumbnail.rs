@@ -105,7 +105,8 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
     if let Some(kept) = known.kept {
         return Ok(kept);
     }
-    if known.count >= config.max_thumbnails
+    let most = config.max_thumbnails.max(1);
+    if known.count >= most
         && let Some(near) = thumbnails::near(&file.place, wish)?
     {
         return Ok(near);
@@ -113,10 +114,11 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
     let blob = file.blob.as_deref().ok_or_else(|| Error::internal("a file without a blob"))?;
     // Each is shown to modules, if there are any: then none is made that nobody has asked for.
     let asked = policy::answered();
-    let wishes = match known.count == 0 && !asked {
+    let mut wishes = match known.count == 0 && !asked {
         true => sizes::together(wish, &config.thumbnail_sizes),
         false => vec![wish.clone()],
     };
+    wishes.truncate(usize::try_from(most - known.count.min(most)).unwrap_or(usize::MAX).max(1));
     let picture = match services::make_thumbnails(blob, &wishes) {
         Ok(picture) => picture,
         Err(ThumbnailsError::Unsupported(_)) => {
@@ -149,7 +151,7 @@ fn thumbnail(file: &File, wish: &Wish, config: &Config) -> std::result::Result<K
         policy::check(&made.blob, made.size, &made.content_type, None, true, None)?;
     }
     let kept = Kept { blob: made.blob.clone(), content_type: made.content_type.clone() };
-    let room = known.count.saturating_add(wishes.len() as u64) <= config.max_thumbnails;
+    let room = known.count.saturating_add(wishes.len() as u64) <= most;
     if room && thumbnails::keep(&file.place, file.uploaded_ms, &picture, &wishes)? {
         return Ok(kept);
     }

@@ -131,6 +131,13 @@ pub(crate) fn judged(place: &Place, refused: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// Forgets which events name a file of this server.
+pub(crate) fn unmention(batch: Batch, id: &str) -> Batch {
+    batch
+        .run("DELETE FROM media_mentions WHERE media_id = $1", params![id])
+        .run("DELETE FROM media_places WHERE media_id = $1", params![id])
+}
+
 /// Deletes a file with its thumbnails; whether there was one.
 pub(crate) fn delete(place: &Place) -> Result<bool, Error> {
     for _ in 0..TRIES {
@@ -154,7 +161,12 @@ pub(crate) fn delete(place: &Place) -> Result<bool, Error> {
             .expect(count)
             .run("DELETE FROM media_pictures WHERE origin = $1 AND media_id = $2", key());
         batch = blobs::release(batch, &blobs);
-        if let (Some(user), Some(_)) = (&file.user, &file.blob) {
+        if place.is_local() {
+            batch = unmention(batch, &place.id);
+        }
+        // Those of previews count for nobody.
+        let user = if file.preview { Some("") } else { file.user.as_deref() };
+        if let (Some(user), Some(_)) = (user, &file.blob) {
             batch = batch.run(
                 "UPDATE media_usage SET bytes = bytes - $2, files = files - 1 WHERE user_id = $1",
                 params![user, file.size],

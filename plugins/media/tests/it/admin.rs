@@ -1,6 +1,6 @@
 //! What administrators do.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
 
@@ -26,6 +26,8 @@ fn nobody_else_does_it() {
         ("DELETE", "admin-file"),
         ("POST", "admin-delete"),
         ("POST", "admin-purge"),
+        ("GET", "admin-file"),
+        ("GET", "admin-statistics"),
     ] {
         let error = server.send(server.host.request(method, route).user(ALICE).build()).error();
         assert_eq!(error, (403, "M_FORBIDDEN".to_owned()), "{method} {route}");
@@ -66,18 +68,11 @@ fn media_of_a_room_is_found_and_quarantined() {
     let [file, thumbnail, avatar, other] =
         ["1", "2", "3", "4"].map(|text| server.upload(BOB, text.as_bytes(), "a/b"));
     let uri = |id: &str| format!("mxc://hs1/{id}");
-    let events = [
-        json!({ "type": "m.room.message", "content": { "url": uri(&file), "info": { "thumbnail_url": uri(&thumbnail) } } }),
-        json!({ "type": "m.room.member", "content": { "avatar_url": uri(&avatar) } }),
-        json!({ "type": "m.room.message", "content": { "body": uri(&other) } }),
-        json!({ "type": "m.room.message", "content": { "url": "mxc://hs2/remote" } }),
-    ];
-    let rows = events.iter().zip(1..).map(|(event, n)| params![n, "!r:hs1", event.to_string()]);
-    let rows = rows.collect();
-    server.host.acting("rooms", || {
-        let sql = "INSERT INTO rooms_events (position, room_id, json) VALUES ($1, $2, $3)";
-        Batch::new().run_many(sql, rows).commit().unwrap();
-    });
+    let message = |content: Value| server.event("!r:hs1", BOB, "m.room.message", None, &content);
+    message(json!({ "url": uri(&file), "info": { "thumbnail_url": uri(&thumbnail) } }));
+    server.event("!r:hs1", BOB, "m.room.member", Some(BOB), &json!({ "avatar_url": uri(&avatar) }));
+    message(json!({ "body": uri(&other) }));
+    message(json!({ "url": "mxc://hs2/remote" }));
     let listed = server.admin("GET", "admin-room", &[("roomId", "!r:hs1")]).answer.ok();
     assert_eq!(listed["local"].as_array().unwrap().len(), 3);
     assert_eq!(listed["remote"], json!(["mxc://hs2/remote"]));
@@ -111,9 +106,156 @@ fn files_of_a_user_are_listed_in_pages_and_deleted() {
 }
 
 #[test]
+fn files_of_a_user_are_ordered_as_wished() {
+    let server = server();
+    for (text, name) in [("22", "b"), ("1", "c"), ("333", "a")] {
+        server.try_upload(BOB, text.as_bytes(), "a/b", Some(name)).answer.ok();
+        server.host.advance(1);
+    }
+    let ask = |user: &str, query: &[(&str, &str)]| {
+        let mut request = server.host.request("GET", "admin-user").user(ALICE).mark("admin");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        server.send(request.param("userId", user).build())
+    };
+    let names = |query: &[(&str, &str)]| {
+        let body = ask(BOB, query).answer.ok();
+        let media = body["media"].as_array().unwrap();
+        media
+            .iter()
+            .map(|file| file["upload_name"].as_str().unwrap().to_owned())
+            .collect::<String>()
+    };
+    assert_eq!(names(&[]), "acb", "the newest first");
+    assert_eq!(names(&[("dir", "f")]), "bca");
+    assert_eq!(names(&[("order_by", "upload_name")]), "abc");
+    assert_eq!(names(&[("order_by", "media_length"), ("dir", "b")]), "abc");
+    for column in [
+        "media_id",
+        "created_ts",
+        "last_access_ts",
+        "media_type",
+        "quarantined_by",
+        "safe_from_quarantine",
+    ] {
+        assert_eq!(names(&[("order_by", column)]).len(), 3, "{column}");
+    }
+    for wrong in [("order_by", "size"), ("dir", "up"), ("limit", "-1")] {
+        assert_eq!(ask(BOB, &[wrong]).error(), (400, "M_INVALID_PARAM".to_owned()), "{wrong:?}");
+    }
+    assert_eq!(ask("@nobody:hs1", &[]).error(), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(ask("@bob:hs2", &[]).error(), (400, "M_UNKNOWN".to_owned()));
+}
+
+#[test]
+fn one_file_is_described() {
+    let server = server();
+    let id = id_of(&server.try_upload(BOB, b"hello", "text/plain", Some("a.txt")).answer.ok());
+    let told = server.admin("GET", "admin-file", &at(&id)).answer.ok();
+    let info = &told["media_info"];
+    assert_eq!((&info["user_id"], &info["media_length"]), (&json!(BOB), &json!(5)));
+    assert_eq!((&info["upload_name"], &info["authenticated"]), (&json!("a.txt"), &json!(true)));
+    assert!(info["media_origin"].is_null() && info["quarantined_by"].is_null());
+    let none = server.admin("GET", "admin-file", &at("NOTTHERE"));
+    assert_eq!(none.error(), (404, "M_NOT_FOUND".to_owned()));
+}
+
+#[test]
+fn users_are_told_with_what_they_keep() {
+    let server = server();
+    server.host.acting("accounts", || {
+        let sql = "INSERT INTO accounts_profiles (user_id, displayname) VALUES ($1, 'Zoe')";
+        Batch::new().run(sql, params![ALICE]).commit().unwrap();
+    });
+    for (user, size) in [(ALICE, 5), (BOB, 1), (BOB, 2)] {
+        server.upload(user, &vec![7; size], "a/b");
+        server.host.advance(10);
+    }
+    server.create(ALICE);
+    let ask = |query: &[(&str, &str)]| {
+        let mut request = server.host.request("GET", "admin-statistics").user(ALICE).mark("admin");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        server.send(request.build())
+    };
+    let users = |query: &[(&str, &str)]| {
+        let body = ask(query).answer.ok();
+        let users = body["users"].as_array().unwrap();
+        users.iter().map(|user| user["user_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ask(&[]).answer.ok(),
+        json!({ "total": 2, "users": [
+            { "user_id": ALICE, "displayname": "Zoe", "media_count": 1, "media_length": 5 },
+            { "user_id": BOB, "displayname": null, "media_count": 2, "media_length": 3 },
+        ] })
+    );
+    assert_eq!(users(&[("order_by", "media_count"), ("dir", "b")]), [BOB, ALICE]);
+    assert_eq!(users(&[("order_by", "media_length")]), [BOB, ALICE]);
+    assert_eq!(users(&[("order_by", "displayname"), ("dir", "b")]), [ALICE, BOB]);
+    assert_eq!(users(&[("search_term", "zO")]), [ALICE]);
+    assert_eq!(users(&[("search_term", "bob")]), [BOB]);
+    let page = ask(&[("limit", "1")]).answer.ok();
+    assert_eq!((&page["next_token"], &page["total"]), (&json!(1), &json!(2)));
+    let since = (server.host.now_ms() - 25).to_string();
+    assert_eq!(users(&[("from_ts", &since)]), [BOB]);
+    for wrong in [
+        ("order_by", "size"),
+        ("dir", "x"),
+        ("search_term", ""),
+        ("from_ts", "-1"),
+        ("until_ts", "0"),
+    ] {
+        assert_eq!(ask(&[wrong]).error(), (400, "M_INVALID_PARAM".to_owned()), "{wrong:?}");
+    }
+}
+
+#[test]
+fn all_of_a_large_room_is_quarantined_at_once() {
+    let server = server();
+    let ids: Vec<String> = (0..10_000).map(|n| format!("file{n:05}")).collect();
+    let rows = ids.iter().map(|id| params!["hs1", id]).collect();
+    Batch::new()
+        .run_many(
+            "INSERT INTO media_files (origin, media_id, created_ms, expires_ms, uploaded_ms, size, content_type, \
+             checked, preview, protected, seen_ms) VALUES ($1, $2, 1, 0, 1, 1, 'a/b', FALSE, FALSE, FALSE, 1)",
+            rows,
+        )
+        .commit()
+        .unwrap();
+    let events = ids.iter().zip(1_i64..).map(|(id, n)| {
+        let event =
+            json!({ "content": { "url": format!("mxc://hs1/{id}"), "body": "x".repeat(100) } });
+        params![n, n.to_string(), "!r:hs1", BOB, event.to_string()]
+    });
+    let events = events.collect();
+    server.host.acting("rooms", || {
+        let sql = "INSERT INTO rooms_events (position, event_id, room_id, type, sender, origin_ts, json, rejected) \
+                   VALUES ($1, $2, $3, 'm.room.message', $4, 1, $5, FALSE)";
+        Batch::new().run_many(sql, events).commit().unwrap();
+    });
+    let _ = server.host.calls();
+    let done = server.admin("POST", "admin-room-quarantine", &[("roomId", "!r:hs1")]).answer.ok();
+    assert_eq!(done, json!({ "num_quarantined": 10_000 }));
+    let calls = server.host.calls();
+    assert!(calls < 50, "{calls}");
+}
+
+#[test]
 fn old_files_are_deleted_and_those_of_others_purged() {
     let server = server();
     let old = server.upload(BOB, b"old", "a/b");
+    let avatar = server.upload(BOB, b"avatar", "a/b");
+    server.host.acting("accounts", || {
+        let sql = "INSERT INTO accounts_profiles (user_id, avatar_url) VALUES ($1, $2)";
+        let uri = format!("mxc://hs1/{avatar}");
+        Batch::new().run(sql, params![BOB, uri]).commit().unwrap();
+    });
+    let room = server.upload(ALICE, b"room", "a/b");
+    let picture = json!({ "url": format!("mxc://hs1/{room}") });
+    server.event("!r:hs1", ALICE, "m.room.avatar", Some(""), &picture);
     server.host.advance(1000);
     let new = server.upload(BOB, b"new", "a/b");
     let before = server.host.now_ms().to_string();
@@ -125,4 +267,32 @@ fn old_files_are_deleted_and_those_of_others_purged() {
     assert_eq!(ask("admin-delete"), json!({ "total": 1, "deleted_media": [old] }));
     assert_eq!(server.download(&new).status(), 200);
     assert_eq!(server.admin("POST", "admin-delete", &[]).error().1, "M_MISSING_PARAM");
+    let wrong = |query: &[(&str, &str)]| {
+        let mut request = server.host.request("POST", "admin-delete").user(ALICE).mark("admin");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        server.send(request.build())
+    };
+    assert_eq!(wrong(&[("before_ts", "1700000000")]).error().1, "M_INVALID_PARAM", "seconds");
+    let all = wrong(&[("before_ts", &before), ("keep_profiles", "false")]).answer.ok();
+    assert_eq!(all["total"], 2);
+}
+
+#[test]
+fn long_deletion_goes_on_after_the_answer() {
+    let server = server();
+    for n in 0..700 {
+        server.upload(BOB, format!("{n}").as_bytes(), "a/b");
+    }
+    server.host.advance(1);
+    let before = server.host.now_ms().to_string();
+    let request = server.host.request("POST", "admin-delete").user(ALICE).mark("admin");
+    let first = server.send(request.query("before_ts", &before).build()).answer.ok();
+    assert_eq!(first["total"], 300);
+    server.host.advance(1_000);
+    server.timers();
+    let left: Vec<(String,)> = server.rows("SELECT media_id FROM media_files");
+    assert!(left.is_empty());
+    server.counts_hold();
 }

@@ -14,6 +14,7 @@ mod limits;
 mod modules;
 mod pending;
 mod previews;
+mod retention;
 mod storage;
 mod thumbnails;
 mod world;

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tessera_sdk::blobs;
 use tessera_sdk::fetch::{Body, Error, Response};
-use tessera_sdk::services::thumbnails::Picture;
+use tessera_sdk::services::thumbnails::{Picture, Thumbnail};
 
 use crate::world::*;
 
@@ -47,18 +48,40 @@ fn network(server: &Server) -> Asked {
                     respond(200, &[("content-type", "application/pdf")], b"%PDF")
                 }
                 "http://10.0.0.1/x" => Err(Error::Refused("10.0.0.1 is private".to_owned())),
+                url if url.starts_with("http://many.example/") => {
+                    let n: u8 = url.rsplit('/').next().unwrap().parse().unwrap();
+                    respond(
+                        200,
+                        &[("content-type", "image/png")],
+                        &vec![n; 4_000 + usize::from(n) * 10],
+                    )
+                }
                 "http://slow.example/" => Err(Error::Timeout),
                 "http://large.example/" => Err(Error::TooLarge),
                 _ => respond(404, &html, b"no"),
             }
         });
-        services.make_thumbnails = Arc::new(|_, _, wishes| {
-            assert!(wishes.is_empty(), "looked at only");
-            Ok(Picture {
+        services.make_thumbnails = Arc::new(|_, blob, wishes| {
+            assert_eq!((wishes[0].width, wishes[0].height, wishes[0].animated), (800, 600, false));
+            let size = blobs::stat(blob).unwrap().size;
+            // A large one becomes a small one.
+            let blob = match size {
+                0..1000 => blob.to_owned(),
+                _ => blobs::put(&vec![1; size as usize / 10]).unwrap(),
+            };
+            let small = Thumbnail {
+                size: blobs::stat(&blob).unwrap().size,
+                blob,
+                content_type: "image/png".to_owned(),
                 width: 279,
                 height: 129,
+                animated: false,
+            };
+            Ok(Picture {
+                width: 2790,
+                height: 1290,
                 content_type: "image/png".to_owned(),
-                thumbnails: vec![],
+                thumbnails: vec![small],
             })
         });
     });
@@ -190,4 +213,40 @@ fn slow_pages_and_pictures_have_an_end() {
     assert_eq!(preview(&server, "http://a.example/page").answer.ok(), json!({ "og:title": "T" }));
     assert_eq!(asked.lock().unwrap().len(), 3);
     assert_eq!(server.host.now_ms() - begun, 30_000);
+}
+
+#[test]
+fn large_picture_is_kept_small() {
+    let server = server();
+    network(&server);
+    let found = preview(&server, "http://many.example/0").answer.ok();
+    assert_eq!(found["matrix:image:size"], 400);
+    let whole = tessera_sdk::digest::sha256(&[0; 4_000]);
+    assert!(blobs::stat(&whole).is_err(), "nobody needs the whole");
+    server.counts_hold();
+}
+
+#[test]
+fn previews_take_no_more_than_they_may() {
+    let server = server_with(&json!({ "url-preview-total-bytes": 2_500 }));
+    network(&server);
+    let mut pictures = Vec::new();
+    for n in 0..20 {
+        let found = preview(&server, &format!("http://many.example/{n}")).answer.ok();
+        pictures.push(found["og:image"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+        server.host.advance(1);
+        let taken: Vec<(i64,)> = server.rows("SELECT bytes FROM media_usage WHERE user_id = ''");
+        assert!(taken[0].0 <= 2_500, "{taken:?}");
+    }
+    // The oldest went.
+    assert_eq!(server.download(&pictures[0]).status(), 404);
+    assert_eq!(server.download(&pictures[19]).status(), 200);
+    let counted: Vec<(i64, i64)> =
+        server.rows("SELECT bytes, files FROM media_usage WHERE user_id = ''");
+    let real: Vec<(i64, i64)> = server.rows(
+        "SELECT (SELECT sum(size) FROM media_files WHERE preview = TRUE) + \
+         (SELECT sum(size) FROM media_previews) AS bytes, (SELECT count(*) FROM media_files) AS files",
+    );
+    assert_eq!(counted, real);
+    server.counts_hold();
 }

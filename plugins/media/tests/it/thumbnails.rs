@@ -83,6 +83,19 @@ fn thumbnails_that_are_kept_are_few() {
 }
 
 #[test]
+fn as_many_are_made_as_are_kept() {
+    for most in [0, 1] {
+        let server = server_with(&json!({ "max-thumbnails": most }));
+        let asked = artist(&server);
+        let id = server.upload(ALICE, b"picture", "image/png");
+        for side in [32, 64, 96, 32] {
+            assert_eq!(says(&server.thumbnail(&id, side, side, "crop")), "32x32 crop false");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{most}");
+    }
+}
+
+#[test]
 fn thumbnails_go_with_their_file() {
     let server = server();
     artist(&server);
