@@ -188,9 +188,9 @@ pub struct Config {
     /// Hosts that `next_link` may lead to beside that of `base-url`; `*`: any.
     #[serde(default)]
     pub next_link_hosts: Vec<String>,
-    /// Identity servers that may be used, with `http://` before it: without TLS; absent: any that can be reached.
-    #[serde(default)]
-    pub identity_servers: Option<Vec<String>>,
+    /// Identity servers that may be used; see [`tessera_sdk::matrix::identity_server_scheme`]. Absent: any that can be reached.
+    #[serde(default = "any")]
+    pub identity_servers: Vec<String>,
     /// Who may read profiles.
     #[serde(default)]
     pub profile_lookups: ProfileLookups,
@@ -206,6 +206,10 @@ pub struct Config {
     /// Server notices; absent: there are none.
     #[serde(default)]
     pub server_notices: Option<ServerNotices>,
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 fn an_hour() -> u64 {

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use tessera_sdk::fetch::{self, Body};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, identity_server_scheme, is_identity_server};
 use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, crypto, log, params};
 
@@ -27,18 +27,10 @@ const MAX_BINDINGS: i64 = 200;
 /// # Errors
 /// `M_INVALID_PARAM` if it cannot be one, `M_SERVER_NOT_TRUSTED` if the operator does not want it.
 fn check(server: &str) -> Result<&'static str, Error> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
-    if server.is_empty() || server.len() > 255 || !server.bytes().all(allowed) {
+    if !is_identity_server(server) {
         return Err(Error::invalid_param("id_server is no host"));
     }
-    let Some(known) = config::get()?.identity_servers else { return Ok("https") };
-    let plain = format!("http://{server}");
-    let scheme = known.iter().find_map(|known| match known.as_str() {
-        known if known == plain => Some("http"),
-        known if known == server => Some("https"),
-        _ => None,
-    });
-    scheme.ok_or_else(|| {
+    identity_server_scheme(&config::get()?.identity_servers, server).ok_or_else(|| {
         let text = "this identity server is not to be used here";
         Error::with_status(400, "M_SERVER_NOT_TRUSTED", text)
     })

@@ -488,6 +488,12 @@ fn identity_server_that_cannot_be_asked_is_said() {
     assert_eq!(answer.error(), error(502, "M_UNKNOWN"));
     let answer = ask(&host, "POST", "threepids-bind", creds("other.example.org"));
     assert_eq!(answer.error(), error(400, "M_SERVER_NOT_TRUSTED"));
+    for (list, status) in [(json!(["*"]), 502), (json!([]), 400)] {
+        let (host, _mails) = start(json!({ "identity-servers": list }));
+        register(&host, "ann");
+        let answer = ask(&host, "POST", "threepids-bind", creds("any.example.org"));
+        assert_eq!(answer.status(), status);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tessera_sdk::digest;
 use tessera_sdk::fetch::{self, Body, Request};
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, identity_server_scheme, is_identity_server};
 
 use crate::settings::Settings;
 
@@ -68,16 +68,6 @@ struct Mappings {
     mappings: HashMap<String, Option<String>>,
 }
 
-/// How a server is spoken to, if the configuration allows it at all.
-fn scheme_of(name: &str) -> Option<&'static str> {
-    let plain = format!("http://{name}");
-    Settings::get().identity_servers.iter().find_map(|known| match known.as_str() {
-        known if known == plain => Some("http"),
-        known if known == "*" || known == name => Some("https"),
-        _ => None,
-    })
-}
-
 fn unusable(name: &str, what: impl std::fmt::Display) -> Error {
     Error::with_status(
         502,
@@ -90,11 +80,11 @@ impl<'a> IdentityServer<'a> {
     /// # Errors
     /// `M_INVALID_PARAM` if it is no server name, 403 `M_SERVER_NOT_TRUSTED` if the configuration does not name it.
     pub(super) fn new(name: &'a str, token: Option<&'a str>) -> Result<Self, Error> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-        if name.is_empty() || !name.chars().all(fits) {
+        if !is_identity_server(name) {
             return Err(Error::invalid_param("id_server is no server name"));
         }
-        let scheme = scheme_of(name).ok_or_else(|| {
+        let allowed = &Settings::get().identity_servers;
+        let scheme = identity_server_scheme(allowed, name).ok_or_else(|| {
             let text = format!("this server invites nobody through {name}");
             Error::with_status(403, "M_SERVER_NOT_TRUSTED", text)
         })?;
