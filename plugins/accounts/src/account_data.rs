@@ -12,6 +12,8 @@ use crate::topics;
 const MAX_ENTRIES: u64 = 20_000;
 /// Bytes of one user's contents together.
 const MAX_BYTES: u64 = 32 << 20;
+/// Users of one commit that forgets a room.
+const SLICE: i64 = 500;
 /// Bytes of a type.
 const MAX_TYPE: usize = 255;
 
@@ -161,6 +163,30 @@ pub fn replace(
         Ok(_) => Ok(()),
         Err(storage::Error::Conflict(_)) => Err(Failure::Conflict),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Forgets what users keep for a room that is gone, tags among it. Nobody is told: their clients do not see the room any more.
+///
+/// # Errors
+/// Storage.
+pub fn forget_room(room: &str) -> Result<(), Error> {
+    loop {
+        let users: Vec<(String,)> = query(
+            "SELECT DISTINCT user_id FROM accounts_account_data WHERE room_id = $1 LIMIT $2",
+            params![room, SLICE],
+        )?
+        .all()?;
+        if users.is_empty() {
+            return Ok(());
+        }
+        let users: Vec<String> = users.into_iter().map(|(user,)| user).collect();
+        Batch::new()
+            .run(
+                "DELETE FROM accounts_account_data WHERE room_id = $1 AND user_id IN ($2)",
+                params![room, users],
+            )
+            .commit_blind()?;
     }
 }
 

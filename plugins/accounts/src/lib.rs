@@ -6,6 +6,7 @@ pub mod admin;
 mod authenticator;
 pub mod captcha;
 pub mod config;
+mod consumer;
 pub mod endpoints;
 pub mod identity;
 pub mod ids;
@@ -45,5 +46,7 @@ impl lifecycle::Guest for Plugin {
 tessera_sdk::export_authenticator!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_accounts!(Plugin);
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_consumer!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_lifecycle!(Plugin);

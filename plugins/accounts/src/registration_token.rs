@@ -2,9 +2,14 @@
 //!
 //! Spec: client-server API, Token-authenticated registration.
 
+use std::collections::HashMap;
+
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{Batch, query};
 use tessera_sdk::{clock, params};
+
+/// Tokens of one SELECT.
+const CHUNK: usize = 500;
 
 /// Whether a token may be used now. `session`: one (by its key) that means to use it already does not count against it.
 ///
@@ -37,6 +42,25 @@ pub fn pending(token: &str, except: &str) -> Result<i64, Error> {
     )?
     .first()?;
     Ok(found.map_or(0, |(count,)| count))
+}
+
+/// As [`pending`] for these tokens at once; of those that are missing there are none.
+///
+/// # Errors
+/// Storage.
+pub fn pending_of(tokens: &[String]) -> Result<HashMap<String, i64>, Error> {
+    let since = clock::now_ms().saturating_sub(crate::uia::LIFETIME_MS);
+    let mut pending = HashMap::new();
+    for tokens in tokens.chunks(CHUNK) {
+        let found: Vec<(String, i64)> = query(
+            "SELECT token, COUNT(*) AS n FROM accounts_uia WHERE token IN ($1) AND token <> '' AND made = '' \
+             AND created_ms >= $2 GROUP BY token",
+            params![tokens, since],
+        )?
+        .all()?;
+        pending.extend(found);
+    }
+    Ok(pending)
 }
 
 /// Uses a token in a batch. The statement conflicts if it is used up or over.

@@ -364,21 +364,23 @@ pub fn remove_devices(user: &str, devices: &[String]) -> Result<(), Error> {
         batch = batch.emit(topics::SESSIONS, user, topics::logged_out(user, Some(device), None));
     }
     let batch = hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)));
-    ended(batch.commit_blind()?)
+    ended(batch.commit_blind()?, &hashes)
 }
 
-/// Ends what runs under the tokens that a commit has deleted: a refresh may have made some after they were looked up.
+/// Ends what runs under the tokens that a commit has deleted beside those that it woke: a refresh may have made some after they were
+/// looked up.
 ///
 /// # Errors
 /// Storage.
-pub fn ended(committed: Committed) -> Result<(), Error> {
-    let mut woken = Vec::new();
+pub fn ended(committed: Committed, woken: &[String]) -> Result<(), Error> {
+    let mut missed = Vec::new();
     for rows in committed.returned {
         let hashes: Vec<(String,)> = rows.all()?;
-        woken.extend(hashes.iter().map(|(hash,)| topics::session(hash)));
+        let hashes = hashes.iter().filter(|(hash,)| !woken.contains(hash));
+        missed.extend(hashes.map(|(hash,)| topics::session(hash)));
     }
-    if !woken.is_empty() {
-        bus::notify(&woken);
+    if !missed.is_empty() {
+        bus::notify(&missed);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{clock, params, random};
 
 use crate::admin;
-use crate::registration_token::pending;
+use crate::registration_token::{pending, pending_of};
 use crate::uia::Object;
 
 /// Tokens kept at once.
@@ -33,9 +33,11 @@ pub fn list(request: &Request) -> Result {
     let valid: Option<bool> = request.query_as("valid")?;
     let rows: Vec<Row> =
         query(&format!("{COLUMNS} ORDER BY token LIMIT $1"), params![MAX_LISTED])?.all()?;
+    let tokens: Vec<String> = rows.iter().map(|row| row.0.clone()).collect();
+    let all = pending_of(&tokens)?;
     let mut told = Vec::new();
     for row in rows {
-        let pending = pending(&row.0, "")?;
+        let pending = all.get(&row.0).copied().unwrap_or_default();
         let used_up = row.1.is_some_and(|allowed| row.2 + pending >= allowed);
         let over = row.3.is_some_and(|at| at <= clock::now_ms());
         if valid.is_none_or(|valid| valid != (used_up || over)) {

@@ -66,7 +66,7 @@ pub fn handle(request: &Request) -> Result {
     }
     match batch.commit() {
         Ok(committed) => {
-            session::ended(committed)?;
+            session::ended(committed, &[])?;
             Answer::empty()
         }
         Err(storage::Error::Conflict(_)) if proof.is_some() => Err(validation::failed(400)),

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tessera_plugin_accounts::Plugin;
+use tessera_sdk::storage::{Batch, query};
+use tessera_test_host::{PluginUnderTest, TestHost};
 
 use crate::words::{ANN, ask, ask_as, register, start};
 
@@ -96,4 +98,34 @@ fn nul_survives_in_content() {
     let content = json!({ "a": "x\0y\u{1a}" });
     ask(&host, "PUT", &format!("{SET}x"), content.clone()).ok();
     assert_eq!(ask(&host, "GET", &format!("{GET}x"), Value::Null).ok(), content);
+}
+
+#[test]
+fn data_of_a_room_that_is_gone_is_forgotten() {
+    const ROOMS: PluginUnderTest = PluginUnderTest {
+        name: "rooms",
+        manifest: "name = \"rooms\"\nversion = \"0.1.0\"\n[topics]\nemits = [\"rooms.purged\"]\n",
+        migrations: &[],
+    };
+    let host = TestHost::builder().plugin_in(".").plugin(ROOMS).start();
+    register(&host, "ann");
+    for room in ["!gone:hs1", "!cut:hs1"] {
+        let path = format!("room-account-data-set userId=@ann:hs1 roomId={room} type=x");
+        ask(&host, "PUT", &path, json!({ "a": 1 })).ok();
+        let path = format!("tag-set userId=@ann:hs1 roomId={room} tag=u.t");
+        ask(&host, "PUT", &path, json!({})).ok();
+    }
+    ask(&host, "PUT", "account-data-set userId=@ann:hs1 type=x", json!({ "a": 1 })).ok();
+    host.acting("rooms", || {
+        for (room, gone) in [("!gone:hs1", true), ("!cut:hs1", false), ("", true)] {
+            let payload = json!({ "room_id": room, "gone": gone, "before": 9 }).to_string();
+            Batch::new().emit("rooms.purged", room, payload).commit().unwrap();
+        }
+    });
+    assert_eq!(host.deliver::<Plugin>("accounts", "rooms.purged"), 3);
+    let left =
+        query("SELECT room_id, type FROM accounts_account_data ORDER BY room_id, type", vec![]);
+    let left: Vec<(String, String)> = left.unwrap().all().unwrap();
+    let left: Vec<_> = left.iter().map(|(room, kind)| (room.as_str(), kind.as_str())).collect();
+    assert_eq!(left, [("", "x"), ("!cut:hs1", "m.tag"), ("!cut:hs1", "x")]);
 }

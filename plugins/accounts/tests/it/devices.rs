@@ -83,3 +83,39 @@ fn name_is_no_longer_at_login_than_later() {
     body["initial_device_display_name"] = json!("x".repeat(513));
     assert_eq!(log_in(&host, body).error(), (413, "M_TOO_LARGE".to_owned()));
 }
+
+#[test]
+fn only_devices_that_are_there_are_told_to_be_gone() {
+    let host = start();
+    register(&host, "ann");
+    let before = host.messages("accounts.sessions").len();
+    let session = ask(&host, "POST", "devices-delete", json!({})).json()["session"].clone();
+    let body = json!({ "devices": ["NONE", "DEV", "DEV", "NOR"], "auth": proof(&session) });
+    ask(&host, "POST", "devices-delete", body).ok();
+    let told = host.messages("accounts.sessions").split_off(before);
+    let told: Vec<_> = told.iter().map(|it| &it["device_id"]).collect();
+    assert_eq!(told, ["DEV"]);
+}
+
+#[test]
+fn device_is_not_named_like_a_cross_signing_key_of_its_user() {
+    let host = start();
+    register(&host, "ann");
+    let public = "x".repeat(43);
+    let key = public.clone();
+    host.services(move |services| {
+        services.query_keys = std::sync::Arc::new(move |_, request, viewer| {
+            assert_eq!(viewer, Some("@ann:hs1"));
+            assert!(request.contains("@ann:hs1"), "{request}");
+            let keys = json!({ format!("ed25519:{key}"): key });
+            Ok(json!({ "self_signing_keys": { "@ann:hs1": { "keys": keys } } }).to_string())
+        });
+    });
+    let log_in_as = |device: &str| {
+        let mut body = by_name("ann", "secret");
+        body["device_id"] = json!(device);
+        log_in(&host, body)
+    };
+    assert_eq!(log_in_as(&public).error(), (403, "M_FORBIDDEN".to_owned()));
+    log_in_as(&"y".repeat(43)).ok();
+}

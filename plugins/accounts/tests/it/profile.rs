@@ -131,3 +131,36 @@ fn unknown_users_have_no_profile() {
         assert_eq!(answer.status(), status, "{user}");
     }
 }
+
+#[test]
+fn of_two_changes_at_once_both_are_told_whatever_the_order() {
+    let host = start();
+    register(&host, "ann");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    // The avatar comes while the name is on its way to the rooms, and is quicker.
+    let once = Mutex::new(true);
+    host.services(|services| {
+        services.profile_changed = Arc::new(move |host, _, name, avatar| {
+            if std::mem::take(&mut *once.lock().unwrap()) {
+                let body = json!({ "avatar_url": "mxc://hs1/a" });
+                ask(host, "PUT", &format!("{SET}avatar_url"), body).ok();
+            }
+            let told = (name.map(str::to_owned), avatar.map(str::to_owned));
+            seen.lock().unwrap().push(told);
+            Ok(())
+        });
+    });
+    ask(&host, "PUT", &format!("{SET}displayname"), json!({ "displayname": "Ann" })).ok();
+    let newest = (Some("Ann".to_owned()), Some("mxc://hs1/a".to_owned()));
+    assert_eq!(told.lock().unwrap().last(), Some(&newest));
+    // And where the one is stored before the other has looked.
+    host.before_next_commit(|host| {
+        ask(host, "PUT", &format!("{SET}avatar_url"), json!({ "avatar_url": "mxc://hs1/b" })).ok();
+    });
+    ask(&host, "PUT", &format!("{SET}displayname"), json!({ "displayname": "Anna" })).ok();
+    let expected = json!({ "user_id": ANN, "displayname": "Anna", "avatar_url": "mxc://hs1/b" });
+    assert_eq!(host.messages("accounts.profiles").pop().unwrap(), expected);
+    let newest = (Some("Anna".to_owned()), Some("mxc://hs1/b".to_owned()));
+    assert_eq!(told.lock().unwrap().last(), Some(&newest));
+}

@@ -123,3 +123,60 @@ fn of_many_at_once_as_many_register_as_the_cap_allows() {
     assert!(answers[..3].iter().all(|answer| answer.0 == 200), "{answers:?}");
     assert!(answers[3..].iter().all(|answer| answer.1 == "M_RESOURCE_LIMIT_EXCEEDED"));
 }
+
+#[test]
+fn of_two_who_change_the_password_with_the_same_old_one_only_one_does() {
+    let host = start();
+    register(&host, "ann");
+    let (one, other) = (session(&host, "password"), session(&host, "password"));
+    host.before_next_commit(move |host| {
+        let body = json!({ "new_password": "first", "auth": proof(&other) });
+        ask_as(host, ANN, "DEV", "POST", "password", body).ok();
+    });
+    let body = json!({ "new_password": "second", "auth": proof(&one) });
+    let late = ask_as(&host, ANN, "DEV", "POST", "password", body);
+    assert_eq!(late.error(), (403, "M_FORBIDDEN".to_owned()));
+    assert_eq!(log_in(&host, by_name("ann", "first")).status(), 200);
+}
+
+#[test]
+fn a_token_that_was_refreshed_during_a_log_out_ends_with_it() {
+    let host = start();
+    register(&host, "ann");
+    let refreshing = || {
+        let mut body = by_name("ann", "secret");
+        body["refresh_token"] = json!(true);
+        log_in(&host, body).ok()
+    };
+    let meanwhile = |tokens: Value| {
+        let fresh = std::sync::Arc::new(std::sync::Mutex::new(Value::Null));
+        let into = fresh.clone();
+        host.before_next_commit(move |host| {
+            let body = json!({ "refresh_token": tokens["refresh_token"] });
+            let renewed = host.request("POST", "refresh").json(&body).send::<Plugin>().ok();
+            *into.lock().unwrap() = renewed["access_token"].clone();
+            // Who has it is known from now on, until this is woken.
+            who(&renewed["access_token"]).unwrap();
+            let _ = host.wakes();
+        });
+        fresh
+    };
+    let topic = |token: &Value| {
+        let hash = tessera_sdk::digest::sha256(token.as_str().unwrap().as_bytes());
+        format!("session:{hash}")
+    };
+    // All others, by a new password.
+    let auth = proof(&session(&host, "password"));
+    let fresh = meanwhile(refreshing());
+    let body = json!({ "new_password": "secret", "auth": auth });
+    ask_as(&host, ANN, "DEV", "POST", "password", body).ok();
+    assert!(who(&fresh.lock().unwrap()).is_err());
+    assert!(host.wakes().contains(&topic(&fresh.lock().unwrap())));
+    // One device.
+    let tokens = refreshing();
+    let device = tokens["device_id"].as_str().unwrap().to_owned();
+    let fresh = meanwhile(tokens);
+    ask_as(&host, ANN, &device, "POST", "logout", json!({})).ok();
+    assert!(who(&fresh.lock().unwrap()).is_err());
+    assert!(host.wakes().contains(&topic(&fresh.lock().unwrap())));
+}

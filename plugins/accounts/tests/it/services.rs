@@ -22,6 +22,24 @@ fn services_answer_other_plugins() {
     Plugin::put_account_data(ANN.to_owned(), room.clone(), kind.clone(), content.clone()).unwrap();
     assert_eq!(host.wakes(), ["user:@ann:hs1"]);
     assert_eq!(Plugin::account_data(ANN.to_owned(), room, kind), Ok(Some(content)));
+    let swap = |expected: Option<&str>, content: &str| {
+        let (user, kind) = (ANN.to_owned(), "m.direct".to_owned());
+        Plugin::swap_account_data(user, None, kind, expected.map(str::to_owned), content.to_owned())
+    };
+    let _ = host.wakes();
+    assert_eq!(swap(Some("{}"), "{\"a\":1}"), Ok(false), "nothing is there");
+    assert!(host.wakes().is_empty());
+    assert_eq!(swap(None, "{\"a\":1}"), Ok(true));
+    assert_eq!(host.wakes(), ["user:@ann:hs1"]);
+    assert_eq!(host.messages("accounts.data").last().unwrap()["content"], json!({ "a": 1 }));
+    assert_eq!(swap(None, "{\"a\":2}"), Ok(false), "something is");
+    host.before_next_commit(|_| {
+        let (user, kind) = (ANN.to_owned(), "m.direct".to_owned());
+        Plugin::put_account_data(user, None, kind, "{\"a\":3}".to_owned()).unwrap();
+    });
+    assert_eq!(swap(Some("{\"a\":1}"), "{\"a\":2}"), Ok(false), "it changed meanwhile");
+    assert_eq!(swap(Some("{\"a\":3}"), "{\"a\":2}"), Ok(true));
+    assert!(swap(Some("{\"a\":2}"), "[]").is_err());
     let bad = Plugin::put_account_data(ANN.to_owned(), None, "x".to_owned(), "[]".to_owned());
     assert!(bad.is_err());
 }
