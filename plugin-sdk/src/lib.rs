@@ -36,6 +36,7 @@ pub use bindings::accounts::export_accounts;
 pub use bindings::authenticator::export_authenticator;
 pub use bindings::background_pace::export_background_pace;
 pub use bindings::consumer::export_consumer;
+pub use bindings::continuation::export_continuation;
 pub use bindings::directory_policy::export_directory_policy;
 pub use bindings::event_policy::export_event_policy;
 pub use bindings::event_rules::export_event_rules;
