@@ -46,6 +46,9 @@ pub(crate) struct Options {
     /// Members of the very large room of `client`.
     #[arg(long, default_value_t = 10_000)]
     large: usize,
+    /// Messages that this room has before it is measured.
+    #[arg(long, default_value_t = 100_000)]
+    history: usize,
     /// Messages that `client` searches.
     #[arg(long, default_value_t = 1_000_000)]
     messages: usize,

@@ -8,7 +8,7 @@ mod sync;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::{
     Options,
@@ -21,18 +21,25 @@ use crate::{
 const SETUP: Duration = Duration::from_secs(3600);
 
 pub(crate) async fn run(target: &mut Target, options: &Options) -> Result<Vec<Figure>> {
-    let mut figures = media::run(target, options).await?;
-    tell(&figures);
-    for part in [
-        keys::run(target, options).await?,
-        sync::run(target, options).await?,
-        large::run(target, options).await?,
-        search::run(target, options).await?,
-    ] {
-        tell(&part);
-        figures.extend(part);
+    let mut figures = Vec::new();
+    let mut failed = Vec::new();
+    let mut told = |part: &str, result: Result<Vec<Figure>>| match result {
+        Ok(part) => {
+            tell(&part);
+            figures.extend(part);
+        }
+        // The others take minutes and are still worth their figures.
+        Err(error) => failed.push(format!("{part}: {error:#}")),
+    };
+    told("media", media::run(target, options).await);
+    told("keys", keys::run(target, options).await);
+    told("sync", sync::run(target, options).await);
+    told("large", large::run(target, options).await);
+    told("search", search::run(target, options).await);
+    if failed.is_empty() {
+        return Ok(figures);
     }
-    Ok(figures)
+    bail!("{}", failed.join("; "))
 }
 
 /// A part takes minutes: its figures are shown as soon as they are there.

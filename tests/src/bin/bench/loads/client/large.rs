@@ -1,9 +1,9 @@
-//! One very large room: joining it, sending into it, changing its state, and a member's first sync.
+//! One very large room: joining it, sending into it, changing its state, a member's first sync, and reading back.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SETUP, of};
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 const LAST: usize = 500;
 const SENDS: usize = 2_000;
 const CHANGES: usize = 200;
+/// Pages of its history, read one after the other.
+const PAGES: usize = 200;
 
 pub(super) async fn run(target: &mut Target, options: &Options) -> Result<Vec<Figure>> {
     let count = options.large.max(LAST * 2);
@@ -37,16 +39,20 @@ pub(super) async fn run(target: &mut Target, options: &Options) -> Result<Vec<Fi
     let mut latencies = measure::run(16, LAST, SETUP, join(count - LAST)).await?;
     let mut figures = of(&format!("room of {count}: join"), window.close()?, &mut latencies);
 
-    let window = Window::open(target.pid)?;
-    let (senders, into) = (users.clone(), room.clone());
-    let mut latencies = measure::run(8, SENDS, options.patience(), move |_, turn| {
-        let (senders, into) = (senders.clone(), into.clone());
-        async move {
-            let sender = senders.get(turn * 37 % senders.len()).context("user")?;
-            sender.text(&into, &format!("large-{turn}"), "to all of you").await.map(drop)
+    let send = |tag: &'static str| {
+        let (senders, into) = (users.clone(), room.clone());
+        move |_: usize, turn: usize| {
+            let (senders, into) = (senders.clone(), into.clone());
+            async move {
+                let sender = senders.get(turn * 37 % senders.len()).context("user")?;
+                sender.text(&into, &format!("{tag}-{turn}"), "to all of you").await.map(drop)
+            }
         }
-    })
-    .await?;
+    };
+    eprintln!("  {} messages go into it", options.history);
+    measure::run(8, options.history, SETUP, send("history")).await?;
+    let window = Window::open(target.pid)?;
+    let mut latencies = measure::run(8, SENDS, options.patience(), send("large")).await?;
     figures.extend(of(&format!("room of {count}: send"), window.close()?, &mut latencies));
 
     let window = Window::open(target.pid)?;
@@ -73,5 +79,22 @@ pub(super) async fn run(target: &mut Target, options: &Options) -> Result<Vec<Fi
         .await?;
         figures.extend(of(&format!("room of {count}: {form}"), window.close()?, &mut latencies));
     }
+
+    let window = Window::open(target.pid)?;
+    let (reader, from) = (maker.clone(), room.clone());
+    let token = Arc::new(tokio::sync::Mutex::new(String::new()));
+    let mut latencies = measure::run(1, PAGES, options.patience(), move |_, _| {
+        let (reader, from, token) = (reader.clone(), from.clone(), token.clone());
+        async move {
+            let mut token = token.lock().await;
+            let since = if token.is_empty() { String::new() } else { format!("&from={token}") };
+            let page =
+                reader.get(&format!("/rooms/{from}/messages?dir=b&limit=100{since}")).await?;
+            *token = page.get("end").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Ok(())
+        }
+    })
+    .await?;
+    figures.extend(of(&format!("room of {count}: page of 100"), window.close()?, &mut latencies));
     Ok(figures)
 }
