@@ -1,8 +1,8 @@
 //! The durable topics that are consumed.
 
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::{Guest, Message};
+use tessera_sdk::consumer::{self, Guest, Message};
 
-use crate::{Plugin, events, receipts};
+use crate::{Plugin, events, purged, receipts};
 
 impl Guest for Plugin {
     fn handle(messages: Vec<Message>) -> Result<u32, String> {
@@ -11,6 +11,7 @@ impl Guest for Plugin {
             None => {}
             Some("rooms.events") => count = events::handle(&messages)?,
             Some("presence.receipts") => receipts::handle(&messages)?,
+            Some("rooms.purged") => return consumer::each(&messages, purged::one),
             Some(topic) => return Err(format!("no consumer for {topic}")),
         }
         Ok(u32::try_from(count).unwrap_or(u32::MAX))

@@ -6,8 +6,10 @@
 mod commit;
 mod evaluate;
 mod ledger;
+mod own;
 mod read;
 mod room;
+mod upgrade;
 
 use std::collections::BTreeSet;
 
@@ -15,6 +17,8 @@ use serde::Deserialize;
 use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::Message;
 use tessera_sdk::{log, matrix, storage};
 
+use self::ledger::Ledger;
+use self::read::Work;
 use crate::pushers;
 
 /// Topic of docs/views.md: events of some room have been evaluated.
@@ -24,6 +28,8 @@ pub(crate) const PROGRESS: &str = "push.progress";
 const TRIES: usize = 3;
 /// Notifications of pushers that one batch may make: each is a row, and a commit has its size.
 const MAX_PUSHES: usize = 40_000;
+/// Messages of a batch in rooms where very many have rules of their own: what those say of each is kept until the commit.
+const FEW: usize = 8;
 
 /// Payload of `rooms.events`; see `docs/views.md`.
 #[derive(Debug, Deserialize)]
@@ -60,17 +66,17 @@ pub(crate) fn handle(messages: &[Message]) -> Result<usize, String> {
             told.truncate(told.len() / 2);
             continue;
         }
+        if told.len() > FEW && work.more.is_some() {
+            told.truncate(FEW);
+            continue;
+        }
         tries += 1;
-        let ledgers: Vec<_> = work
-            .rooms
-            .iter()
-            .map(|room| ledger::write(room, &work.tenant, &work.invited))
-            .collect();
-        let shards: BTreeSet<i64> = ledgers
-            .iter()
-            .flat_map(|ledger| &ledger.pushes)
-            .map(|push| push.pusher.shard)
-            .collect();
+        let ledgers = evaluated(&work).map_err(text)?;
+        for (room, ledger) in work.rooms.iter().zip(&ledgers) {
+            upgrade::carry_over(room, ledger).map_err(text)?;
+        }
+        let shards: BTreeSet<i64> =
+            ledgers.iter().flat_map(|ledger| &ledger.told).map(|pusher| pusher.shard).collect();
         pushers::serve(&shards, false);
         match commit::all(&ledgers, &work.tenant, config.mail_after_ms) {
             Err(storage::Error::Conflict(_)) => {}
@@ -82,6 +88,23 @@ pub(crate) fn handle(messages: &[Message]) -> Result<usize, String> {
         }
     }
     Err("rooms are evaluated by two at once".to_owned())
+}
+
+/// Applies everybody's rules: those of many members page by page.
+fn evaluated(work: &Work) -> Result<Vec<Ledger>, matrix::Error> {
+    let mut drafts: Vec<_> =
+        work.rooms.iter().map(|room| ledger::begin(room, &work.tenant)).collect();
+    let mut more = work.more.clone();
+    while let Some(place) = more {
+        let rooms = drafts.iter().map(|draft| draft.room().room_id.clone()).collect();
+        let (mut customs, next) = read::more(rooms, place)?;
+        for draft in &mut drafts {
+            let of_room = customs.remove(&draft.room().room_id).unwrap_or_default();
+            draft.more(&of_room);
+        }
+        more = next;
+    }
+    Ok(drafts.into_iter().map(|draft| draft.finish(&work.invited)).collect())
 }
 
 fn text(error: matrix::Error) -> String {

@@ -5,6 +5,7 @@
 mod consumer;
 mod endpoints;
 mod events;
+mod purged;
 mod pushers;
 mod receipts;
 mod recount;

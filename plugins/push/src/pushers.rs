@@ -81,38 +81,30 @@ pub(crate) struct Pusher {
     pub key: Key,
     pub shard: i64,
     pub email: bool,
-}
-
-/// A notification for a pusher.
-#[derive(Debug)]
-pub(crate) struct Push {
-    pub pusher: Pusher,
-    pub position: i64,
-    pub event_id: String,
-    pub actions: String,
+    /// Whether it is to be seen to that not too much waits for it: it failed last, or waits for long by nature.
+    pub slow: bool,
 }
 
 /// There may be something to tell: `$1` to `$3` the pusher, `$4` its turn if it has none yet.
 const TOUCH: &str = "UPDATE push_pushers SET news = news + 1, next_ms = CASE WHEN next_ms = 0 THEN $4 ELSE next_ms END \
      WHERE user_id = $1 AND app_id = $2 AND pushkey = $3";
 
-/// Adds to a batch that there is something to tell, and what.
-pub(crate) fn queue(batch: Batch, room_id: &str, pushes: &[Push]) -> Batch {
-    if pushes.is_empty() {
-        return batch;
-    }
-    let now = clock::now_ms();
-    let rows = pushes.iter().map(|push| {
-        let mut row = push.pusher.key.params();
-        row.extend(params![push.position, &push.event_id, room_id, &push.actions, now]);
+/// Notifications that wait for one pusher: while its gateway fails, or until the next mail. Of older ones it is told the unread count only.
+const MAX_WAITING: i64 = 200;
+
+/// Takes away the oldest of what waits for the pusher `$1` to `$3` beyond `$4`.
+const TRIM: &str = "DELETE FROM push_queue WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND position <= \
+     (SELECT q.position FROM push_queue q WHERE q.user_id = $1 AND q.app_id = $2 AND q.pushkey = $3 \
+     ORDER BY q.position DESC LIMIT 1 OFFSET $4)";
+
+/// Adds to a batch that these pushers keep only the newest of what waits for them.
+pub(crate) fn trim<'a>(batch: Batch, keys: impl IntoIterator<Item = &'a Key>) -> Batch {
+    let rows = keys.into_iter().map(|key| {
+        let mut row = key.params();
+        row.extend(params![MAX_WAITING]);
         row
     });
-    batch
-        .run_many(
-            "INSERT INTO push_queue (user_id, app_id, pushkey, position, event_id, room_id, actions, created_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-            rows.collect(),
-        )
+    batch.run_many(TRIM, rows.collect())
 }
 
 /// Adds to a batch that these pushers have a turn, now or when a mail is due.

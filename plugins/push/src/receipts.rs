@@ -27,7 +27,7 @@ struct Receipt {
 
 /// Takes the locks of rooms, in the order of their ids. Whoever raises the counts of a room does so in one transaction, of which another
 /// sees nothing or all: counting in the middle of it would miss an event for good.
-const LOCK: &str = "INSERT INTO push_rooms (room_id, position) VALUES ($1, 0) \
+pub(crate) const LOCK: &str = "INSERT INTO push_rooms (room_id, position) VALUES ($1, 0) \
      ON CONFLICT (room_id) DO UPDATE SET position = push_rooms.position";
 
 /// One commit for all messages. A receipt that was handled before changes nothing.
@@ -82,7 +82,7 @@ pub(crate) fn handle(messages: &[Message]) -> Result<(), String> {
         .into_iter()
         .map(|(user_id, app_id, pushkey, shard)| {
             let key = Key { user_id, app_id, pushkey };
-            Pusher { key, shard, email: false }
+            Pusher { key, shard, email: false, slow: false }
         })
         .collect();
     let batch = batch

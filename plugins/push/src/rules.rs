@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use ruma::UserId;
-use ruma::push::{RuleKind, Ruleset};
+use ruma::push::{ConditionalPushRule, PushCondition, RuleKind, Ruleset};
+use ruma::{OwnedRoomId, UserId};
 use serde_json::{Value, json};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -47,6 +47,62 @@ pub(crate) fn shown(rule: &impl serde::Serialize) -> Result<Value, Error> {
     let mut list = json!({ "room": [rule] });
     rename(&mut list, |id| id.strip_prefix(ALIAS).map(str::to_owned));
     Ok(list.get_mut("room").and_then(|list| list.get_mut(0)).map(Value::take).unwrap_or_default())
+}
+
+/// Gives the room `new` the rules that the user has for `old`, those that name it in a condition included, unless there are some.
+/// Nothing is written where nothing is to be copied.
+///
+/// # Errors
+/// As [`change`]; `M_INVALID_PARAM` if `new` is no room id.
+pub(crate) fn copy_room(user: &str, old: &str, new: &str) -> Result<(), Error> {
+    let id = OwnedRoomId::try_from(new).map_err(|_| Error::invalid_param("malformed room id"))?;
+    let mut set = load(user)?.rules;
+    if !copy_into(&mut set, old, &id) {
+        return Ok(());
+    }
+    change(user, |set| {
+        copy_into(set, old, &id);
+        Ok(())
+    })
+}
+
+/// Whether something was copied.
+fn copy_into(set: &mut Ruleset, old: &str, new: &OwnedRoomId) -> bool {
+    let mut copied = false;
+    let own = set.room.iter().find(|rule| rule.rule_id == old).cloned();
+    if let Some(mut rule) = own.filter(|_| !set.room.iter().any(|rule| rule.rule_id == *new)) {
+        rule.rule_id = new.clone();
+        copied |= set.room.insert(rule);
+    }
+    for (list, first) in [(&mut set.override_, 1), (&mut set.underride, 0)] {
+        let names = |rule: &ConditionalPushRule, room: &str| {
+            rule.conditions.iter().any(|condition| match condition {
+                PushCondition::EventMatch(data) => data.key == "room_id" && data.pattern == room,
+                _ => false,
+            })
+        };
+        if list.iter().any(|rule| names(rule, new.as_str()) || rule.rule_id == new.as_str()) {
+            continue;
+        }
+        let Some(mut rule) = list.iter().find(|rule| !rule.default && names(rule, old)).cloned()
+        else {
+            continue;
+        };
+        new.as_str().clone_into(&mut rule.rule_id);
+        for condition in &mut rule.conditions {
+            match condition {
+                PushCondition::EventMatch(data) if data.key == "room_id" && data.pattern == old => {
+                    new.as_str().clone_into(&mut data.pattern);
+                }
+                _ => {}
+            }
+        }
+        let mut rules: Vec<_> = std::mem::take(list).into_iter().collect();
+        rules.insert(first.min(rules.len()), rule);
+        *list = rules.into_iter().collect();
+        copied = true;
+    }
+    copied
 }
 
 /// A user's rules as they are stored.

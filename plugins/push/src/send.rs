@@ -15,7 +15,7 @@ use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{clock, log, params, timers};
 
 use self::waiting::{Turn, Waiting};
-use crate::pushers::{Key, TIMER_PREFIX};
+use crate::pushers::{self, Key, TIMER_PREFIX};
 
 /// Pushers taken from the table at once.
 const AT_ONCE: i64 = 20;
@@ -26,6 +26,9 @@ const TAKEN_MS: u64 = 60_000;
 /// The first wait after a failure; it doubles up to the longest.
 const RETRY_FIRST_MS: u64 = 1_000;
 const RETRY_MAX_MS: u64 = 30 * 60 * 1000;
+
+/// In place of a badge: it stays what it is.
+const KEEP: i64 = -2;
 
 /// How a turn ended.
 enum Done {
@@ -90,7 +93,7 @@ fn take(key: &Key, next_ms: u64) -> Result<Option<u64>, Error> {
     let until = clock::now_ms().saturating_add(TAKEN_MS);
     let mut row = key.params();
     row.extend(params![until, next_ms]);
-    let taken = Batch::new()
+    let taken = pushers::trim(Batch::new(), [key])
         .run(
             "UPDATE push_pushers SET next_ms = $4 \
              WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND next_ms = $5",
@@ -125,8 +128,9 @@ fn end(key: &Key, waiting: &Waiting, taken: u64, done: Done) -> Result<(), Error
     let (next, tries, badge) = match done {
         Done::Gone => return waiting::forget(key, taken),
         // Something came meanwhile: the row keeps its turn, which is moved to now.
-        Done::Quiet { badge } => (0, 0, badge),
-        Done::Later(at) => (at.max(1), 0, waiting.badge),
+        Done::Quiet { badge } => (0, 0, Some(badge)),
+        // What was told in the turn has been noted then.
+        Done::Later(at) => (at.max(1), 0, None),
         Done::Failed => {
             let wait = RETRY_FIRST_MS.saturating_mul(1 << waiting.tries.clamp(0, 20));
             let wait = wait.min(RETRY_MAX_MS);
@@ -134,15 +138,15 @@ fn end(key: &Key, waiting: &Waiting, taken: u64, done: Done) -> Result<(), Error
                 "a pusher failed",
                 &[("user", &key.user_id), ("app", &key.app_id), ("retry-ms", &wait.to_string())],
             );
-            (now.saturating_add(wait), waiting.tries.saturating_add(1), waiting.badge)
+            (now.saturating_add(wait), waiting.tries.saturating_add(1), None)
         }
     };
     let mut row = key.params();
-    row.extend(params![next, tries, badge, taken, waiting.news, now.max(1)]);
+    row.extend(params![next, tries, badge.unwrap_or(KEEP), taken, waiting.news, now.max(1)]);
     // Where news came during the turn there is another one at once, unless this one failed.
     Batch::new()
         .run(
-            "UPDATE push_pushers SET tries = $5, badge = $6, \
+            "UPDATE push_pushers SET tries = $5, badge = CASE WHEN $6 = -2 THEN badge ELSE $6 END, \
              next_ms = CASE WHEN $4 = 0 AND news <> $8 THEN $9 ELSE $4 END \
              WHERE user_id = $1 AND app_id = $2 AND pushkey = $3 AND next_ms = $7",
             row,

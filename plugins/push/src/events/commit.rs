@@ -1,13 +1,16 @@
 //! Writing what the ledgers say, all at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use tessera_sdk::storage::{self, Batch, Value, position};
 use tessera_sdk::{clock, params};
 
 use super::PROGRESS;
-use super::ledger::{Ledger, Thread};
-use crate::{pushers, recount};
+use super::ledger::{Ledger, Notified, Thread};
+use super::own::Verdict;
+use crate::pushers::{self, Pusher};
+use crate::recount;
 
 /// Events kept in each room; nobody has more unread after a partial read, and `/notifications` tells of no others.
 const KEPT: i64 = 1000;
@@ -44,8 +47,7 @@ struct Rows {
     marks: Vec<Vec<Value>>,
     joined: Vec<Vec<Value>>,
     events: Vec<Vec<Value>>,
-    known: Vec<Vec<Value>>,
-    mentioned: Vec<Vec<Value>>,
+    own: Vec<Vec<Value>>,
     raise: Vec<Vec<Value>>,
     read_early: Vec<Vec<Value>>,
     sent: Vec<Vec<Value>>,
@@ -103,14 +105,9 @@ pub(super) fn all(
         )
         .run_many(
             "INSERT INTO push_exceptions (room_id, position, user_id, notify, highlight, actions) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            rows.known,
-        )
-        .run_many(
-            "INSERT INTO push_exceptions (room_id, position, user_id, notify, highlight, actions) \
              SELECT m.room_id, $2, m.user_id, $4, $5, $6 FROM rooms_v1_memberships m \
-             WHERE m.room_id = $1 AND m.user_id = $3 AND m.membership = 'join'",
-            rows.mentioned,
+             WHERE m.room_id = $1 AND m.user_id IN ($3) AND m.membership IN ('join', 'invite')",
+            rows.own,
         )
         .run_many(
             "UPDATE push_totals SET notifications = notifications + $3, highlights = highlights + $4, \
@@ -131,21 +128,23 @@ pub(super) fn all(
         )
         .run_many(
             "UPDATE push_marks SET notifications = notifications + $4, highlights = highlights + $5, position = $6 \
-             WHERE room_id = $1 AND user_id = $2 AND thread_id = $3 AND read_position < $7",
+             WHERE room_id = $1 AND user_id IN ($2) AND thread_id = $3 AND read_position < $7",
             rows.changed,
         )
         .run_many(
             "UPDATE push_marks SET notifications = notifications + $4, highlights = highlights + $5, same_at = $6 \
-             WHERE room_id = $1 AND user_id = $2 AND thread_id = $3 AND read_position < $7",
+             WHERE room_id = $1 AND user_id IN ($2) AND thread_id = $3 AND read_position < $7",
             rows.same,
         );
     for sql in CLEAR {
         batch = batch.run_many(sql, rows.clear.clone());
     }
     for ledger in ledgers {
-        batch = pushers::queue(batch, &ledger.room_id, &ledger.pushes);
+        batch = queue(batch, ledger);
     }
-    let told = ledgers.iter().flat_map(|ledger| &ledger.pushes).map(|push| &push.pusher);
+    let told: Vec<&Pusher> = ledgers.iter().flat_map(|ledger| &ledger.told).collect();
+    let slow = told.iter().filter(|pusher| pusher.slow).map(|pusher| &pusher.key);
+    batch = pushers::trim(batch, slow.collect::<BTreeSet<_>>());
     batch = pushers::touch(batch, told, mail_after_ms);
     for topic in rows.wake {
         batch = batch.wake(topic);
@@ -190,14 +189,10 @@ impl Rows {
                 &event.verdict.actions,
                 now
             ]);
-            for (exceptions, rows) in
-                [(&event.known, &mut self.known), (&event.mentioned, &mut self.mentioned)]
-            {
-                rows.extend(exceptions.iter().map(|(user, verdict)| {
-                    let (n, h) = verdict.counts();
-                    params![room, event.position, user, n, h, &verdict.actions]
-                }));
-            }
+            self.own.extend(alike(event).into_iter().map(|(verdict, users)| {
+                let (n, h) = verdict.counts();
+                params![room, event.position, users, n, h, &verdict.actions]
+            }));
         }
         let before = ledger.seen.unwrap_or(0);
         if !ledger.notified.is_empty() && before / CLEAR_EVERY != ledger.last / CLEAR_EVERY {
@@ -209,44 +204,85 @@ impl Rows {
         let room = &ledger.room_id;
         let (n, h) = (changes.notifications, changes.highlights);
         if changes.told {
-            let suffix = format!(":{tenant}");
-            let length = i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX);
-            let before = ledger.first - 1;
-            self.totals.push(params![room, thread]);
-            self.marks.push(params![
-                room,
-                thread,
-                before,
-                ledger.members_changed,
-                length,
-                suffix,
-                ledger.last
-            ]);
-            for (user, joined) in &ledger.joined {
-                self.joined.push(params![room, user, thread, *joined, before]);
+            // Where everybody has a mark, receipts have moved it already, however early they came.
+            if !(ledger.marked && thread.is_empty()) {
+                self.marks(ledger, thread, tenant);
             }
             self.raise.push(params![room, thread, n, h, ledger.last, changes.last, position(at)]);
-            let name = if thread.is_empty() { "main" } else { thread };
-            self.read_early.push(params![room, thread, ledger.first, name]);
         }
         for (user, sent) in &changes.sent {
             self.sent.push(params![room, user, thread, *sent]);
             self.wake.insert(format!("user:{user}"));
         }
         self.recount.push(params![n, h, position(at), room, thread, ledger.first]);
-        for (user, (less_n, less_h)) in &changes.adjust {
-            let row = params![room, user, thread, *less_n, *less_h, position(at), ledger.first];
-            if n == *less_n && h == *less_h {
-                self.same.push(row);
-                continue;
+        let mut alike: BTreeMap<(i64, i64), Vec<String>> = BTreeMap::new();
+        for (user, less) in &changes.adjust {
+            alike.entry(*less).or_default().push(user.clone());
+        }
+        for ((less_n, less_h), users) in alike {
+            let changed = n != less_n || h != less_h;
+            if changed && n == 0 && h == 0 {
+                self.wake.extend(users.iter().map(|user| format!("user:{user}")));
             }
-            self.changed.push(row);
-            if n == 0 && h == 0 {
-                self.wake.insert(format!("user:{user}"));
-            }
+            let row = params![room, users, thread, less_n, less_h, position(at), ledger.first];
+            let rows = if changed { &mut self.changed } else { &mut self.same };
+            rows.push(row);
         }
         if n > 0 || h > 0 {
             self.wake.insert(format!("room:{room}"));
         }
     }
+
+    /// Marks for all who have none, and receipts that came before there was one.
+    fn marks(&mut self, ledger: &Ledger, thread: &str, tenant: &str) {
+        let room = &ledger.room_id;
+        let suffix = format!(":{tenant}");
+        let length = i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX);
+        let before = ledger.first - 1;
+        self.totals.push(params![room, thread]);
+        self.marks.push(params![
+            room,
+            thread,
+            before,
+            ledger.members_changed,
+            length,
+            suffix,
+            ledger.last
+        ]);
+        for (user, joined) in &ledger.joined {
+            self.joined.push(params![room, user, thread, *joined, before]);
+        }
+        let name = if thread.is_empty() { "main" } else { thread };
+        self.read_early.push(params![room, thread, ledger.first, name]);
+    }
+}
+
+/// Users to whom an event is the same.
+fn alike(event: &Notified) -> BTreeMap<&Rc<Verdict>, Vec<String>> {
+    let mut alike: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for (user, verdict) in &event.own {
+        alike.entry(verdict).or_default().push(user.clone());
+    }
+    alike
+}
+
+/// Adds to a batch what pushers are told.
+fn queue(batch: Batch, ledger: &Ledger) -> Batch {
+    let now = clock::now_ms();
+    let rows = ledger.pushes.iter().map(|push| {
+        params![
+            push.position,
+            &push.event_id,
+            &ledger.room_id,
+            &push.verdict.actions,
+            now,
+            push.users.clone()
+        ]
+    });
+    batch.run_many(
+        "INSERT INTO push_queue (user_id, app_id, pushkey, position, event_id, room_id, actions, created_ms) \
+         SELECT p.user_id, p.app_id, p.pushkey, $1, $2, $3, $4, $5 FROM push_pushers p \
+         WHERE p.user_id IN ($6) AND p.enabled = TRUE ON CONFLICT DO NOTHING",
+        rows.collect(),
+    )
 }

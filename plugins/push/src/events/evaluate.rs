@@ -1,113 +1,26 @@
-//! Rules applied to one event.
+//! An event, read as far as counting needs it.
 
-use std::collections::{HashMap, HashSet};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
-use ruma::OwnedUserId;
-use ruma::push::{AnyPushRuleRef, FlattenedJson, PushConditionRoomCtx, Ruleset};
+use ruma::push::FlattenedJson;
 use ruma::serde::Raw;
 use serde_json::Value;
 
 use super::read::Event;
 
-/// What an event does to a user. `highlight` only with `notify`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Verdict {
-    pub notify: bool,
-    pub highlight: bool,
-    /// JSON array; empty text if there is no notification.
-    pub actions: String,
-}
-
-impl Verdict {
-    /// Notifications and highlights to add.
-    pub(super) fn counts(&self) -> (i64, i64) {
-        (i64::from(self.notify), i64::from(self.highlight))
-    }
-}
-
-/// What is known of one event: whether the default rules that look at no user apply.
-#[derive(Default)]
-pub(super) struct Memo(HashMap<String, bool>);
-
-thread_local! {
-    /// Default rules that are the same for all users.
-    static COMMON: HashSet<String> = common();
-}
-
-fn common() -> HashSet<String> {
-    let rules = |user: &str| -> HashMap<String, Value> {
-        let rules = OwnedUserId::try_from(user).map(|user| Ruleset::server_default(&user));
-        let conditional = |rule: AnyPushRuleRef<'_>| match rule {
-            AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => {
-                let conditions = serde_json::to_value(&rule.conditions).ok()?;
-                Some((rule.rule_id.clone(), conditions))
-            }
-            _ => None,
-        };
-        rules.iter().flatten().filter_map(conditional).collect()
-    };
-    let (one, mut other) = (rules("@one:push.invalid"), rules("@other:push.invalid"));
-    let same =
-        one.into_iter().filter(|(id, conditions)| other.remove(id).as_ref() == Some(conditions));
-    same.map(|(id, _)| id).collect()
-}
-
-/// The first rule that applies decides. `context` holds the user, who is not the sender.
-pub(super) fn verdict(
-    rules: &Ruleset,
-    event: &FlattenedJson,
-    context: &PushConditionRoomCtx,
-    memo: &mut Memo,
-) -> Verdict {
-    match rules.iter().find(|rule| rule.enabled() && applies(*rule, event, context, memo)) {
-        Some(rule) if rule.triggers_notification() => Verdict {
-            notify: true,
-            highlight: rule.triggers_highlight(),
-            actions: serde_json::to_string(rule.actions()).unwrap_or_else(|_| "[]".to_owned()),
-        },
-        _ => Verdict::default(),
-    }
-}
-
-fn applies(
-    rule: AnyPushRuleRef<'_>,
-    event: &FlattenedJson,
-    context: &PushConditionRoomCtx,
-    memo: &mut Memo,
-) -> bool {
-    match rule {
-        AnyPushRuleRef::Room(rule) => rule.rule_id == context.room_id,
-        AnyPushRuleRef::Sender(rule) => event.get_str("sender") == Some(rule.rule_id.as_str()),
-        AnyPushRuleRef::Override(default) | AnyPushRuleRef::Underride(default)
-            if default.default && COMMON.with(|common| common.contains(&default.rule_id)) =>
-        {
-            if let Some(known) = memo.0.get(&default.rule_id) {
-                return *known;
-            }
-            let applies = ready(rule.applies(event, context));
-            memo.0.insert(default.rule_id.clone(), applies);
-            applies
-        }
-        _ => ready(rule.applies(event, context)),
-    }
-}
-
-/// Nothing in there ever waits: thread subscriptions, the only reason, are not compiled in.
-fn ready(applies: impl Future<Output = bool>) -> bool {
-    let applies = pin!(applies);
-    matches!(applies.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
-}
-
 /// An event, read as far as counting needs it.
 pub(super) struct Parsed {
     pub flat: FlattenedJson,
-    /// Root of its thread; empty: the main timeline.
-    pub thread: String,
     /// Users it mentions, as written.
     pub mentions: Vec<String>,
+    /// Whom it invites; somebody's member event otherwise.
+    pub target: Option<String>,
     pub invite: bool,
+}
+
+impl Parsed {
+    /// Whether a default rule could say something else of it to this user than to all others.
+    pub(super) fn concerns(&self, user: &str) -> bool {
+        self.target.as_deref() == Some(user) || self.mentions.iter().any(|known| known == user)
+    }
 }
 
 /// Whether the default rules could say anything about this event. They notify of a few types, and of mentions in any.
@@ -119,41 +32,61 @@ pub(super) fn matters(event: &Event) -> bool {
     }
 }
 
-/// Whether it is worth a look for the root of a thread.
-pub(super) fn may_be_threaded(event: &Event) -> bool {
-    event.json.contains("m.thread")
+/// Whether it may say that the whole room is mentioned.
+pub(super) fn may_call_all(event: &Event) -> bool {
+    event.json.contains("mentions") && event.json.contains("\"room\"")
 }
 
 /// Reads an event; nothing if it is no JSON (nested deeper than can be read).
 pub(super) fn parse(event: &Event) -> Option<Parsed> {
     let value: Value = serde_json::from_str(&event.json).ok()?;
-    let raw: Raw<Value> = Raw::from_json_string(event.json.clone()).ok()?;
     let content = value.get("content");
     let text = |key: &str| content.and_then(|content| content.get(key)).and_then(Value::as_str);
     let mentions =
         content.and_then(|content| content.get("m.mentions")?.get("user_ids")?.as_array());
+    let mentions = mentions
+        .into_iter()
+        .flatten()
+        .filter_map(|user| user.as_str().map(str::to_owned))
+        .collect();
+    let member = event.kind == "m.room.member";
+    let invite = member && text("membership") == Some("invite");
+    let raw: Raw<Value> = Raw::from_json_string(event.json.clone()).ok()?;
     Some(Parsed {
         flat: FlattenedJson::from_raw(&raw),
-        thread: thread(content),
-        mentions: mentions
-            .into_iter()
-            .flatten()
-            .filter_map(|user| user.as_str().map(str::to_owned))
-            .collect(),
-        invite: event.kind == "m.room.member" && text("membership") == Some("invite"),
+        mentions,
+        target: event.state_key.clone().filter(|_| member),
+        invite,
     })
 }
 
-/// Longest id of a thread's root, in bytes.
-const MAX_THREAD_ID: usize = 255;
+/// What an event says of its place.
+pub(super) enum Relation {
+    Nothing,
+    /// It is part of the thread with this root.
+    Thread(String),
+    /// It belongs to this event, and to that one's thread.
+    Event(String),
+}
 
-fn thread(content: Option<&Value>) -> String {
-    let relation = content.and_then(|content| content.get("m.relates_to"));
+/// Longest id of an event that is related to, in bytes.
+const MAX_ID: usize = 255;
+
+/// What an event relates to. Reactions and redactions are not read: they neither count nor show what somebody has read.
+pub(super) fn relation(event: &Event) -> Relation {
+    if matches!(event.kind.as_str(), "m.reaction" | "m.room.redaction")
+        || !event.json.contains("m.relates_to")
+    {
+        return Relation::Nothing;
+    }
+    let value: Value = serde_json::from_str(&event.json).unwrap_or_default();
+    let relation = value.get("content").and_then(|content| content.get("m.relates_to"));
     let text = |key: &str| relation.and_then(|relation| relation.get(key)).and_then(Value::as_str);
     match (text("rel_type"), text("event_id")) {
-        (Some("m.thread"), Some(root)) if root.starts_with('$') && root.len() <= MAX_THREAD_ID => {
-            root.to_owned()
+        (Some(kind), Some(id)) if id.starts_with('$') && id.len() <= MAX_ID => {
+            let id = id.to_owned();
+            if kind == "m.thread" { Relation::Thread(id) } else { Relation::Event(id) }
         }
-        _ => String::new(),
+        _ => Relation::Nothing,
     }
 }

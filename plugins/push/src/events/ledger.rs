@@ -1,15 +1,17 @@
 //! What the events of one room change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use ruma::push::{PushConditionRoomCtx, Ruleset};
+use ruma::push::PushConditionRoomCtx;
 use ruma::{OwnedUserId, UserId};
 use tessera_sdk::matrix::server_name;
 
-use super::evaluate::{self, Memo, Parsed, Verdict, verdict};
+use super::evaluate::{self, Parsed};
+use super::own::{Case, Memo, Own, Verdict, unchanged};
 use super::read::{Custom, Event, Room};
 use super::room;
-use crate::pushers::{Push, Pusher};
+use crate::pushers::Pusher;
 
 /// Changes of one thread.
 #[derive(Debug, Default)]
@@ -19,7 +21,8 @@ pub(super) struct Thread {
     /// By how much the totals rise.
     pub notifications: i64,
     pub highlights: i64,
-    /// Its last event that is kept.
+    /// Its first and last event that are kept.
+    pub first: i64,
     pub last: i64,
     /// To be taken off for these users of what the totals rise: notifications and highlights.
     pub adjust: BTreeMap<String, (i64, i64)>,
@@ -37,11 +40,25 @@ pub(super) struct Notified {
     /// Whom it invites.
     pub invites: Option<String>,
     /// By the default rules.
-    pub verdict: Verdict,
-    /// Members with rules of their own, and invited users.
-    pub known: Vec<(String, Verdict)>,
-    /// Mentioned local users; they may not be members.
-    pub mentioned: Vec<(String, Verdict)>,
+    pub verdict: Rc<Verdict>,
+    /// Local users to whom it is something else. They may not be members.
+    pub own: BTreeMap<String, Rc<Verdict>>,
+}
+
+impl Notified {
+    fn tells_anybody(&self) -> bool {
+        self.verdict.notify || self.own.values().any(|verdict| verdict.notify)
+    }
+}
+
+/// What the pushers of some users are told of an event.
+#[derive(Debug)]
+pub(super) struct Push {
+    pub position: i64,
+    pub event_id: String,
+    pub verdict: Rc<Verdict>,
+    /// In order, once each.
+    pub users: Vec<String>,
 }
 
 /// All changes of one room.
@@ -49,6 +66,8 @@ pub(super) struct Notified {
 pub(super) struct Ledger {
     pub room_id: String,
     pub seen: Option<i64>,
+    /// Whether everybody who counts has a mark of the main timeline.
+    pub marked: bool,
     pub members_changed: i64,
     pub first: i64,
     pub last: i64,
@@ -56,40 +75,81 @@ pub(super) struct Ledger {
     pub joined: BTreeMap<String, i64>,
     pub left: BTreeSet<String>,
     pub notified: Vec<Notified>,
-    /// What pushers are told of it.
     pub pushes: Vec<Push>,
+    /// Pushers that are told something.
+    pub told: Vec<Pusher>,
 }
 
-/// Evaluates the events of a room, oldest first. `invited`: pushers of those whom the batch invites.
-pub(super) fn write(room: &Room, tenant: &str, invited: &[Pusher]) -> Ledger {
-    let mut ledger = Ledger {
-        room_id: room.room_id.clone(),
-        seen: room.seen,
-        members_changed: room.members_changed,
-        first: room.events.first().map_or(0, |event| event.position),
-        last: room.events.last().map_or(0, |event| event.position),
-        ..Ledger::default()
-    };
+/// A room whose members' rules are being applied.
+pub(super) struct Draft<'a> {
+    judge: Judge<'a>,
+    /// One for each event; none where it cannot be read, or notifies nobody for sure.
+    notified: Vec<Option<Notified>>,
+}
+
+/// Applies the default rules to the events of a room, and the rules of those members who were read with it.
+pub(super) fn begin<'a>(room: &'a Room, tenant: &'a str) -> Draft<'a> {
     let mut judge = Judge { room, tenant, context: None, memo: Memo::default() };
-    for event in room.events.iter().filter(|event| !event.silent) {
-        if !room.stays.contains(&event.position) {
-            ledger.member(event, tenant);
-        }
-        let threaded = evaluate::may_be_threaded(event);
-        let evaluated = evaluate::matters(event) || !room.custom.is_empty();
-        let mut parsed = if evaluated || threaded { evaluate::parse(event) } else { None };
-        // What names a root that is none belongs to the main timeline.
-        if let Some(parsed) = parsed.as_mut().filter(|parsed| !room.roots.contains(&parsed.thread))
-        {
-            parsed.thread.clear();
-        }
-        let notified =
-            parsed.as_ref().filter(|_| evaluated).and_then(|parsed| judge.judge(event, parsed));
-        let thread = parsed.map(|parsed| parsed.thread).unwrap_or_default();
-        ledger.enter(event, thread, notified, server_name(&event.sender) == tenant);
+    let notified = room.events.iter().map(|event| {
+        let looked_at = !event.silent
+            && (evaluate::matters(event) || !room.custom.is_empty() || room.more_custom);
+        let parsed = if looked_at { evaluate::parse(event) } else { None };
+        parsed.and_then(|parsed| judge.judge(event, &parsed))
+    });
+    let notified = notified.collect();
+    Draft { judge, notified }
+}
+
+impl Draft<'_> {
+    pub(super) fn room(&self) -> &Room {
+        self.judge.room
     }
-    ledger.push(room, invited);
-    ledger
+
+    /// Applies the rules of more members.
+    pub(super) fn more(&mut self, customs: &[Custom]) {
+        if customs.is_empty() {
+            return;
+        }
+        for (event, notified) in self.judge.room.events.iter().zip(&mut self.notified) {
+            let Some(notified) = notified else { continue };
+            if let Some(parsed) = evaluate::parse(event) {
+                self.judge.memo = Memo::default();
+                self.judge.customs(customs, event, &parsed, notified);
+            }
+        }
+    }
+
+    /// What follows, events oldest first. `invited`: pushers of those whom the batch invites.
+    pub(super) fn finish(self, invited: &[Pusher]) -> Ledger {
+        let (room, tenant) = (self.judge.room, self.judge.tenant);
+        let mut ledger = Ledger {
+            room_id: room.room_id.clone(),
+            seen: room.seen,
+            marked: room.marked_upto.is_some_and(|upto| upto >= room.members_changed),
+            members_changed: room.members_changed,
+            first: room.events.first().map_or(0, |event| event.position),
+            last: room.events.last().map_or(0, |event| event.position),
+            ..Ledger::default()
+        };
+        for (event, notified) in room.events.iter().zip(self.notified) {
+            if event.silent {
+                continue;
+            }
+            if !room.stays.contains(&event.position) {
+                ledger.member(event, tenant);
+            }
+            let notified = notified.and_then(|mut notified| {
+                if let Some(users) = room.ignoring.get(&event.sender) {
+                    ignore(users, &mut notified);
+                }
+                notified.tells_anybody().then_some(notified)
+            });
+            let thread = room.threads.get(&event.event_id).cloned().unwrap_or_default();
+            ledger.enter(event, thread, notified, server_name(&event.sender) == tenant);
+        }
+        ledger.push(room, invited);
+        ledger
+    }
 }
 
 impl Ledger {
@@ -113,37 +173,44 @@ impl Ledger {
         }
     }
 
-    /// What pushers are told.
+    /// What pushers are told: all of a user's are told the same.
     fn push(&mut self, room: &Room, invited: &[Pusher]) {
         if room.pushers.is_empty() && invited.is_empty() {
             return;
         }
+        let mut hearing = BTreeSet::new();
         for notified in &self.notified {
             let position = notified.position;
-            let own = |user: &str| {
-                let exceptions = notified.known.iter().chain(&notified.mentioned);
-                exceptions.into_iter().find(|(known, _)| known == user).map(|(_, verdict)| verdict)
-            };
+            let own = |user: &str| notified.own.get(user);
             let members = room.pushers.iter().filter_map(|pusher| {
                 let user = pusher.key.user_id.as_str();
                 // Who joined in this batch hears of nothing before.
                 let joined = self.joined.get(user).is_none_or(|joined| *joined < position);
                 let hears = joined && user != notified.sender;
-                hears.then(|| (pusher, own(user).unwrap_or(&notified.verdict)))
+                hears.then(|| (user, own(user).unwrap_or(&notified.verdict)))
             });
             let invited = invited.iter().filter_map(|pusher| {
                 let user = pusher.key.user_id.as_str();
                 let target = notified.invites.as_deref() == Some(user) && user != notified.sender;
-                own(user).filter(|_| target).map(|verdict| (pusher, verdict))
+                own(user).filter(|_| target).map(|verdict| (user, verdict))
             });
-            let told = members.chain(invited).filter(|(_, verdict)| verdict.notify);
-            self.pushes.extend(told.map(|(pusher, verdict)| Push {
-                pusher: pusher.clone(),
-                position,
-                event_id: notified.event_id.clone(),
-                actions: verdict.actions.clone(),
-            }));
+            let mut told: BTreeMap<&Rc<Verdict>, BTreeSet<&str>> = BTreeMap::new();
+            for (user, verdict) in members.chain(invited).filter(|(_, verdict)| verdict.notify) {
+                told.entry(verdict).or_default().insert(user);
+            }
+            for (verdict, users) in told {
+                self.pushes.push(Push {
+                    position,
+                    event_id: notified.event_id.clone(),
+                    verdict: Rc::clone(verdict),
+                    users: users.iter().map(|user| (*user).to_owned()).collect(),
+                });
+                hearing.extend(users);
+            }
         }
+        let all = room.pushers.iter().chain(invited);
+        let told = all.filter(|pusher| hearing.contains(pusher.key.user_id.as_str()));
+        self.told = told.cloned().collect();
     }
 
     fn enter(&mut self, event: &Event, thread: String, notified: Option<Notified>, local: bool) {
@@ -154,17 +221,21 @@ impl Ledger {
         if notified.is_none() && !read {
             return;
         }
-        let entry = self.threads.entry(thread).or_default();
+        let entry = self.threads.entry(thread.clone()).or_default();
         if read {
             entry.sent.insert(event.sender.clone(), event.position);
         }
-        let Some(notified) = notified else { return };
+        let Some(mut notified) = notified else { return };
+        notified.thread = thread;
         let (n, h) = notified.verdict.counts();
         entry.told = true;
+        if entry.first == 0 {
+            entry.first = event.position;
+        }
         entry.last = event.position;
         entry.notifications += n;
         entry.highlights += h;
-        for (user, verdict) in notified.known.iter().chain(&notified.mentioned) {
+        for (user, verdict) in &notified.own {
             let (own_n, own_h) = verdict.counts();
             let sum = entry.adjust.entry(user.clone()).or_default();
             *sum = (sum.0 + n - own_n, sum.1 + h - own_h);
@@ -186,116 +257,106 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// What an event does to whom; nothing if it notifies nobody.
+    /// What an event does to whom, the members aside who were not read yet.
     fn judge(&mut self, event: &Event, parsed: &Parsed) -> Option<Notified> {
         self.memo = Memo::default();
         let nobody = nobody(event, parsed)?;
-        let common = self.by_default(&nobody, parsed)?;
+        let verdict = self.of(&unchanged(), "", &nobody, parsed)?;
         let mut notified = Notified {
             position: event.position,
             event_id: event.event_id.clone(),
-            thread: parsed.thread.clone(),
+            thread: String::new(),
             sender: event.sender.clone(),
             invites: event.state_key.clone().filter(|_| parsed.invite),
-            verdict: common,
-            known: Vec::new(),
-            mentioned: Vec::new(),
+            verdict,
+            own: BTreeMap::new(),
         };
-        let room = self.room;
-        for custom in room.custom.iter().filter(|custom| custom.user_id != event.sender) {
-            if let Some(verdict) = self.own(custom, parsed)
-                && verdict != notified.verdict
-            {
-                notified.known.push((custom.user_id.clone(), verdict));
-            }
-        }
         self.mentioned(event, parsed, &mut notified);
-        if parsed.invite {
-            self.invited(event, parsed, &mut notified);
-        }
-        if let Some(users) = room.ignoring.get(&event.sender) {
-            ignore(users, &mut notified);
-        }
-        let told = notified.verdict.notify
-            || notified.known.iter().chain(&notified.mentioned).any(|(_, verdict)| verdict.notify);
-        told.then_some(notified)
+        let room = self.room;
+        self.customs(&room.custom, event, parsed, &mut notified);
+        Some(notified)
     }
 
     /// The default rules look at a user in two ways only: as the target of an invite and as one who is mentioned. So all
     /// whom an event mentions share one verdict.
     fn mentioned(&mut self, event: &Event, parsed: &Parsed, notified: &mut Notified) {
-        let mut users: BTreeSet<&String> = parsed
+        let users: BTreeSet<&String> = parsed
             .mentions
             .iter()
             .filter(|user| server_name(user) == self.tenant && **user != event.sender)
             .collect();
-        for custom in &self.room.custom {
-            users.remove(&custom.user_id);
-        }
         let first = users.iter().find_map(|user| OwnedUserId::try_from(user.as_str()).ok());
-        let Some(verdict) = first.and_then(|first| self.by_default(&first, parsed)) else { return };
-        if verdict == notified.verdict {
-            return;
-        }
-        notified.mentioned =
-            users.into_iter().map(|user| (user.clone(), verdict.clone())).collect();
-    }
-
-    fn invited(&mut self, event: &Event, parsed: &Parsed, notified: &mut Notified) {
-        let Some(user) = event.state_key.as_ref().filter(|user| server_name(user) == self.tenant)
-        else {
-            return;
-        };
-        let room = self.room;
-        let own = room.invited.iter().find(|custom| custom.user_id == *user);
-        let verdict = match own {
-            Some(custom) => self.own(custom, parsed),
-            None => OwnedUserId::try_from(user.as_str())
-                .ok()
-                .and_then(|user| self.by_default(&user, parsed)),
-        };
-        notified.mentioned.retain(|(mentioned, _)| mentioned != user);
-        notified.known.retain(|(known, _)| known != user);
+        let verdict = first.and_then(|first| self.of(&unchanged(), "", &first, parsed));
         if let Some(verdict) = verdict.filter(|verdict| *verdict != notified.verdict) {
-            notified.known.push((user.clone(), verdict));
+            notified.own =
+                users.into_iter().map(|user| (user.clone(), Rc::clone(&verdict))).collect();
+        }
+        if let Some(user) = notified.invites.clone().filter(|user| server_name(user) == self.tenant)
+        {
+            let own = self.room.invited.iter().find(|custom| custom.user_id == user);
+            let rules = own.map_or_else(unchanged, |custom| Rc::clone(&custom.rules));
+            self.enter(&rules, "", &user, parsed, notified);
         }
     }
 
-    fn by_default(&mut self, user: &UserId, parsed: &Parsed) -> Option<Verdict> {
-        let context = context(&mut self.context, self.room, user, "")?;
-        Some(verdict(&Ruleset::server_default(user), &parsed.flat, context, &mut self.memo))
+    /// What it is to these users, whatever it was without their rules.
+    fn customs(
+        &mut self,
+        customs: &[Custom],
+        event: &Event,
+        parsed: &Parsed,
+        notified: &mut Notified,
+    ) {
+        for custom in customs {
+            if custom.user_id != event.sender && notified.invites.as_ref() != Some(&custom.user_id)
+            {
+                let Custom { user_id, display_name, rules } = custom;
+                self.enter(rules, display_name, user_id, parsed, notified);
+            }
+        }
     }
 
-    fn own(&mut self, custom: &Custom, parsed: &Parsed) -> Option<Verdict> {
-        let user = <&UserId>::try_from(custom.user_id.as_str()).ok()?;
-        let context = context(&mut self.context, self.room, user, &custom.display_name)?;
-        Some(verdict(&custom.rules, &parsed.flat, context, &mut self.memo))
+    fn enter(
+        &mut self,
+        rules: &Own,
+        name: &str,
+        user_id: &str,
+        parsed: &Parsed,
+        notified: &mut Notified,
+    ) {
+        let Ok(user) = <&UserId>::try_from(user_id) else { return };
+        let Some(verdict) = self.of(rules, name, user, parsed) else { return };
+        if verdict == notified.verdict {
+            notified.own.remove(user_id);
+        } else {
+            notified.own.insert(user_id.to_owned(), verdict);
+        }
+    }
+
+    fn of(
+        &mut self,
+        rules: &Own,
+        name: &str,
+        user: &UserId,
+        parsed: &Parsed,
+    ) -> Option<Rc<Verdict>> {
+        if self.context.is_none() {
+            self.context = room::context(self.room, user);
+        }
+        let context = self.context.as_mut()?;
+        user.clone_into(&mut context.user_id);
+        name.clone_into(&mut context.user_display_name);
+        Some(Case { event: parsed, context, memo: &mut self.memo }.verdict(rules))
     }
 }
 
 /// Whoever ignores the sender is told nothing.
 fn ignore(users: &BTreeSet<String>, notified: &mut Notified) {
-    notified.mentioned.retain(|(user, _)| !users.contains(user));
-    notified.known.retain(|(user, _)| !users.contains(user));
-    if notified.verdict != Verdict::default() {
-        notified.known.extend(users.iter().map(|user| (user.clone(), Verdict::default())));
+    notified.own.retain(|user, _| !users.contains(user));
+    if *notified.verdict != Verdict::default() {
+        let nothing: Rc<Verdict> = Rc::default();
+        notified.own.extend(users.iter().map(|user| (user.clone(), Rc::clone(&nothing))));
     }
-}
-
-/// The room as this user sees it; made once, then only the user changes.
-fn context<'a>(
-    made: &'a mut Option<PushConditionRoomCtx>,
-    room: &Room,
-    user: &UserId,
-    name: &str,
-) -> Option<&'a PushConditionRoomCtx> {
-    if made.is_none() {
-        *made = room::context(room, user);
-    }
-    let context = made.as_mut()?;
-    user.clone_into(&mut context.user_id);
-    name.clone_into(&mut context.user_display_name);
-    Some(context)
 }
 
 /// A user whom the event neither mentions nor concerns: what the default rules say to them they say to all others.

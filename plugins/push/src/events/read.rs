@@ -4,22 +4,27 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use ruma::push::Ruleset;
 use tessera_sdk::matrix::{Error, server_name};
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, FromRow, RowError, Value, select};
+use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select};
 use tessera_sdk::{crypto, log};
 
-use super::{Payload, evaluate};
+use super::Payload;
+use super::evaluate::{self, Relation};
+use super::own::Own;
 use crate::pushers::{Key, Pusher};
 use crate::rules;
 
-/// Rules kept parsed, in bytes of their JSON. Past it all are forgotten and read again when they are needed.
+/// Rules kept in memory, in bytes, about. Past it all are forgotten and read again when they are needed.
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Pushers of a batch's rooms; what is beyond hears nothing of it.
-const MAX_PUSHERS: i64 = 20_000;
+const MAX_PUSHERS: u32 = 50_000;
 /// Rule sets read at once.
 const CHUNK: usize = 200;
+/// Members with rules of their own who are looked at together: their rules are in memory at one time.
+const PAGE: u32 = 500;
+/// How far the relations of an event are followed to a thread. Spec: client-server API, Marking notifications as read.
+const HOPS: usize = 3;
 
 /// An event to evaluate.
 #[derive(Debug, Clone)]
@@ -55,11 +60,11 @@ impl FromRow for Event {
 }
 
 /// Somebody whose rules are not the defaults.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Custom {
     pub user_id: String,
     pub display_name: String,
-    pub rules: Rc<Ruleset>,
+    pub rules: Rc<Own>,
 }
 
 /// A room and its events of the batch, oldest first, without those that were evaluated before.
@@ -72,25 +77,34 @@ pub(super) struct Room {
     pub seen: Option<i64>,
     /// Joined members, remote ones included.
     pub members: i64,
-    /// The last change of any membership.
+    /// The last time that somebody came in.
     pub members_changed: i64,
+    /// Who came in up to here has a mark of the main timeline.
+    pub marked_upto: Option<i64>,
     pub events: Vec<Event>,
-    /// Roots of threads that events of the batch name and that are in the room.
-    pub roots: BTreeSet<String>,
+    /// The roots of threads that events of the batch belong to and that are in the room, by event.
+    pub threads: HashMap<String, String>,
     /// Positions of member events that let a joined member stay joined: changes of profiles.
     pub stays: BTreeSet<i64>,
-    /// Joined members.
+    /// Joined members: the first page.
     pub custom: Vec<Custom>,
+    /// There may be more of them.
+    pub more_custom: bool,
     /// Those among the invited of this batch.
     pub invited: Vec<Custom>,
     /// Users who ignore a sender of the batch, by sender.
     pub ignoring: HashMap<String, BTreeSet<String>>,
     /// Pushers of joined members.
     pub pushers: Vec<Pusher>,
-    /// JSON of `m.room.power_levels` and `m.room.create`.
+    /// JSON of `m.room.power_levels` and `m.room.create`, if anything asks for them.
     pub power_levels: Option<String>,
     pub create: Option<String>,
 }
+
+/// Whom a page of members with rules of their own ends with: room and user.
+type Place = (String, String);
+/// Members with rules of their own, by room, and where their page ends, if there are more.
+type Page = (HashMap<String, Vec<Custom>>, Option<Place>);
 
 /// All of it.
 #[derive(Debug)]
@@ -100,6 +114,8 @@ pub(super) struct Work {
     pub invited: Vec<Pusher>,
     /// In the order of their ids.
     pub rooms: Vec<Room>,
+    /// Where the first page of members with rules of their own ends, if there are more.
+    pub more: Option<Place>,
 }
 
 impl Work {
@@ -115,14 +131,20 @@ thread_local! {
 
 #[derive(Default)]
 struct Cache {
-    rules: HashMap<String, (i64, Rc<Ruleset>)>,
+    rules: HashMap<String, (i64, Rc<Own>)>,
     bytes: usize,
 }
 
-/// `room_id, version, creator, seen, members_changed`
-type Known = (String, String, String, Option<i64>, Option<i64>);
+/// `room_id, version, creator, seen, marked_upto, members_changed`
+type Known = (String, String, String, Option<i64>, Option<i64>, Option<i64>);
+/// `room_id, user_id, display_name, position` of the rules
+type Member = (String, String, Option<String>, i64);
 
-/// Reads it: one storage call, and one for each 200 members whose rules are not known here yet.
+const MEMBERS: &str = "SELECT m.room_id, m.user_id, m.display_name, r.position FROM rooms_v1_memberships m \
+     JOIN push_rules r ON r.user_id = m.user_id WHERE m.room_id IN ($1) AND m.membership = 'join'";
+
+/// Reads it: one storage call for most batches. One more each: for 200 members whose rules are not known here yet, where events relate to
+/// others or call everybody, or somebody joins.
 ///
 /// # Errors
 /// Storage.
@@ -131,22 +153,24 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
     let ids: Vec<String> = told.iter().map(|event| event.event_id.clone()).collect();
     let names: BTreeSet<&str> = told.iter().map(|event| event.room_id.as_str()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    let invitees_told: Vec<String> = told
-        .iter()
-        .filter(|event| event.kind == "m.room.member")
+    let member_events = told.iter().filter(|event| event.kind == "m.room.member");
+    let concerned: Vec<String> = member_events
+        .clone()
         .filter_map(|event| event.state_key.clone())
         .filter(|user| server_name(user) == tenant)
         .collect();
-    let mut answers = storage::snapshot(&[
+    let mut selects = vec![
         select(
             "SELECT position, event_id, room_id, type, state_key, sender, json, redacted_by, rejected, stream \
              FROM rooms_v1_events WHERE event_id IN ($1) ORDER BY position",
             params![ids.clone()],
         ),
         select(
-            "SELECT r.room_id, r.version, r.creator, p.position, (SELECT MAX(c.position) \
-             FROM rooms_v1_membership_changes c WHERE c.room_id = r.room_id) AS changed \
-             FROM rooms_v1_rooms r LEFT JOIN push_rooms p ON p.room_id = r.room_id WHERE r.room_id IN ($1)",
+            "SELECT r.room_id, r.version, r.creator, p.position, t.members_position, (SELECT c.position \
+             FROM rooms_v1_membership_changes c WHERE c.room_id = r.room_id AND c.membership = 'join' \
+             AND c.prev_membership <> 'join' ORDER BY c.position DESC LIMIT 1) AS changed \
+             FROM rooms_v1_rooms r LEFT JOIN push_rooms p ON p.room_id = r.room_id \
+             LEFT JOIN push_totals t ON t.room_id = r.room_id AND t.thread_id = '' WHERE r.room_id IN ($1)",
             params![names.clone()],
         ),
         select(
@@ -155,35 +179,14 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
             params![names.clone()],
         ),
         select(
-            "SELECT m.room_id, m.user_id, m.display_name, r.position FROM rooms_v1_memberships m \
-             JOIN push_rules r ON r.user_id = m.user_id WHERE m.room_id IN ($1) AND m.membership = 'join'",
-            params![names.clone()],
+            &format!("{MEMBERS} ORDER BY m.room_id, m.user_id LIMIT $2"),
+            params![names.clone(), PAGE],
         ),
         select(
-            "SELECT user_id, position FROM push_rules WHERE user_id IN ($1)",
-            params![invitees_told.clone()],
-        ),
-        select(
-            "SELECT m.room_id, p.user_id, p.app_id, p.pushkey, p.shard, p.kind FROM rooms_v1_memberships m \
+            "SELECT m.room_id, p.user_id, p.app_id, p.pushkey, p.shard, p.kind, p.tries FROM rooms_v1_memberships m \
              JOIN push_pushers p ON p.user_id = m.user_id WHERE m.room_id IN ($1) AND m.membership = 'join' \
              AND p.enabled = TRUE LIMIT $2",
             params![names.clone(), MAX_PUSHERS],
-        ),
-        select(
-            "SELECT '' AS room_id, user_id, app_id, pushkey, shard, kind FROM push_pushers \
-             WHERE user_id IN ($1) AND enabled = TRUE LIMIT $2",
-            params![invitees_told, MAX_PUSHERS],
-        ),
-        select(
-            "SELECT room_id, type, json FROM rooms_v1_current_state WHERE room_id IN ($1) \
-             AND type IN ('m.room.power_levels', 'm.room.create') AND state_key = ''",
-            params![names.clone()],
-        ),
-        select(
-            "SELECT c.room_id, c.position FROM rooms_v1_events e JOIN rooms_v1_membership_changes c \
-             ON c.room_id = e.room_id AND c.position = e.position WHERE e.event_id IN ($1) \
-             AND c.membership = 'join' AND c.prev_membership = 'join'",
-            params![members_of(told)],
         ),
         // The list is JSON of which SQL knows nothing: whoever it names stands there in quotation marks.
         select(
@@ -193,45 +196,47 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
              AND m.membership IN ('join', 'invite') AND a.user_id = m.user_id AND a.room_id = '' \
              AND a.type = 'm.ignored_user_list' AND s.room_id = m.room_id AND s.sender <> m.user_id \
              AND REPLACE(a.content, '\"' || s.sender || '\"', '') <> a.content",
-            params![ids, names],
+            params![ids, names.clone()],
         ),
-    ])?
-    .answers();
-    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
-    let events: Vec<Event> = next()?.all()?;
-    let known: Vec<Known> = next()?.all()?;
-    let counts: Vec<(String, i64)> = next()?.all()?;
-    let members: Vec<(String, String, Option<String>, i64)> = next()?.all()?;
-    let invitees: Vec<(String, i64)> = next()?.all()?;
-    let pushers: Vec<PusherRow> = next()?.all()?;
-    let invited_pushers: Vec<PusherRow> = next()?.all()?;
-    let state: Vec<(String, String, String)> = next()?.all()?;
-    let stays: Vec<(String, i64)> = next()?.all()?;
-    let ignoring: Vec<(String, String, String)> = next()?.all()?;
+    ];
+    if !concerned.is_empty() {
+        let members: Vec<String> = member_events.map(|event| event.event_id.clone()).collect();
+        selects.extend(of_member_events(concerned.clone(), members));
+    }
+    let mut answers = storage::snapshot(&selects)?.answers();
+    let events: Vec<Event> = next(&mut answers)?;
+    let known: Vec<Known> = next(&mut answers)?;
+    let counts: Vec<(String, i64)> = next(&mut answers)?;
+    let members: Vec<Member> = next(&mut answers)?;
+    let pushers: Vec<PusherRow> = next(&mut answers)?;
+    let ignoring: Vec<(String, String, String)> = next(&mut answers)?;
+    let (mut invitees, mut invited, mut stays) = (Vec::new(), Vec::new(), Vec::new());
+    if !concerned.is_empty() {
+        invitees = next::<(String, i64)>(&mut answers)?;
+        invited = next::<PusherRow>(&mut answers)?;
+        stays = next::<(String, i64)>(&mut answers)?;
+    }
 
     let mut rooms: BTreeMap<String, Room> = known
         .into_iter()
-        .map(|(room_id, version, creator, seen, changed)| {
+        .map(|(room_id, version, creator, seen, marked_upto, changed)| {
             let members_changed = changed.unwrap_or(0);
-            let room = Room { version, creator, seen, members_changed, ..Room::default() };
+            let room =
+                Room { version, creator, seen, marked_upto, members_changed, ..Room::default() };
             (room_id.clone(), Room { room_id, ..room })
         })
         .collect();
     for (room, n) in counts {
         rooms.entry(room).and_modify(|room| room.members = n);
     }
+    if pushers.len() >= MAX_PUSHERS as usize {
+        log::error("too many pushers in rooms", &[("rooms", &names.len().to_string())]);
+    }
     for row in pushers {
         let (room, pusher) = pusher(row);
         rooms.entry(room).and_modify(|room| room.pushers.push(pusher));
     }
-    let invited = invited_pushers.into_iter().map(|row| pusher(row).1).collect();
-    for (room, kind, json) in state {
-        if let Some(room) = rooms.get_mut(&room) {
-            let place =
-                if kind == "m.room.create" { &mut room.create } else { &mut room.power_levels };
-            *place = Some(json);
-        }
-    }
+    let invited = invited.into_iter().map(|row| pusher(row).1).collect();
     for (room, position) in stays {
         if let Some(room) = rooms.get_mut(&room) {
             room.stays.insert(position);
@@ -250,74 +255,191 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
         }
     }
     rooms.retain(|_, room| !room.events.is_empty());
-    roots(&mut rooms)?;
+    threads(&mut rooms)?;
 
-    let wanted: BTreeMap<&str, i64> = members
-        .iter()
-        .filter(|(room, ..)| rooms.contains_key(room))
-        .map(|(_, user, _, position)| (user.as_str(), *position))
-        .chain(invitees.iter().map(|(user, position)| (user.as_str(), *position)))
-        .collect();
-    let parsed = parsed(&wanted)?;
-    for (room, user_id, display_name, _) in members {
-        if let (Some(room), Some(rules)) = (rooms.get_mut(&room), parsed.get(&user_id)) {
-            let display_name = display_name.unwrap_or_default();
-            room.custom.push(Custom { user_id, display_name, rules: Rc::clone(rules) });
-        }
+    let more = if members.len() < PAGE as usize { None } else { members.last().map(place) };
+    if let Some((last, _)) = &more {
+        rooms.values_mut().for_each(|room| room.more_custom = room.room_id >= *last);
     }
-    for (user_id, _) in invitees {
-        let Some(rules) = parsed.get(&user_id) else { continue };
+    for (room, custom) in customs(members, |room| rooms.contains_key(room))? {
+        rooms.entry(room).and_modify(|room| room.custom.push(custom));
+    }
+    let wanted = invitees.iter().map(|(user, position)| (user.as_str(), *position)).collect();
+    let parsed = parsed(&wanted)?;
+    for (user_id, rules) in parsed {
         let named = |event: &Event| event.state_key.as_deref() == Some(user_id.as_str());
         for room in rooms.values_mut().filter(|room| room.events.iter().any(named)) {
             let (user_id, display_name) = (user_id.clone(), String::new());
-            room.invited.push(Custom { user_id, display_name, rules: Rc::clone(rules) });
+            room.invited.push(Custom { user_id, display_name, rules: Rc::clone(&rules) });
         }
     }
-    Ok(Work { tenant, invited, rooms: rooms.into_values().collect() })
+    state(&mut rooms, !concerned.is_empty())?;
+    Ok(Work { tenant, invited, rooms: rooms.into_values().collect(), more })
 }
 
-/// `room_id, user_id, app_id, pushkey, shard, kind`
-type PusherRow = (String, String, String, String, i64, String);
-
-fn pusher((room, user_id, app_id, pushkey, shard, kind): PusherRow) -> (String, Pusher) {
-    let key = Key { user_id, app_id, pushkey };
-    (room, Pusher { key, shard, email: kind == "email" })
+fn next<T: FromRow>(answers: &mut impl Iterator<Item = Rows>) -> Result<Vec<T>, Error> {
+    let answer = answers.next().ok_or_else(|| Error::internal("an answer is missing"))?;
+    Ok(answer.all()?)
 }
 
-/// Finds the roots of threads. Only what is an event of the room begins one: each thread costs a row for every member.
-fn roots(rooms: &mut BTreeMap<String, Room>) -> Result<(), Error> {
-    let named: BTreeSet<String> = rooms
-        .values()
-        .flat_map(|room| &room.events)
-        .filter(|event| evaluate::may_be_threaded(event))
-        .filter_map(|event| evaluate::parse(event).map(|parsed| parsed.thread))
-        .filter(|root| !root.is_empty())
-        .collect();
-    if named.is_empty() {
-        return Ok(());
-    }
-    let named: Vec<String> = named.into_iter().collect();
-    let found: Vec<(String, String)> = storage::query(
-        "SELECT room_id, event_id FROM rooms_v1_events WHERE event_id IN ($1)",
-        params![named],
+/// What is asked of local users whom member events are about: their rules and pushers, and who stays what they were.
+fn of_member_events(users: Vec<String>, events: Vec<String>) -> [Select; 3] {
+    [
+        select(
+            "SELECT user_id, position FROM push_rules WHERE user_id IN ($1)",
+            params![users.clone()],
+        ),
+        select(
+            "SELECT '' AS room_id, user_id, app_id, pushkey, shard, kind, tries FROM push_pushers \
+             WHERE user_id IN ($1) AND enabled = TRUE LIMIT $2",
+            params![users, MAX_PUSHERS],
+        ),
+        select(
+            "SELECT c.room_id, c.position FROM rooms_v1_events e JOIN rooms_v1_membership_changes c \
+             ON c.room_id = e.room_id AND c.position = e.position WHERE e.event_id IN ($1) \
+             AND c.membership = 'join' AND c.prev_membership = 'join'",
+            params![events],
+        ),
+    ]
+}
+
+fn place((room, user, ..): &Member) -> Place {
+    (room.clone(), user.clone())
+}
+
+/// Members with their rules, by room.
+fn customs(
+    members: Vec<Member>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, Custom)>, Error> {
+    let members: Vec<Member> = members.into_iter().filter(|(room, ..)| wanted(room)).collect();
+    let users = members.iter().map(|(_, user, _, position)| (user.as_str(), *position)).collect();
+    let parsed = parsed(&users)?;
+    let custom = |(room, user_id, display_name, _): Member| {
+        let rules = Rc::clone(parsed.get(&user_id)?);
+        let display_name = display_name.unwrap_or_default();
+        Some((room, Custom { user_id, display_name, rules }))
+    };
+    Ok(members.into_iter().filter_map(custom).collect())
+}
+
+/// The next page of members of these rooms who have rules of their own, by room, and where it ends.
+///
+/// # Errors
+/// Storage.
+pub(super) fn more(rooms: Vec<String>, (room, user): Place) -> Result<Page, Error> {
+    let members: Vec<Member> = storage::query(
+        &format!(
+            "{MEMBERS} AND (m.room_id > $2 OR (m.room_id = $2 AND m.user_id > $3)) \
+             ORDER BY m.room_id, m.user_id LIMIT $4"
+        ),
+        params![rooms, room, user, PAGE],
     )?
     .all()?;
-    for (room, root) in found {
+    let more = if members.len() < PAGE as usize { None } else { members.last().map(place) };
+    let mut by_room: HashMap<String, Vec<Custom>> = HashMap::new();
+    for (room, custom) in customs(members, |_| true)? {
+        by_room.entry(room).or_default().push(custom);
+    }
+    Ok((by_room, more))
+}
+
+/// `room_id, user_id, app_id, pushkey, shard, kind, tries`
+type PusherRow = (String, String, String, String, i64, String, i64);
+
+fn pusher((room, user_id, app_id, pushkey, shard, kind, tries): PusherRow) -> (String, Pusher) {
+    let key = Key { user_id, app_id, pushkey };
+    let email = kind == "email";
+    (room, Pusher { key, shard, email, slow: email || tries > 0 })
+}
+
+/// Reads the state that rules may ask for: power levels where everybody may be called, the beginning of the room where somebody joins.
+fn state(rooms: &mut BTreeMap<String, Room>, joins: bool) -> Result<(), Error> {
+    let asks = |room: &&Room| {
+        joins
+            || room.more_custom
+            || room.custom.iter().chain(&room.invited).any(|custom| custom.rules.powers)
+            || room.events.iter().any(evaluate::may_call_all)
+    };
+    let asking: Vec<String> =
+        rooms.values().filter(asks).map(|room| room.room_id.clone()).collect();
+    if asking.is_empty() {
+        return Ok(());
+    }
+    let state: Vec<(String, String, String)> = storage::query(
+        "SELECT room_id, type, json FROM rooms_v1_current_state WHERE room_id IN ($1) \
+         AND type IN ('m.room.power_levels', 'm.room.create') AND state_key = ''",
+        params![asking],
+    )?
+    .all()?;
+    for (room, kind, json) in state {
         if let Some(room) = rooms.get_mut(&room) {
-            room.roots.insert(root);
+            let place =
+                if kind == "m.room.create" { &mut room.create } else { &mut room.power_levels };
+            *place = Some(json);
         }
     }
     Ok(())
 }
 
-/// Ids of the member events.
-fn members_of(told: &[&Payload]) -> Vec<String> {
-    let members = told.iter().filter(|event| event.kind == "m.room.member");
-    members.map(|event| event.event_id.clone()).collect()
+/// Finds the threads that events belong to: by themselves, or because what they relate to does. Only what is an event of the room
+/// begins one: each thread costs a row for every member.
+fn threads(rooms: &mut BTreeMap<String, Room>) -> Result<(), Error> {
+    // Event, its room, and what leads to its thread.
+    let mut found: Vec<(String, String, String)> = Vec::new();
+    let mut leads: Vec<(String, String, String)> = Vec::new();
+    for event in rooms.values().flat_map(|room| &room.events) {
+        let of = |id| (event.event_id.clone(), event.room_id.clone(), id);
+        match evaluate::relation(event) {
+            Relation::Nothing => {}
+            Relation::Thread(root) => found.push(of(root)),
+            Relation::Event(id) => leads.push(of(id)),
+        }
+    }
+    for _ in 0..HOPS {
+        if leads.is_empty() {
+            break;
+        }
+        let asked: BTreeSet<&String> = leads.iter().map(|(_, _, id)| id).collect();
+        let asked: Vec<String> = asked.into_iter().cloned().collect();
+        let rows: Vec<(String, String, String)> = storage::query(
+            "SELECT event_id, relates_to, rel_type FROM rooms_v1_relations WHERE event_id IN ($1)",
+            params![asked],
+        )?
+        .all()?;
+        let known: HashMap<String, (String, String)> =
+            rows.into_iter().map(|(id, to, kind)| (id, (to, kind))).collect();
+        for (event, room, id) in std::mem::take(&mut leads) {
+            if let Some((to, kind)) = known.get(&id) {
+                let list = if kind == "m.thread" { &mut found } else { &mut leads };
+                list.push((event, room, to.clone()));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    let roots: BTreeSet<&String> = found.iter().map(|(_, _, root)| root).collect();
+    let roots: Vec<String> = roots.into_iter().cloned().collect();
+    let known: Vec<(String, String)> = storage::query(
+        "SELECT room_id, event_id FROM rooms_v1_events WHERE event_id IN ($1)",
+        params![roots],
+    )?
+    .all()?;
+    let known: BTreeSet<(String, String)> = known.into_iter().collect();
+    for (event, room, root) in found {
+        let place = (room, root);
+        if known.contains(&place)
+            && let Some(room) = rooms.get_mut(&place.0)
+        {
+            room.threads.insert(event, place.1);
+        }
+    }
+    Ok(())
 }
 
 /// The rules of these users at these positions, from memory where they are there.
-fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Ruleset>>, Error> {
+fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Own>>, Error> {
     let mut found = HashMap::with_capacity(wanted.len());
     let mut missing = Vec::new();
     PARSED.with_borrow(|cache| {
@@ -338,7 +460,7 @@ fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Ruleset>>, 
         .all()?;
         for (user, content, position) in rows {
             let rules = match rules::parse(&user, &content) {
-                Ok(rules) => Rc::new(rules),
+                Ok(rules) => Rc::new(Own::new(&rules)),
                 Err(error) => {
                     log::error(
                         "unreadable push rules",
@@ -349,10 +471,11 @@ fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Ruleset>>, 
             };
             found.insert(user.clone(), Rc::clone(&rules));
             PARSED.with_borrow_mut(|cache| {
-                if cache.bytes + content.len() > CACHE_BYTES {
+                let weight = rules.weight + user.len();
+                if cache.bytes + weight > CACHE_BYTES {
                     *cache = Cache::default();
                 }
-                cache.bytes += content.len();
+                cache.bytes += weight;
                 cache.rules.insert(user, (position, rules));
             });
         }

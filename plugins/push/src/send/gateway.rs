@@ -52,6 +52,10 @@ pub(super) fn tell(key: &Key, waiting: &Waiting, url: &str, until: u64) -> Resul
     // A gateway that was never told of anything need not hear that there is nothing.
     let known = badge.max(0);
     if known != waiting.unread && counts(waiting).is_some() {
+        let now = clock::now_ms();
+        if now > until {
+            return Ok(Done::Later(now));
+        }
         match post(url, key, &only_counts(key, waiting)) {
             Outcome::Taken => badge = waiting.unread,
             Outcome::Rejected => return Ok(Done::Gone),

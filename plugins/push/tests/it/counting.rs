@@ -1,6 +1,8 @@
 //! What counts as unread.
 
 use serde_json::json;
+use tessera_sdk::params;
+use tessera_sdk::storage::{Batch, position};
 
 use crate::world::*;
 
@@ -330,4 +332,28 @@ fn odd_contents_count_by_their_type() {
     world.deliver();
     assert_eq!(world.unread(CAROL), (3, 0));
     assert_eq!(world.unread(BOB), (3, 1));
+}
+
+#[test]
+fn what_relates_to_a_message_of_a_thread_counts_in_it() {
+    let world = world_with_room();
+    let root = world.say(ALICE, "root");
+    let reply = world.send(ALICE, &threaded(&root.id));
+    let relation = |id: &str, to: &str, kind: &str| {
+        let sql = "INSERT INTO rooms_relations (position, room_id, event_id, relates_to, rel_type, agg_key, type, sender) \
+             VALUES ($1, $2, $3, $4, $5, '', 'm.room.message', $6)";
+        let mut batch = Batch::new();
+        let at = position(batch.take_positions(1));
+        let batch = batch.run(sql, params![at, ROOM, id, to, kind, ALICE]);
+        world.host.acting("rooms", || batch.commit()).unwrap();
+    };
+    relation(&reply.id, &root.id, "m.thread");
+    let of = |id: &str| json!({ "body": "x", "m.relates_to": { "rel_type": "m.reference", "event_id": id } });
+    let first = world.send(ALICE, &of(&reply.id));
+    relation(&first.id, &reply.id, "m.reference");
+    world.send(ALICE, &of(&first.id));
+    world.send(ALICE, &of("$unknown"));
+    world.deliver();
+    assert_eq!(world.unread_in(BOB, &root.id), (3, 0));
+    assert_eq!(world.unread(BOB), (2, 0));
 }

@@ -102,3 +102,50 @@ fn old_events_and_threads_are_cleared() {
     assert_eq!(world.unread(BOB).0, rows("push_events"), "what is kept counts");
     assert_eq!(world.unread(CAROL), (0, 0));
 }
+
+/// Members beyond a page of rules, each with a rule that does something else than the next one's.
+#[test]
+fn rules_of_more_members_than_a_page_are_all_applied() {
+    let world = world();
+    world.create(ROOM, ALICE);
+    let user = |n: usize| format!("@user{n:04}:hs1");
+    world.join_all(ROOM, (0..1200).map(user));
+    world.deliver();
+    world.rules_of((0..1200).map(|n| (user(n), if n % 3 == 0 { "[]" } else { "[\"notify\"]" })));
+    for n in 0..9 {
+        world.say(ALICE, &n.to_string());
+    }
+    world.send(ALICE, &mention(&user(1199)));
+    world.deliver();
+    for n in [0, 1, 501, 502, 1197, 1198] {
+        let expected = if n % 3 == 0 { 0 } else { 10 };
+        assert_eq!(world.unread(&user(n)), (expected, 0), "{n}");
+    }
+    assert_eq!(world.unread(&user(1199)), (10, 1));
+}
+
+/// What one message into a very large room costs, printed: no time is asserted.
+#[test]
+fn a_message_in_a_very_large_room_is_cheap() {
+    let world = world();
+    world.create(ROOM, ALICE);
+    let user = |n: usize| format!("@user{n:05}:hs1");
+    world.join_all(ROOM, (0..10_000).map(user));
+    world.deliver();
+    let _ = cost(&world, 1);
+    let measure = |what: &str| {
+        let _ = cost(&world, 1);
+        let _ = (world.host.calls(), world.host.rows());
+        let time = cost(&world, 5);
+        println!(
+            "{what}: {time:?}, {} calls, {} rows read in 5",
+            world.host.calls(),
+            world.host.rows()
+        );
+    };
+    measure("10,000 members");
+    world.rules_of((0..2_000).map(|n| (user(n), "[]")));
+    measure("2,000 of them muted the room");
+    assert_eq!(world.unread(&user(0)), (7, 0));
+    assert_eq!(world.unread(&user(9_999)), (13, 0));
+}

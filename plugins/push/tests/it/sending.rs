@@ -364,3 +364,54 @@ fn a_pusher_set_again_while_its_gateway_rejects_the_old_one_stays() {
         "the new one is told of what the old one did not want"
     );
 }
+
+#[test]
+fn of_very_much_that_waits_only_the_newest_is_told() {
+    let (world, gateway) = world_with_pusher(json!({ "url": URL }));
+    for _ in 0..12 {
+        gateway.answer(Ok((500, json!({}))));
+    }
+    world.say(ALICE, "fails");
+    run(&world);
+    for n in 0..300 {
+        world.say(ALICE, &n.to_string());
+    }
+    world.deliver();
+    let waiting = || {
+        let sql = "SELECT COUNT(*) AS n FROM push_queue";
+        tessera_sdk::storage::query(sql, params![]).unwrap().first::<(i64,)>().unwrap().unwrap().0
+    };
+    assert_eq!(waiting(), 200);
+    for _ in 0..12 {
+        world.host.advance(3_600_000);
+        world.host.fire_timers::<Plugin>("push");
+    }
+    world.host.advance(1);
+    let _ = gateway.told();
+    world.host.fire_timers::<Plugin>("push");
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn a_slow_gateway_does_not_hold_a_turn_beyond_its_time() {
+    let (world, gateway) = world_with_pusher(json!({ "url": URL }));
+    let (host, told) = (world.host.clone(), Arc::clone(&gateway.told));
+    world.host.services(|services| {
+        services.fetch = Arc::new(move |request| {
+            let Body::Bytes(bytes) = &request.body else { panic!("no body") };
+            told.lock().unwrap().push(serde_json::from_slice(bytes).unwrap());
+            host.advance(9_000);
+            Ok(Response { status: 200, headers: Vec::new(), body: Body::Bytes(b"{}".to_vec()) })
+        });
+    });
+    let last = (0..4).map(|n| world.say(ALICE, &n.to_string())).last().unwrap();
+    world.deliver();
+    let before = world.host.now_ms();
+    world.host.fire_timers::<Plugin>("push");
+    assert_eq!(gateway.told().len(), 2);
+    assert!(world.host.now_ms() - before < 30_000);
+    world.receipt(BOB, "", &last);
+    world.deliver();
+    world.host.fire_timers::<Plugin>("push");
+    assert_eq!(gateway.told().len(), 1, "the rest is read: what is left is the count");
+}

@@ -182,6 +182,50 @@ impl World {
         self.member(room, user, user, "join")
     }
 
+    /// Many who joined long ago, without their events.
+    pub(crate) fn join_all(&self, room: &str, users: impl Iterator<Item = String>) {
+        let mut batch = Batch::new();
+        let users: Vec<String> = users.collect();
+        let first = batch.take_positions(u32::try_from(users.len()).unwrap());
+        let rows: Vec<_> = (first..)
+            .zip(&users)
+            .map(|(n, user)| params![room, user, "join", format!("$of{n}"), position(n), ""])
+            .collect();
+        let batch = batch
+            .run_many(
+                "INSERT INTO rooms_memberships (room_id, user_id, membership, event_id, sender, position, display_name) \
+                 VALUES ($1, $2, $3, $4, $2, $5, $6)",
+                rows.clone(),
+            )
+            .run_many(
+                "INSERT INTO rooms_membership_changes (position, room_id, user_id, membership, prev_membership, event_id) \
+                 VALUES ($5, $1, $2, $3, $6, $4)",
+                rows,
+            );
+        self.host.acting("rooms", || batch.commit()).unwrap();
+    }
+
+    /// Gives users a rule for the room with these actions (JSON), written as their clients would have.
+    pub(crate) fn rules_of(&self, users: impl Iterator<Item = (String, &'static str)>) {
+        const PATTERN: &str = "@pattern:hs1";
+        self.mute(PATTERN);
+        let sql = "SELECT content FROM push_rules WHERE user_id = $1";
+        let (content,): (String,) =
+            storage::query(sql, params![PATTERN]).unwrap().first().unwrap().unwrap();
+        let content: Value = serde_json::from_str(&content).unwrap();
+        let mut batch = Batch::new();
+        let at = position(batch.take_positions(1));
+        let rows = users.map(|(user, actions)| {
+            let mut content = content.clone();
+            content["global"]["room"][0]["actions"] = serde_json::from_str(actions).unwrap();
+            let content = content.to_string().replace(PATTERN, &user);
+            params![user, content, at.clone()]
+        });
+        let sql = "INSERT INTO push_rules (user_id, content, position) VALUES ($1, $2, $3)";
+        let batch = batch.run_many(sql, rows.collect());
+        self.host.acting("push", || batch.commit()).unwrap();
+    }
+
     pub(crate) fn say(&self, sender: &str, text: &str) -> Stored {
         self.send(sender, &json!({ "msgtype": "m.text", "body": text }))
     }
