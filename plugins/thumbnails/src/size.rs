@@ -34,6 +34,45 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The same of a picture that was made smaller.
+    pub(crate) fn within(self, from: Size, to: Size) -> Self {
+        let wide = |side: u32| share(side, to.width, from.width);
+        let high = |side: u32| share(side, to.height, from.height);
+        let part = Size::new(
+            wide(self.part.width).clamp(self.out.width.min(to.width), to.width),
+            high(self.part.height).clamp(self.out.height.min(to.height), to.height),
+        );
+        let at = |at: u32, from: u32, to: u32| {
+            u32::try_from(product(at, to) / u64::from(from.max(1))).unwrap_or(u32::MAX)
+        };
+        Self {
+            left: at(self.left, from.width, to.width).min(to.width - part.width),
+            top: at(self.top, from.height, to.height).min(to.height - part.height),
+            part,
+            out: self.out,
+        }
+    }
+}
+
+/// What a picture can be made smaller to, in its shape, before anything is made of it: still twice as large as any of these wants. None
+/// where that gains little.
+pub(crate) fn base(picture: Size, plans: &[Plan]) -> Option<Size> {
+    if plans.len() < 2 {
+        return None;
+    }
+    // In parts of 65,536, rounded up.
+    let scale = |out: u32, part: u32| (u64::from(out) << 17).div_ceil(u64::from(part.max(1)));
+    let scales = plans.iter().map(|plan| {
+        scale(plan.out.width, plan.part.width).max(scale(plan.out.height, plan.part.height))
+    });
+    let scale = scales.max()?;
+    let side = |side: u32| u32::try_from((u64::from(side) * scale).div_ceil(1 << 16)).ok();
+    let base = Size::new(side(picture.width)?.max(1), side(picture.height)?.max(1));
+    let area = |size: Size| product(size.width, size.height);
+    (area(base).saturating_mul(2) <= area(picture)).then_some(base)
+}
+
 /// What is to be done so that a picture answers a wish. It is never made larger.
 pub(crate) fn plan(picture: Size, wish: Size, crop: bool) -> Plan {
     if crop { fill(picture, wish) } else { fit(picture, wish) }
@@ -105,6 +144,27 @@ mod tests {
     fn cropped_picture_has_the_shape_of_the_wish() {
         assert_eq!(out((1000, 500), (96, 96), true), (96, 96));
         assert_eq!(out((500, 1000), (32, 64), true), (32, 64));
+    }
+
+    #[test]
+    fn picture_is_made_smaller_first_as_far_as_all_sizes_allow() {
+        let picture = Size::new(4000, 3000);
+        let wishes = [(800, 600, false), (96, 96, true), (32, 64, true)];
+        let plans =
+            wishes.map(|(width, height, crop)| plan(picture, Size::new(width, height), crop));
+        let base = base(picture, &plans).unwrap();
+        assert_eq!(base, Size::new(1600, 1200));
+        for one in &plans {
+            let within = one.within(picture, base);
+            assert_eq!(within.out, one.out);
+            assert!(within.left + within.part.width <= base.width, "{within:?}");
+            assert!(within.top + within.part.height <= base.height, "{within:?}");
+            assert!(within.part.width >= one.out.width && within.part.height >= one.out.height);
+        }
+        assert_eq!(plans[1].within(picture, base).part, Size::new(1200, 1200));
+        assert_eq!(super::base(picture, &plans[..1]), None, "one size is one way through");
+        assert_eq!(super::base(Size::new(1000, 700), &plans), None, "little to gain");
+        assert!(super::base(Size::new(40_000_000, 1), &plans).is_none_or(|base| base.height == 1));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageFormat, ImageReader};
 use tessera_sdk::bindings::thumbnails::exports::tessera::services::thumbnails::Error;
 
 use crate::picture::{Encoded, Header, failed, limits};
-use crate::size::Plan;
+use crate::size::{Plan, Size, base};
 
 /// Decodes a picture (its first frame, if it moves) and makes what is planned.
 pub(crate) fn make(
@@ -20,7 +20,14 @@ pub(crate) fn make(
 ) -> Result<Vec<Encoded>, Error> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), header.format);
     reader.limits(limits());
-    let picture = reader.decode().map_err(failed)?;
+    let mut picture = reader.decode().map_err(failed)?;
+    let mut plans = plans.to_vec();
+    // A large picture is gone through once, not once for each size.
+    let whole = Size::new(picture.width(), picture.height());
+    if let Some(base) = base(whole, &plans) {
+        picture = picture.thumbnail_exact(base.width, base.height);
+        plans.iter_mut().for_each(|plan| *plan = plan.within(whole, base));
+    }
     plans
         .iter()
         .map(|plan| {

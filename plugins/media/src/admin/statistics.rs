@@ -35,9 +35,10 @@ pub(crate) fn users(request: &Request) -> Result {
     let holds = |text: &str| format!("replace(lower({text}), $3, '') <> lower({text})");
     let searched = match &term {
         Some(_) => {
-            format!("AND ({} OR {})", holds("f.user_id"), holds("coalesce(p.displayname, '')"))
+            let (user, name) = (holds("f.user_id"), holds("coalesce(p.displayname, '')"));
+            format!("AND ({user} OR {name})")
         }
-        None => "AND $3 = $3".to_owned(),
+        None => String::new(),
     };
     let users = format!(
         "SELECT f.user_id AS user_id, p.displayname AS displayname, count(*) AS media_count, \
@@ -46,18 +47,20 @@ pub(crate) fn users(request: &Request) -> Result {
          WHERE f.user_id IS NOT NULL AND f.uploaded_ms > 0 AND f.created_ms >= $1 \
          AND f.created_ms <= $2 {searched} GROUP BY f.user_id, p.displayname"
     );
-    let base = || params![since, until.unwrap_or(i64::MAX), term.clone().unwrap_or_default()];
-    let page =
-        params![since, until.unwrap_or(i64::MAX), term.clone().unwrap_or_default(), limit, from];
+    let mut all = params![since, until.unwrap_or(i64::MAX)];
+    all.extend(term.map(storage::IntoValue::into_value));
+    let mut page = all.clone();
+    page.extend(params![limit, from]);
+    let (count, skip) = (page.len() - 1, page.len());
     let mut answers = storage::snapshot(&[
         select(
             &format!(
                 "SELECT u.user_id, u.displayname, u.media_count, u.media_length FROM ({users}) u \
-                 ORDER BY u.{column} {dir}, u.user_id LIMIT $4 OFFSET $5"
+                 ORDER BY u.{column} {dir}, u.user_id LIMIT ${count} OFFSET ${skip}"
             ),
             page,
         ),
-        select(&format!("SELECT count(*) AS n FROM ({users}) u"), base()),
+        select(&format!("SELECT count(*) AS n FROM ({users}) u"), all),
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
