@@ -22,6 +22,7 @@ pub mod filter_create;
 pub mod global_account_data;
 pub mod login;
 pub mod login_get_token;
+pub mod login_page;
 pub mod login_types;
 pub mod logout;
 pub mod logout_all;
@@ -59,6 +60,7 @@ pub const ROUTES: &[Route] = &[
     Route::new("capabilities", capabilities::handle),
     Route::new("login-types", login_types::handle),
     Route::new("login", login::handle),
+    Route::new("login-page", login_page::handle),
     Route::new("login-get-token", login_get_token::handle),
     Route::new("register", register::handle),
     Route::new("admin-nonce", admin_register::nonce),

@@ -102,3 +102,15 @@ fn passwords_and_tokens_are_stored_as_hashes_only() {
     assert!(password.starts_with("$argon2id$"));
     assert_eq!(*hash, tessera_sdk::digest::sha256(token.as_bytes()));
 }
+
+#[test]
+fn page_logs_in_for_clients_that_cannot() {
+    let host = start();
+    let page = host.request("GET", "login-page").send::<Plugin>();
+    let policy = page.header("content-security-policy").unwrap().to_owned();
+    let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    assert!(policy.contains("connect-src 'self'") && policy.contains("default-src 'none'"));
+    let html = page.text();
+    assert!(html.contains(&format!("<script nonce=\"{nonce}\">")), "{html}");
+    assert!(html.contains("window.matrixLogin.onLogin(told)"), "{html}");
+}
