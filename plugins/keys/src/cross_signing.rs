@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{Rows, Select, select};
+use tessera_sdk::storage::{Rows, Select, query, select};
 
 use crate::signed;
 
@@ -93,4 +93,13 @@ pub(crate) fn check(user: &str, usage: &str, value: Value) -> Result<Key, Error>
         }
     }
     Ok(Key { usage: usage.to_owned(), public, map })
+}
+
+/// Whether a cross-signing key of the user has this id: signatures name devices and keys alike.
+///
+/// # Errors
+/// Storage.
+pub(crate) fn is_public_key(user: &str, id: &str) -> Result<bool, Error> {
+    let sql = "SELECT usage FROM keys_cross_signing WHERE user_id = $1 AND public_key = $2";
+    Ok(!query(sql, params![user, id])?.rows.is_empty())
 }

@@ -11,8 +11,8 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, Rows, position, query, select, snapshot};
 
-use crate::devices;
 use crate::upload::{self, Upload};
+use crate::{cross_signing, devices};
 
 /// Messages of one answer.
 const PAGE: u64 = 100;
@@ -68,7 +68,8 @@ pub(crate) fn handle(request: &Request) -> Result {
 }
 
 /// # Errors
-/// `M_BAD_JSON`; `M_MISSING_PARAM` without device keys; `M_INVALID_PARAM` for the id of another device; `M_TOO_LARGE`.
+/// `M_BAD_JSON`; `M_MISSING_PARAM` without device keys; `M_INVALID_PARAM` for the id of another device; `M_FORBIDDEN` for that
+/// of a cross-signing key; `M_TOO_LARGE`.
 pub(crate) fn put(request: &Request) -> Result {
     let user = request.user()?;
     let body: Put = request.json()?;
@@ -92,6 +93,9 @@ pub(crate) fn put(request: &Request) -> Result {
     let before = stored(user)?;
     if before.is_none_or(|(before, _)| before != device) && upload::is_taken(user, device)? {
         return Err(Error::invalid_param("a device has this id already"));
+    }
+    if cross_signing::is_public_key(user, device)? {
+        return Err(Error::forbidden("one of your cross-signing keys has the id of this device"));
     }
     for _ in 0..TRIES {
         let mut batch = forget(Batch::new(), user);

@@ -159,3 +159,13 @@ fn what_makes_no_sense_is_refused() {
     }
     assert_eq!(ask(&server, "GET").error().0, 404);
 }
+
+#[test]
+fn it_is_not_named_like_a_cross_signing_key() {
+    let server = server();
+    let key = crate::signer::Signer::new(1);
+    let body = json!({"master_key": key.key(ALICE, "master")});
+    server.post((ALICE, "A1"), "device-signing", &body).ok();
+    assert_eq!(put(&server, &key.public()).error(), (403, "M_FORBIDDEN".to_owned()));
+    put(&server, "D1").ok();
+}
