@@ -40,7 +40,7 @@ pub(crate) fn handle(request: &Request) -> Result {
     )?
     .first()?;
     let event = event
-        .filter(|event| reader.view.sees(event.position))
+        .filter(|event| reader.view.sees_event(event))
         .ok_or_else(|| Error::not_found("there is no such event"))?;
 
     let around = |condition: &str, order: &str| {

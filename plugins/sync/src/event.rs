@@ -7,9 +7,26 @@ use serde_json::value::RawValue;
 use tessera_sdk::matrix::{ClientFormat, Error, Pdu, Unsigned};
 use tessera_sdk::storage::{FromRow, RowError, Value as SqlValue};
 
-/// The columns that [`EventRow`] reads, of `rooms_v1_events e` and `rooms_v1_transactions x`.
-pub const COLUMNS: &str = "e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, \
-     e.json, e.redacted_by, x.txn_id, EXISTS (SELECT 1 FROM accounts_v1_erased z WHERE z.user_id = e.sender) AS erased";
+use crate::visibility::Late;
+
+macro_rules! late {
+    () => {
+        "(SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
+     WHERE l.position = e.position AND l.user_id = '') AS late_setting, \
+     (SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
+     WHERE l.position = e.position AND (l.user_id = $1 OR l.user_id = '*') \
+     ORDER BY l.user_id DESC LIMIT 1) AS late_membership"
+    };
+}
+
+/// The columns that [`EventRow`] reads, of `rooms_v1_events e` and `rooms_v1_transactions x`. `$1` is the user who reads.
+pub const COLUMNS: &str = concat!(
+    "e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, e.json, e.redacted_by, x.txn_id, \
+     EXISTS (SELECT 1 FROM accounts_v1_erased z WHERE z.user_id = e.sender) AS erased, ",
+    late!()
+);
+/// Of these the two for [`Late::read`], null for nearly all events.
+pub const LATE: &str = late!();
 /// Joins the transaction of the reader's own device; `$1` is the user and `$2` the device.
 pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
      ON x.event_id = e.event_id AND x.user_id = $1 AND x.device_id = $2";
@@ -28,7 +45,7 @@ pub const STATE: &str = "SELECT position, event_id, room_id, type, state_key, se
      FROM rooms_v1_current_state";
 
 /// A stored event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct EventRow {
     /// Position in the tenant's sequence.
     pub position: i64,
@@ -50,6 +67,8 @@ pub struct EventRow {
     pub txn_id: Option<String>,
     /// Whether the sender had all that they said hidden from those who come later; not read of current state.
     pub erased: Option<bool>,
+    /// What its own past says of who may see it, where that is not what arrival says; not read of current state.
+    pub late: Option<Late>,
     /// Whether other events relate to it, where [`RELATED`] was read.
     pub related: Option<bool>,
     /// Whether the unread counts know it, where [`COUNTED`] was read.
@@ -59,7 +78,15 @@ pub struct EventRow {
 }
 
 impl FromRow for EventRow {
-    fn from_row(row: Vec<SqlValue>) -> Result<Self, RowError> {
+    fn from_row(mut row: Vec<SqlValue>) -> Result<Self, RowError> {
+        let more = row.split_off(row.len().min(10));
+        let (late_setting, late_membership, related, counted, current): (
+            Option<String>,
+            Option<String>,
+            _,
+            _,
+            _,
+        ) = <_>::from_row(more)?;
         let (
             position,
             event_id,
@@ -71,9 +98,6 @@ impl FromRow for EventRow {
             redacted_by,
             txn_id,
             erased,
-            related,
-            counted,
-            current,
         ) = <_>::from_row(row)?;
         Ok(Self {
             position,
@@ -86,6 +110,7 @@ impl FromRow for EventRow {
             redacted_by,
             txn_id,
             erased,
+            late: Late::read(late_setting.as_deref(), late_membership.as_deref()),
             related,
             counted,
             current,

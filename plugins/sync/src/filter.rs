@@ -153,6 +153,11 @@ impl EventFilter {
             && !self.not_senders.iter().any(|s| s == sender)
     }
 
+    /// Whether every sender passes.
+    pub fn any_sender(&self) -> bool {
+        self.senders.is_none() && self.not_senders.is_empty()
+    }
+
     /// Whether anything of a room passes.
     pub fn allows_room(&self, room_id: &str) -> bool {
         self.rooms.as_ref().is_none_or(|rooms| rooms.iter().any(|r| r == room_id))

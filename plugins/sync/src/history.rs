@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
 
     /// Whether an event is for this reader: they may see it, and do not ignore its sender.
     pub(crate) fn reads(&self, event: &EventRow) -> bool {
-        self.view.sees(event.position) && !ignored::hides(&self.ignored, event)
+        self.view.sees_event(event) && !ignored::hides(&self.ignored, event)
     }
 
     /// The position past which the reader sees nothing: that of their leave, unless the room is world readable now.
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
     /// Writes events with their redactions and aggregations, and for `lazy` the member events of their senders. One storage call.
     pub(crate) fn write(&self, events: &[EventRow], lazy: bool) -> Result<Written, Error> {
         let events: Vec<&EventRow> = events.iter().collect();
-        let membership = |event: &EventRow| self.view.membership_at(event.position).to_owned();
+        let membership = |event: &EventRow| self.view.membership_after(event).to_owned();
         let lazy = lazy.then_some(self.room_id);
         let last = self.last_position();
         write(self.user, self.device, &self.ignored, &events, last, lazy, membership)

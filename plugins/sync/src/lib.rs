@@ -7,10 +7,12 @@ pub mod event;
 pub mod filter;
 mod history;
 mod ignored;
+mod members;
 mod messages;
 pub(crate) mod near;
 mod old;
 pub(crate) mod online;
+mod raw;
 mod receipts;
 mod relations;
 mod search;
@@ -26,7 +28,7 @@ use tessera_sdk::http::Route;
 
 /// One entry for each route of `plugin.toml`.
 pub const ROUTES: &[Route] = &[
-    Route::parking("sync", sync::handle, sync::resume),
+    Route::parking("sync", sync::handle, sync::resume).in_pieces(sync::whole::next),
     Route::parking("sliding", sliding::handle, sliding::resume),
     Route::parking("sliding-unstable", sliding::handle_unstable, sliding::resume),
     Route::new("messages", messages::handle),
@@ -46,3 +48,4 @@ pub const ROUTES: &[Route] = &[
 pub struct Plugin;
 
 tessera_sdk::serve_http!(Plugin, ROUTES);
+tessera_sdk::serve_pieces!(Plugin, ROUTES);

@@ -2,7 +2,7 @@
 //! know.
 
 use tessera_sdk::params;
-use tessera_sdk::storage::{Select, select};
+use tessera_sdk::storage::{Select, Value, select};
 
 /// Of each room the newest so many are told.
 const MAX_IN_ROOM: i64 = 500;
@@ -13,15 +13,15 @@ const ROWS: &str = "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id
      FROM rooms_v1_memberships m CROSS JOIN presence_v1_receipts r \
      WHERE m.user_id = $1 AND m.membership = 'join' AND r.room_id = m.room_id AND r.position > $2";
 
-/// Receipts after a position in joined rooms, all or some: the user's own, and of others the newest. May give one twice.
-pub(crate) fn newest(user: &str, from: i64, rooms: Option<&[String]>) -> Select {
-    let (within, mut params) = (
-        if rooms.is_some() { " AND m.room_id IN ($5)" } else { "" },
-        params![user, from, MAX_IN_ROOM, MAX_RECEIPTS],
-    );
-    if let Some(rooms) = rooms {
-        params.extend(params![rooms]);
-    }
+/// Receipts after a position in joined rooms: the user's own, and of others the newest. May give one twice. `within`: a condition on
+/// `m.room_id` to be appended, for which it adds parameters; see [`of`] for one.
+pub(crate) fn newest(
+    user: &str,
+    from: i64,
+    within: impl FnOnce(&mut Vec<Value>) -> String,
+) -> Select {
+    let mut params = params![user, from, MAX_IN_ROOM, MAX_RECEIPTS];
+    let within = within(&mut params);
     let columns = "a.room_id, a.user_id, a.type, a.thread_id, a.event_id, a.ts, a.position";
     select(
         &format!(
@@ -32,4 +32,12 @@ pub(crate) fn newest(user: &str, from: i64, rooms: Option<&[String]>) -> Select 
         ),
         params,
     )
+}
+
+/// None but those of some rooms.
+pub(crate) fn of(rooms: &[String]) -> impl FnOnce(&mut Vec<Value>) -> String {
+    move |params| {
+        params.extend(params![rooms]);
+        format!(" AND m.room_id IN (${})", params.len())
+    }
 }

@@ -38,12 +38,15 @@ pub(crate) fn handle(request: &Request) -> Result {
     let reader = Reader::of(request)?;
     let device = reader.device.unwrap_or("");
 
-    let parent: Option<(i64,)> = storage::query(
-        "SELECT position FROM rooms_v1_events WHERE event_id = $1 AND room_id = $2 AND stream AND NOT rejected",
-        params![request.param("eventId"), reader.room_id],
+    let parent: Option<EventRow> = storage::query(
+        &format!(
+            "SELECT {COLUMNS} FROM rooms_v1_events e {TRANSACTION} \
+             WHERE e.event_id = $3 AND e.room_id = $4 AND e.stream AND NOT e.rejected"
+        ),
+        params![reader.user, device, request.param("eventId"), reader.room_id],
     )?
     .first()?;
-    if !parent.is_some_and(|(position,)| reader.view.sees(position)) {
+    if !parent.is_some_and(|parent| reader.view.sees_event(&parent)) {
         return Err(Error::not_found("there is no such event"));
     }
 

@@ -39,7 +39,7 @@ use scope::{After, Scope};
 
 use crate::devices;
 use crate::event::Writer;
-use crate::online;
+use crate::{online, visibility};
 
 /// Topics of one watch; see `tessera:host/bus`. Rooms past it are seen when the client comes back.
 const MAX_WATCHED: usize = 16_000;
@@ -163,6 +163,8 @@ impl News {
         let windows = std::mem::take(&mut scope.windows);
         let (looks, cut) = scope::looks(&mut scope, &overview, sent, since);
         let mut details = Details::read(ask, &looks, &scope, &overview, sent)?;
+        let late = details.late_rooms();
+        details.views.extend(visibility::views(&ask.user, &late, overview.horizon)?);
         let drafts = looks
             .into_iter()
             .map(|look| rooms::draft(look, ask, &overview, &mut details))

@@ -168,6 +168,7 @@ mod tests {
             redacted_by: None,
             txn_id: None,
             erased: None,
+            late: None,
             related: None,
             counted: None,
             current: None,

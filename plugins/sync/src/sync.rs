@@ -2,10 +2,14 @@
 //!
 //! Spec: <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 //!
+//! All rooms are told by [`whole`], everything else by [`look`].
+//!
 //! Storage calls: one for the rooms to watch (where the client may have to wait), one snapshot of all that is new, and one
-//! more where that asks for state, members or what redactions, edits and threads add. Woken: a small one first, then the snapshot.
+//! more where that asks for state, members or what redactions, edits and threads add. Woken: a small one first, then the snapshot. All rooms:
+//! one more for each part, to find how large they are.
 
 mod ask;
+mod crowd;
 mod draft;
 pub(crate) mod ephemeral;
 mod fill;
@@ -17,6 +21,7 @@ mod rooms;
 mod settle;
 pub(crate) mod stream;
 mod summary;
+pub(crate) mod whole;
 
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::{ClientFormat, Error};
@@ -52,17 +57,17 @@ pub fn handle(request: &Request) -> Result {
     if ask.may_park() {
         return watch_and_look(ask, true, false);
     }
-    let (filter, horizon) = match (ask.since, read::known_filter(&ask)?) {
-        (None, Some(filter)) => (filter, None),
-        _ => {
-            let Basics { filter, joined, horizon } = read::basics(&ask)?;
-            ask.rooms = joined.len();
-            (filter, Some(horizon))
-        }
-    };
-    match look(&ask, &filter, horizon, true)? {
+    if let (None, Some(filter)) = (ask.since, read::known_filter(&ask)?) {
+        return whole::answer(&ask, &filter);
+    }
+    let Basics { filter, joined, horizon } = read::basics(&ask)?;
+    ask.rooms = joined.len();
+    if ask.wants_all() {
+        return whole::answer(&ask, &filter);
+    }
+    match look(&ask, &filter, Some(horizon), true)? {
         Found::Answer(answer) => Ok(answer),
-        Found::Nothing(_, response) => Answer::json(&*response),
+        Found::Nothing(_, response) => response.answer(),
     }
 }
 
@@ -87,7 +92,7 @@ pub fn resume(parked: &Parked) -> Result {
     if let Some(filter) = known {
         match look(&ask, &filter, None, may_hold)? {
             Found::Answer(answer) => return Ok(answer),
-            Found::Nothing(_, response) if over => return Answer::json(&*response),
+            Found::Nothing(_, response) if over => return response.answer(),
             // Woken in vain: wait on.
             Found::Nothing(..) => {}
         }
@@ -100,8 +105,7 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
     ask.rooms = joined.len();
     // Taken before looking, so that nothing falls between.
     let watch = (!over).then(|| bus::watch(&topics(&ask, joined)));
-    if let Some(watch) =
-        watch.filter(|_| ask.since == Some(horizon) && !ask.full_state && ask.to_device.is_none())
+    if let Some(watch) = watch.filter(|_| ask.since == Some(horizon) && ask.to_device.is_none())
         && read::horizon()? == horizon
     {
         // Nothing at all has happened since the token: the usual case of a client that comes back at once.
@@ -110,7 +114,7 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
     }
     match (look(&ask, &filter, Some(horizon), may_hold)?, watch) {
         (Found::Answer(answer), _) => Ok(answer),
-        (Found::Nothing(_, response), None) => Answer::json(&*response),
+        (Found::Nothing(_, response), None) => response.answer(),
         (Found::Nothing(horizon, _), Some(watch)) => {
             // What was looked at need not be looked at again.
             let wait = ask.deadline_ms.saturating_sub(clock::now_ms());
@@ -129,16 +133,12 @@ fn look(
 ) -> std::result::Result<Found, Error> {
     let progress =
         (may_hold && ask.since.is_some()).then(|| bus::watch(&[read::PROGRESS_TOPIC.to_owned()]));
-    let mut news = read::news(ask, filter, horizon)?;
-    let whole;
-    let ask = if news.deltas.len() > queries::MAX_DELTAS && !ask.full_state {
+    let news = read::news(ask, filter, horizon)?;
+    if news.deltas.len() > queries::MAX_DELTAS {
         // Too much has changed to be told one by one.
-        whole = Ask { full_state: true, ..ask.clone() };
-        news = read::news(&whole, filter, horizon)?;
-        &whole
-    } else {
-        ask
-    };
+        let ask = Ask { full_state: true, ..ask.clone() };
+        return Ok(Found::Answer(whole::answer(&ask, filter)?));
+    }
     let now = clock::now_ms();
     if let (Some(progress), Some(until)) = (progress, news.wants_hold(ask, now)) {
         let held = Ask { held_until_ms: Some(until), ..ask.clone() };
@@ -146,13 +146,13 @@ fn look(
     }
     let horizon = news.horizon;
     let mut response = rooms::assemble(ask, filter, news, ClientFormat::WithoutRoomId)?;
-    if response.is_empty() && !ask.full_state {
+    if response.is_empty() {
         return Ok(Found::Nothing(horizon, Box::new(response)));
     }
     if filter.shows_unsigned() {
         presentation::add_fields(response.events(), &ask.user);
     }
-    Ok(Found::Answer(Answer::json(&response)?))
+    Ok(Found::Answer(response.answer()?))
 }
 
 fn topics(ask: &Ask, joined: Vec<String>) -> Vec<String> {

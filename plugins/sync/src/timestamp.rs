@@ -8,10 +8,18 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage;
 
+use crate::event::{EventRow, LATE};
 use crate::history::{Direction, Reader};
+use crate::visibility::Late;
 
 /// Whoever came and went more often finds events of the newest so many times only.
 const MAX_RANGES: usize = 100;
+
+/// Events looked at: all but late ones are known to be seen.
+const LOOKS: i64 = 20;
+
+/// `event_id, origin_ts, position` and the columns of [`LATE`].
+type Candidate = (String, i64, i64, Option<String>, Option<String>);
 
 #[derive(Serialize)]
 struct Body {
@@ -41,23 +49,33 @@ pub(crate) fn handle(request: &Request) -> Result {
         .take(MAX_RANGES)
         .map(|(from, to)| {
             params.extend(params![*from, *to]);
-            format!("(position >= ${} AND position <= ${})", params.len() - 1, params.len())
+            format!("(e.position >= ${} AND e.position <= ${})", params.len() - 1, params.len())
         })
         .collect();
     if seen.is_empty() {
         return Err(Error::not_found("there is no event on that side of the time"));
     }
     let seen = seen.join(" OR ");
-    let found: Option<(String, i64)> = storage::query(
+    params.extend(params![reader.user, LOOKS]);
+    let (user, looks) = (params.len() - 1, params.len());
+    // Events that came late go by their own past: of the first few one is seen.
+    let found: Vec<Candidate> = storage::query(
         &format!(
-            "SELECT event_id, origin_ts FROM rooms_v1_events WHERE room_id = $1 AND origin_ts {side} $2 \
-             AND position <= $3 AND ({seen}) AND stream AND NOT rejected \
-             ORDER BY origin_ts {order}, position {order} LIMIT 1"
+            "SELECT e.event_id, e.origin_ts, e.position, {} FROM rooms_v1_events e WHERE e.room_id = $1 \
+             AND e.origin_ts {side} $2 AND e.position <= $3 AND ({seen}) AND e.stream AND NOT e.rejected \
+             ORDER BY e.origin_ts {order}, e.position {order} LIMIT ${looks}",
+            LATE.replace("$1", &format!("${user}"))
         ),
         params,
     )?
-    .first()?;
-    let (event_id, origin_server_ts) =
+    .all()?;
+    let sees = |(_, _, position, setting, membership): &Candidate| {
+        let late = Late::read(setting.as_deref(), membership.as_deref());
+        let event = EventRow { position: *position, late, ..EventRow::default() };
+        reader.view.sees_event(&event)
+    };
+    let found = found.into_iter().find(sees);
+    let (event_id, origin_server_ts, ..) =
         found.ok_or_else(|| Error::not_found("there is no event on that side of the time"))?;
     Answer::json(&Body { event_id, origin_server_ts })
 }

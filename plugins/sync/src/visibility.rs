@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{Rows, Select, select};
+use tessera_sdk::storage::{self, Rows, Select, select};
 
-use crate::event::content;
+use crate::event::{EventRow, content};
 
 /// `m.room.history_visibility`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,37 @@ pub enum Setting {
     Invited,
     /// From the join on.
     Joined,
+}
+
+impl Setting {
+    fn of(text: &str) -> Self {
+        match text {
+            "world_readable" => Self::WorldReadable,
+            "invited" => Self::Invited,
+            "joined" => Self::Joined,
+            _ => Self::Shared,
+        }
+    }
+}
+
+/// What the past of an event that came late says of who may see it, as far as the order of arrival says otherwise: before and after the
+/// event. See docs/views.md, `rooms_v1_late_events`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    settings: Option<(Setting, Setting)>,
+    /// The reader's.
+    memberships: Option<(String, String)>,
+}
+
+impl Late {
+    /// From what the view has, each `before after`.
+    pub fn read(settings: Option<&str>, memberships: Option<&str>) -> Option<Self> {
+        let settings = settings.and_then(|text| text.split_once(' '));
+        let settings = settings.map(|(before, after)| (Setting::of(before), Setting::of(after)));
+        let memberships = memberships.and_then(|text| text.split_once(' '));
+        let memberships = memberships.map(|(before, after)| (before.to_owned(), after.to_owned()));
+        (settings.is_some() || memberships.is_some()).then_some(Self { settings, memberships })
+    }
 }
 
 /// A user's view of one room.
@@ -60,13 +91,8 @@ pub fn read_settings(rows: Rows) -> Result<Vec<(String, i64, Setting)>, Error> {
         .into_iter()
         .map(|(room, position, json)| {
             let content = content(&json)?;
-            let setting = match content.get("history_visibility").and_then(|v| v.as_str()) {
-                Some("world_readable") => Setting::WorldReadable,
-                Some("invited") => Setting::Invited,
-                Some("joined") => Setting::Joined,
-                _ => Setting::Shared,
-            };
-            Ok((room, position, setting))
+            let setting = content.get("history_visibility").and_then(|v| v.as_str());
+            Ok((room, position, Setting::of(setting.unwrap_or_default())))
         })
         .collect()
 }
@@ -103,6 +129,24 @@ pub fn read_views(
     Ok(views)
 }
 
+/// A user's views of some rooms. One storage call, or none.
+///
+/// # Errors
+/// Storage; a view is not as documented.
+pub fn views(
+    user: &str,
+    rooms: &[String],
+    horizon: i64,
+) -> Result<HashMap<String, Visibility>, Error> {
+    if rooms.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut answers =
+        storage::snapshot(&[select_settings(rooms), select_memberships(user, rooms)])?.answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    read_views(next()?, next()?, horizon)
+}
+
 fn at<T>(list: &[(i64, T)], position: i64) -> Option<&T> {
     list.iter().rev().find(|(from, _)| *from <= position).map(|(_, value)| value)
 }
@@ -119,7 +163,36 @@ impl Visibility {
         self.memberships.get(last + 1).map(|(position, _)| *position)
     }
 
-    /// Whether the user may read the event at a position. An event that changes the setting or the membership is judged by
+    /// The user's membership just after an event.
+    pub fn membership_after<'a>(&'a self, event: &'a EventRow) -> &'a str {
+        let late = event.late.as_ref().and_then(|late| late.memberships.as_ref());
+        late.map_or_else(|| self.membership_at(event.position), |(_, after)| after)
+    }
+
+    /// Whether the user may read an event: by its own past, where that is not what arrival says.
+    pub fn sees_event(&self, event: &EventRow) -> bool {
+        let Some(late) = &event.late else { return self.sees(event.position) };
+        let position = event.position;
+        let moments = [(position - 1, true), (position, false)];
+        moments.into_iter().any(|(state_at, before)| {
+            let arrived = self.membership_at(state_at);
+            let membership = match &late.memberships {
+                Some((then, _)) if before => then,
+                Some((_, then)) => then,
+                None => arrived,
+            };
+            let setting = match late.settings {
+                Some((then, _)) if before => then,
+                Some((_, then)) => then,
+                None => self.setting_at(state_at),
+            };
+            // Who was in the room when it arrived, and was not when it was sent, has joined since.
+            let since = arrived == "join" && membership != "join";
+            self.judge(membership, setting, position, since)
+        })
+    }
+
+    /// Whether the user may read the event at a position, unless it came late. An event that changes the setting or the membership is judged by
     /// the more generous of before and after.
     pub fn sees(&self, position: i64) -> bool {
         self.sees_with(position, position) || self.sees_with(position - 1, position)
@@ -148,12 +221,20 @@ impl Visibility {
     }
 
     fn sees_with(&self, state_at: i64, position: i64) -> bool {
-        let membership = self.membership_at(state_at);
-        match at(&self.settings, state_at).copied().unwrap_or(Setting::Shared) {
+        self.judge(self.membership_at(state_at), self.setting_at(state_at), position, false)
+    }
+
+    fn setting_at(&self, position: i64) -> Setting {
+        at(&self.settings, position).copied().unwrap_or(Setting::Shared)
+    }
+
+    fn judge(&self, membership: &str, setting: Setting, position: i64, joined_since: bool) -> bool {
+        match setting {
             _ if membership == "join" => true,
             Setting::WorldReadable => true,
             Setting::Shared => {
-                self.memberships.iter().any(|(from, m)| *from > position && m == "join")
+                joined_since
+                    || self.memberships.iter().any(|(from, m)| *from > position && m == "join")
             }
             Setting::Invited => membership == "invite",
             Setting::Joined => false,
@@ -189,6 +270,28 @@ mod tests {
         let invited = view(&[(2, Setting::Invited)], &[(10, "invite"), (12, "join")]);
         assert!(!invited.sees(9));
         assert!(invited.sees(11));
+    }
+
+    #[test]
+    fn what_came_late_is_seen_by_its_own_past() {
+        let event = |position, settings: Option<&str>, memberships: Option<&str>| EventRow {
+            position,
+            late: Late::read(settings, memberships),
+            ..EventRow::default()
+        };
+        let joined = view(&[(2, Setting::Joined)], &[(12, "join")]);
+        assert!(joined.sees_event(&event(15, None, None)));
+        assert!(!joined.sees_event(&event(15, None, Some("leave leave"))), "sent before the join");
+        assert!(joined.sees_event(&event(15, None, Some("leave join"))), "their own join");
+        assert!(joined.sees_event(&event(15, Some("shared shared"), Some("leave leave"))));
+        let shared = view(&[], &[(12, "join")]);
+        assert!(shared.sees_event(&event(15, None, Some("leave leave"))), "joined since");
+        assert!(!shared.sees_event(&event(15, Some("invited invited"), Some("leave leave"))));
+        let gone = view(&[(2, Setting::Joined)], &[(12, "join"), (20, "leave")]);
+        assert!(!gone.sees_event(&event(25, None, None)));
+        assert!(gone.sees_event(&event(25, None, Some("join join"))), "sent before the leave");
+        assert_eq!(joined.membership_after(&event(15, None, Some("leave leave"))), "leave");
+        assert_eq!(joined.membership_after(&event(15, None, None)), "join");
     }
 
     #[test]

@@ -27,11 +27,11 @@ pub(super) struct Searched {
 
 impl Searched {
     pub(super) fn sees(&self, row: &EventRow) -> bool {
-        self.views.get(&row.room_id).is_some_and(|view| view.sees(row.position))
+        self.views.get(&row.room_id).is_some_and(|view| view.sees_event(row))
     }
 
-    pub(super) fn membership_at(&self, row: &EventRow) -> &str {
-        self.views.get(&row.room_id).map_or("leave", |view| view.membership_at(row.position))
+    pub(super) fn membership_at<'a>(&'a self, row: &'a EventRow) -> &'a str {
+        self.views.get(&row.room_id).map_or("leave", |view| view.membership_after(row))
     }
 
     /// Past it the user sees nothing of a room.

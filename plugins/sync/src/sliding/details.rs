@@ -333,6 +333,13 @@ impl Plan<'_> {
 }
 
 impl Details {
+    /// Rooms with events that came late, where it is not known yet what the user may see: hardly ever any.
+    pub(super) fn late_rooms(&self) -> Vec<String> {
+        let late = |events: &[EventRow]| events.iter().any(|event| event.late.is_some());
+        let rooms = self.events.iter().filter(|(room, _)| !self.views.contains_key(*room));
+        rooms.filter(|(_, events)| late(events)).map(|(room, _)| room.clone()).collect()
+    }
+
     /// Reads it. One storage call, or none where there is nothing to look at.
     ///
     /// # Errors

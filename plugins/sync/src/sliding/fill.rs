@@ -10,12 +10,10 @@ use super::ask::Ask;
 use super::details::Receipt;
 use crate::aggregate;
 use crate::event::{COLUMNS, EventRow, Extra, STATE, TRANSACTION, Writer};
+use crate::members::{self, First, HEROES};
 use crate::near::{Moved, Movements};
 use crate::receipts;
 use crate::state::{MEMBERS_AT_ROOMS, select_members_at};
-
-/// Members named where a room has no name. Spec: /sync, `m.heroes`.
-const HEROES: i64 = 5;
 
 /// A member named where a room has no name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +91,7 @@ impl Plan<'_> {
         let shown: BTreeSet<String> = self.receipts.values().flatten().cloned().collect();
         let positions: Vec<i64> = self.replacing.iter().map(|event| event.position).collect();
         let ids: Vec<String> = self.replacing.iter().map(|event| event.event_id.clone()).collect();
+        let [counts, others] = members::select_counts(&ask.user, &list(&self.counted));
         let mut selects = vec![
             select(
                 &format!(
@@ -100,21 +99,9 @@ impl Plan<'_> {
                 ),
                 params![keys(&self.members), list(&members)],
             ),
-            select(
-                "SELECT room_id, membership, COUNT(*) FROM rooms_v1_memberships \
-                 WHERE room_id IN ($1) AND membership IN ('join', 'invite') GROUP BY room_id, membership",
-                params![list(&self.counted)],
-            ),
-            // Who is there or invited comes first, who was there last.
-            select(
-                "SELECT h.room_id, h.user_id, h.display_name, h.avatar_url, h.present FROM (SELECT m.room_id, m.user_id, \
-                 m.display_name, m.avatar_url, m.position, \
-                 CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END AS present, ROW_NUMBER() OVER \
-                 (PARTITION BY m.room_id ORDER BY CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END DESC, \
-                 m.position) AS place FROM rooms_v1_memberships m WHERE m.room_id IN ($1) AND m.membership <> 'knock' \
-                 AND m.user_id <> $2) h WHERE h.place <= $3 ORDER BY h.present DESC, h.position",
-                params![list(&self.unnamed), &ask.user, HEROES],
-            ),
+            counts,
+            others,
+            members::select_first(&ask.user, &list(&self.unnamed), true),
             select(
                 &format!(
                     "SELECT d.event_id, {COLUMNS} FROM rooms_v1_state_deltas d CROSS JOIN rooms_v1_events e \
@@ -129,7 +116,7 @@ impl Plan<'_> {
             ),
         ];
         if !self.late_receipts.is_empty() {
-            selects.push(receipts::newest(&ask.user, 0, Some(&self.late_receipts)));
+            selects.push(receipts::newest(&ask.user, 0, receipts::of(&self.late_receipts)));
         }
         for (room, (members, end)) in self.members_at.iter().take(MEMBERS_AT_ROOMS) {
             let device = ask.device.as_deref();
@@ -178,23 +165,21 @@ impl Plan<'_> {
         for room in &self.counted {
             filled.counts.insert(room.clone(), (0, 0));
         }
-        for (room, membership, count) in next()?.all::<(String, String, i64)>()? {
-            let (joined, invited) = filled.counts.entry(room).or_default();
-            match membership.as_str() {
-                "join" => *joined = count,
-                _ => *invited = count,
-            }
-        }
-        type Member = (String, String, Option<String>, Option<String>, i64);
-        let mut alive = BTreeSet::new();
-        for (room, user, name, avatar, present) in next()?.all::<Member>()? {
-            // Those who went are named only where nobody else is there. They come last.
-            if present > 0 {
-                alive.insert(room.clone());
-            } else if alive.contains(&room) {
-                continue;
-            }
-            filled.heroes.entry(room).or_default().push(Hero { user, name, avatar });
+        filled.counts.extend(members::read_counts(&mut next)?);
+        for (room, first) in members::read_first(next()?)? {
+            let others: Vec<First> = first
+                .into_iter()
+                .filter(|first| first.event.state_key.as_deref() != Some(&ask.user))
+                .collect();
+            // Those who went are named only where nobody else is there.
+            let there = others.iter().any(|first| first.present);
+            let heroes = others.into_iter().filter(|first| first.present == there).take(HEROES);
+            let hero = |first: First| Hero {
+                user: first.event.state_key.unwrap_or_default(),
+                name: first.name,
+                avatar: first.avatar,
+            };
+            filled.heroes.insert(room, heroes.map(hero).collect());
         }
         for mut row in next()?.rows {
             let event = row.split_off(row.len().min(1));

@@ -71,7 +71,7 @@ pub(super) fn draft(
     events.truncate(limit);
     events.retain(|event| {
         !ignored::hides(&overview.ignored, event)
-            && view.as_ref().is_none_or(|view| view.sees(event.position))
+            && view.as_ref().is_none_or(|view| view.sees_event(event))
     });
     events.reverse();
     if look.stranger() {
@@ -179,10 +179,11 @@ impl Draft {
         );
     }
 
-    fn membership_at(&self, overview: &Overview, position: i64) -> String {
+    fn membership_at(&self, overview: &Overview, event: &EventRow) -> String {
         if let Some(view) = &self.view {
-            return view.membership_at(position).to_owned();
+            return view.membership_after(event).to_owned();
         }
+        let position = event.position;
         let mut changes = overview.changes.iter().filter(|c| c.room_id == self.look.row.room_id);
         let last = changes.clone().rfind(|change| change.position <= position);
         let membership = last.map(|change| &change.membership);
@@ -201,7 +202,7 @@ impl Draft {
                 .map(|row| Ok::<_, Error>((row.event_id.clone(), content(&row.json)?)))
                 .transpose()?;
             let extra = filled.extras.remove(&event.event_id).unwrap_or_default();
-            let membership = Some(self.membership_at(overview, event.position));
+            let membership = Some(self.membership_at(overview, event));
             writer.write(event, Extra { replaced, membership, ..extra })
         };
         self.events.iter().map(write).collect()

@@ -5,6 +5,7 @@ use tessera_sdk::bus::WatchId;
 use tessera_sdk::clock;
 use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;
+use tessera_sdk::storage::{IntoValue, Value};
 
 use crate::filter::Filter;
 use crate::token::SyncToken;
@@ -41,6 +42,41 @@ pub(super) struct Ask {
     pub rooms: usize,
     /// Set while a found answer waits for the push counts that belong to it.
     pub held_until_ms: Option<u64>,
+    /// The part of a long answer that is to be told; none: all of it.
+    #[serde(skip)]
+    pub part: Option<Part>,
+}
+
+/// Rooms that stand together in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Section {
+    /// The user is in them.
+    Join,
+    /// The user was in them.
+    Leave,
+}
+
+/// A part of an answer: some rooms, in the order of their ids.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub section: Section,
+    /// Behind this room.
+    pub after: String,
+    /// Up to this one; none: to the end.
+    pub upto: Option<String>,
+    /// As of when; none in the first part, which finds that out and tells all that is not of a room, too.
+    pub horizon: Option<i64>,
+    /// It is one room, of which so many members are told first.
+    pub slice: Option<usize>,
+}
+
+impl Part {
+    /// Whether a room belongs to it.
+    pub(super) fn has(&self, room: &str, joined: bool) -> bool {
+        joined == (self.section == Section::Join)
+            && room > self.after.as_str()
+            && self.upto.as_ref().is_none_or(|upto| room <= upto.as_str())
+    }
 }
 
 impl Ask {
@@ -68,6 +104,7 @@ impl Ask {
             deadline_ms: clock::now_ms().saturating_add(timeout.min(MAX_TIMEOUT_MS)),
             rooms: 0,
             held_until_ms: None,
+            part: None,
         })
     }
 
@@ -85,6 +122,7 @@ impl Ask {
             deadline_ms,
             rooms: 0,
             held_until_ms: None,
+            part: None,
         }
     }
 
@@ -110,9 +148,34 @@ impl Ask {
         self.since.unwrap_or(0)
     }
 
+    /// The same for what is not of a room: later parts of an answer tell none of it.
+    pub(super) fn personal_from(&self) -> i64 {
+        if self.goes_on() { i64::MAX } else { self.from() }
+    }
+
     /// The last message that the device was told.
     pub(super) fn told(&self) -> i64 {
-        self.to_device.unwrap_or(self.from())
+        if self.goes_on() { i64::MAX } else { self.to_device.unwrap_or(self.from()) }
+    }
+
+    /// Whether this is a later part of an answer.
+    pub(super) fn goes_on(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.horizon.is_some())
+    }
+
+    /// A condition, to be appended, for a column of room ids: none but those of the part.
+    pub(super) fn within(&self, column: &str, params: &mut Vec<Value>) -> String {
+        let mut condition = String::new();
+        let Some(part) = &self.part else { return condition };
+        if self.goes_on() {
+            params.push(part.after.as_str().into_value());
+            condition = format!(" AND {column} > ${}", params.len());
+        }
+        if let Some(upto) = &part.upto {
+            params.push(upto.as_str().into_value());
+            condition.push_str(&format!(" AND {column} <= ${}", params.len()));
+        }
+        condition
     }
 
     /// From where on changes are changes to the client: nowhere for an initial sync, which gets everything whole.

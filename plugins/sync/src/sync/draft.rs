@@ -56,7 +56,10 @@ impl Draft {
 
     /// Whether the user's memberships and the room's visibility are needed to tell what they may see.
     pub(super) fn needs_view(&self) -> bool {
-        self.view.is_none() && (self.full || !self.changes.is_empty())
+        self.view.is_none()
+            && (self.full
+                || !self.changes.is_empty()
+                || self.events.iter().any(|event| event.late.is_some()))
     }
 }
 
@@ -71,6 +74,11 @@ fn group<T>(rows: Vec<T>, room: impl Fn(&T) -> &str) -> HashMap<String, Vec<T>> 
         }
     }
     rooms
+}
+
+/// Whether a room is one that the user is in. Memberships that are not read have not changed.
+fn joined(membership: Option<&Membership>) -> bool {
+    membership.is_none_or(|row| row.membership == "join")
 }
 
 /// Rooms to tell of: those of the memberships read, and joined ones where anything has happened.
@@ -98,6 +106,9 @@ fn rooms(ask: &Ask, filter: &Filter, news: &mut News) -> BTreeMap<String, Option
         }
     }
     rooms.retain(|room, _| filter.room.allows(room) && !news.absent.contains(room));
+    if let Some(part) = &ask.part {
+        rooms.retain(|room, membership| part.has(room, joined(membership.as_ref())));
+    }
     rooms
 }
 
@@ -110,7 +121,7 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
     let mut changes = group(std::mem::take(&mut news.changes), |c| &c.room_id);
     let mut drafts = Vec::with_capacity(rooms.len());
     for (room_id, membership) in rooms {
-        let joined = membership.as_ref().is_none_or(|m| m.membership == "join");
+        let joined = joined(membership.as_ref());
         let mut draft = Draft {
             joined,
             full: ask.wants_all(),
@@ -147,7 +158,7 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
         let unseen = events.len() >= looks;
         events.retain(|event| !ignored::hides(&news.ignored, event));
         if let Some(view) = &draft.view {
-            restrict(&mut events, view, draft.own_event.as_deref());
+            restrict(&mut events, view, draft.own_event.as_deref(), &draft.deltas);
         }
         let (events, cut) = shorten(events, filter);
         draft.events = events;
@@ -163,12 +174,19 @@ pub(super) fn drafts(ask: &Ask, filter: &Filter, news: &mut News) -> Vec<Draft> 
 
 /// Takes away events that the user may not see. Who is in the room may see its state: a state event in force stays, or neither the
 /// timeline nor the state before it would tell of it.
-pub(super) fn restrict(events: &mut Vec<EventRow>, view: &Visibility, own: Option<&str>) {
+pub(super) fn restrict(
+    events: &mut Vec<EventRow>,
+    view: &Visibility,
+    own: Option<&str>,
+    deltas: &[Delta],
+) {
     let joined = view.memberships.last().is_some_and(|(_, membership)| membership == "join");
+    let in_force = |event: &EventRow| {
+        let id = Some(event.event_id.as_str());
+        event.current == Some(true) || deltas.iter().any(|delta| delta.event_id.as_deref() == id)
+    };
     events.retain(|event| {
-        view.sees(event.position)
-            || own == Some(&event.event_id)
-            || (joined && event.current == Some(true))
+        view.sees_event(event) || own == Some(&event.event_id) || (joined && in_force(event))
     });
 }
 

@@ -7,6 +7,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{self, Rows, Select, select};
 
 use super::ask::Ask;
+use super::crowd::{self, Member};
 use super::queries;
 use super::read::{AccountData, Receipt};
 use super::summary::{self, Summaries};
@@ -22,8 +23,10 @@ use crate::visibility::{self, Visibility};
 pub(super) struct Plan<'a> {
     /// Rooms whose state is wanted whole, with the position from which changes are undone again.
     pub full: BTreeMap<String, i64>,
-    /// Leave out members that nobody asked for in `members`.
-    pub lazy: bool,
+    /// The members of these rooms, too. Where it is not set, only those of `members`.
+    pub crowds: bool,
+    /// Of the one room in `full` so many members, and none of others.
+    pub slice: Option<usize>,
     /// Members wanted, by room.
     pub members: BTreeMap<String, BTreeSet<String>>,
     /// Members wanted as they were at a position, by room.
@@ -48,8 +51,10 @@ pub(super) struct Plan<'a> {
 /// What the plan asked for.
 #[derive(Debug, Default)]
 pub(super) struct Filled {
-    /// Current state, by room.
+    /// Current state, by room. Without the members of rooms told whole.
     pub state: HashMap<String, Vec<EventRow>>,
+    /// Those, by room.
+    pub crowds: HashMap<String, Vec<Member>>,
     /// Changes to undo, oldest first, by room.
     pub undone: HashMap<String, Vec<Undone>>,
     pub events: HashMap<String, EventRow>,
@@ -86,9 +91,17 @@ impl Plan<'_> {
         let member_rooms: Vec<String> = self.members.keys().cloned().collect();
         let members: BTreeSet<String> = self.members.values().flatten().cloned().collect();
         let views = list(&self.views);
-        let members_too = if self.lazy { " AND type <> 'm.room.member'" } else { "" };
+        let crowds = if self.crowds { full.as_slice() } else { &[] };
+        let crowds = match (self.slice, crowds.first()) {
+            (Some(limit), Some(room)) => crowd::select_slice(room, "", limit),
+            _ => crowd::select_all(crowds),
+        };
         let mut selects = vec![
-            select(&format!("{STATE} WHERE room_id IN ($1){members_too}"), params![full]),
+            select(
+                &format!("{STATE} WHERE room_id IN ($1) AND type <> 'm.room.member'"),
+                params![full.as_slice()],
+            ),
+            crowds,
             select(
                 &format!(
                     "{STATE} WHERE room_id IN ($1) AND type = 'm.room.member' AND state_key IN ($2)"
@@ -103,7 +116,7 @@ impl Plan<'_> {
             ),
             visibility::select_settings(&views),
             visibility::select_memberships(&ask.user, &views),
-            receipts::newest(&ask.user, 0, Some(&list(&self.fresh))),
+            receipts::newest(&ask.user, 0, receipts::of(&list(&self.fresh))),
             queries::account_data_of(
                 ask,
                 &self.fresh.union(&self.left).cloned().collect::<Vec<_>>(),
@@ -114,7 +127,7 @@ impl Plan<'_> {
             selects.push(select_members_at(&ask.user, device, room, members, *end));
         }
         if !self.summaries.none() {
-            selects.extend(self.summaries.selects());
+            selects.extend(self.summaries.selects(&ask.user));
         }
         if !self.movements.none() {
             selects.extend(self.movements.selects(&ask.user, ask.new_from(), horizon));
@@ -148,6 +161,14 @@ impl Plan<'_> {
         let mut filled = Filled { summaries: self.summaries.known(), ..Filled::default() };
         for row in answers.next()?.all::<EventRow>()? {
             filled.state.entry(row.room_id.clone()).or_default().push(row);
+        }
+        for row in answers.next()?.all::<Member>()? {
+            match filled.crowds.get_mut(&row.room_id) {
+                Some(members) => members.push(row),
+                None => {
+                    filled.crowds.insert(row.room_id.clone(), vec![row]);
+                }
+            }
         }
         for row in answers.next()?.all::<EventRow>()? {
             let wanted = self.members.get(&row.room_id);

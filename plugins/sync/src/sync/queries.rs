@@ -88,39 +88,37 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
     // Whoever was in a room all the time since the token has seen everything.
     let current = if ask.since.is_some() { "NULL AS current" } else { CURRENT };
     match path {
-        Path::Positions => select(
-            &format!(
-                "SELECT {COLUMNS}, {RELATED}, {counted} FROM rooms_v1_events e \
+        Path::Positions => {
+            let mut params = params![user, device, from, upto];
+            let part = ask.within("m.room_id", &mut params);
+            select(
+                &format!(
+                    "SELECT {COLUMNS}, {RELATED}, {counted} FROM rooms_v1_events e \
                  CROSS JOIN rooms_v1_memberships m {TRANSACTION} \
-                 WHERE e.position > $3 AND e.position <= $4 AND {LIVE} AND m.room_id = e.room_id AND {in_reach} ORDER BY e.position DESC"
-            ),
-            params![user, device, from, upto],
-        ),
-        Path::Rooms => select(
-            &format!(
-                "SELECT {COLUMNS}, {RELATED}, {counted} FROM (SELECT e.position AS spot, ROW_NUMBER() OVER \
+                 WHERE e.position > $3 AND e.position <= $4 AND {LIVE} AND m.room_id = e.room_id AND {in_reach}{part} ORDER BY e.position DESC"
+                ),
+                params,
+            )
+        }
+        Path::Rooms => {
+            let mut params = params![user, device, from, looks, upto];
+            let part = ask.within("m.room_id", &mut params);
+            select(
+                &format!(
+                    "SELECT {COLUMNS}, {RELATED}, {counted} FROM (SELECT e.position AS spot, ROW_NUMBER() OVER \
                  (PARTITION BY e.room_id ORDER BY e.position DESC) AS place \
                  FROM rooms_v1_memberships m CROSS JOIN rooms_v1_events e \
-                 WHERE {in_reach} AND e.room_id = m.room_id AND e.position > $3 AND e.position <= $5 AND {LIVE}) t \
+                 WHERE {in_reach}{part} AND e.room_id = m.room_id AND e.position > $3 AND e.position <= $5 AND {LIVE}) t \
                  CROSS JOIN rooms_v1_events e {TRANSACTION} \
                  WHERE t.place <= $4 AND e.position = t.spot ORDER BY e.position DESC"
-            ),
-            params![user, device, from, looks, upto],
-        ),
+                ),
+                params,
+            )
+        }
         // The event just before the newest `looks` bounds the range: work for each room is limited
         // however long the gap.
-        Path::Ends => select(
-            &format!(
-                "SELECT {COLUMNS}, {RELATED}, {counted}, {current} FROM rooms_v1_memberships m \
-                 CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE m.user_id = $1 AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
-                 AND NOT m.forgotten AND (m.position > $3 OR $4 = 1) AND e.position <= m.position)) \
-                 AND e.room_id = m.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
-                 WHERE l.room_id = m.room_id AND l.position > $5 AND l.position <= $7 AND l.stream AND NOT l.rejected \
-                 AND (m.membership = 'join' OR l.position <= m.position) \
-                 ORDER BY l.position DESC LIMIT 1 OFFSET $6), $5) AND e.position <= $7 AND {LIVE} \
-                 ORDER BY e.position DESC"
-            ),
-            params![
+        Path::Ends => {
+            let mut params = params![
                 user,
                 device,
                 ask.new_from(),
@@ -128,8 +126,22 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
                 from,
                 looks,
                 upto
-            ],
-        ),
+            ];
+            let part = ask.within("m.room_id", &mut params);
+            select(
+                &format!(
+                    "SELECT {COLUMNS}, {RELATED}, {counted}, {current} FROM rooms_v1_memberships m \
+                 CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE m.user_id = $1{part} AND (m.membership = 'join' OR (m.membership IN ('leave', 'ban') \
+                 AND NOT m.forgotten AND (m.position > $3 OR $4 = 1) AND e.position <= m.position)) \
+                 AND e.room_id = m.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
+                 WHERE l.room_id = m.room_id AND l.position > $5 AND l.position <= $7 AND l.stream AND NOT l.rejected \
+                 AND (m.membership = 'join' OR l.position <= m.position) \
+                 ORDER BY l.position DESC LIMIT 1 OFFSET $6), $5) AND e.position <= $7 AND {LIVE} \
+                 ORDER BY e.position DESC"
+                ),
+                params,
+            )
+        }
     }
 }
 
@@ -184,12 +196,14 @@ pub(super) fn memberships(ask: &Ask, filter: &Filter) -> Select {
     const ROWS: &str = "SELECT room_id, membership, event_id, sender, position, stripped_state \
          FROM rooms_v1_memberships WHERE user_id = $1 AND NOT forgotten";
     if ask.wants_all() {
-        let all_left = i64::from(ask.all_left(filter));
+        let mut params = params![&ask.user, ask.new_from(), i64::from(ask.all_left(filter))];
+        // Invites, and in which rooms the user is, are told at once.
+        let part = if ask.goes_on() { ask.within("room_id", &mut params) } else { String::new() };
         select(
             &format!(
-                "{ROWS} AND (membership IN ('join', 'invite', 'knock') OR position > $2 OR $3 = 1)"
+                "{ROWS}{part} AND (membership IN ('join', 'invite', 'knock') OR position > $2 OR $3 = 1)"
             ),
-            params![&ask.user, ask.new_from(), all_left],
+            params,
         )
     } else {
         select(&format!("{ROWS} AND position > $2"), params![&ask.user, ask.from()])
@@ -244,20 +258,22 @@ pub(super) fn account_data_of(ask: &Ask, rooms: &[String]) -> Select {
 
 /// Account data, global and of joined rooms.
 pub(super) fn account_data(ask: &Ask) -> Select {
+    let mut params = params![&ask.user, ask.from()];
+    let part = ask.within("a.room_id", &mut params);
     select(
         &format!(
             "{ACCOUNT_DATA} FROM accounts_v1_account_data a \
-             WHERE a.user_id = $1 AND a.position > $2 AND (a.room_id = '' OR EXISTS ( \
+             WHERE a.user_id = $1{part} AND a.position > $2 AND (a.room_id = '' OR EXISTS ( \
              SELECT 1 FROM rooms_v1_memberships m WHERE m.room_id = a.room_id AND {JOINED}))"
         ),
-        params![&ask.user, ask.from()],
+        params,
     )
 }
 
 /// Receipts in joined rooms.
 pub(super) fn receipts(ask: &Ask, path: Path) -> Select {
     if path != Path::Positions {
-        return receipts::newest(&ask.user, ask.from(), None);
+        return receipts::newest(&ask.user, ask.from(), |params| ask.within("m.room_id", params));
     }
     let sql = format!(
         "SELECT r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position \
@@ -275,7 +291,9 @@ pub(super) fn typing(ask: &Ask, path: Path) -> Select {
     let sql = match path {
         // Nobody typing is no news to somebody new.
         _ if ask.since.is_none() => {
-            return select(&format!("{ROWS} {ROOMS} WHERE {now}"), params![&ask.user]);
+            let mut params = params![&ask.user];
+            let part = ask.within("m.room_id", &mut params);
+            return select(&format!("{ROWS} {ROOMS} WHERE {now}{part}"), params);
         }
         Path::Positions => format!(
             "{ROWS} (SELECT DISTINCT room_id FROM presence_v1_typing WHERE position > $2) n CROSS JOIN {ROOMS} \
@@ -294,14 +312,16 @@ pub(super) fn typing(ask: &Ask, path: Path) -> Select {
 
 /// Unread counts that have changed, and those that are not zero.
 pub(super) fn counts(ask: &Ask) -> Select {
+    let mut params = params![&ask.user, ask.from()];
+    let part = ask.within("c.room_id", &mut params);
     select(
         &format!(
             "SELECT c.room_id, c.thread_id, c.notification_count, c.highlight_count, c.position \
-             FROM push_v1_counts c WHERE c.user_id = $1 AND ((c.notification_count > 0 AND c.position <= $2) \
+             FROM push_v1_counts c WHERE c.user_id = $1{part} AND ((c.notification_count > 0 AND c.position <= $2) \
              OR (c.position > $2 AND EXISTS (SELECT 1 FROM rooms_v1_memberships m \
              WHERE m.room_id = c.room_id AND {JOINED})))"
         ),
-        params![&ask.user, ask.from()],
+        params,
     )
 }
 
@@ -315,7 +335,7 @@ pub(super) fn presence(ask: &Ask) -> Select {
          CROSS JOIN rooms_v1_memberships b WHERE a.user_id = p.user_id AND a.membership = 'join' \
          AND b.room_id = a.room_id AND b.user_id = $1 AND b.membership = 'join') \
          OR EXISTS (SELECT 1 FROM presence_v1_routes r WHERE r.user_id = p.user_id AND r.viewer = $1)",
-        params![&ask.user, ask.from(), MAX_PRESENCE],
+        params![&ask.user, ask.personal_from(), MAX_PRESENCE],
     )
 }
 
@@ -323,6 +343,6 @@ pub(super) fn presence(ask: &Ask) -> Select {
 pub(super) fn push_rules(ask: &Ask) -> Select {
     select(
         "SELECT content, position FROM push_v1_rules WHERE user_id = $1 AND position > $2",
-        params![&ask.user, ask.from()],
+        params![&ask.user, ask.personal_from()],
     )
 }

@@ -1,6 +1,6 @@
 //! The two reads of every /sync: what to watch, and what is new.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use tessera_sdk::matrix::Error;
@@ -26,11 +26,13 @@ pub(super) const PROGRESS_TOPIC: &str = "push.progress";
 struct Config {
     /// How long a found answer may wait for its unread counts, in milliseconds. 0: never.
     push_wait_ms: u64,
+    /// How many members of rooms are read and told in one go, where all are told.
+    members_at_once: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { push_wait_ms: 50 }
+        Self { push_wait_ms: 50, members_at_once: 8_000 }
     }
 }
 
@@ -103,6 +105,14 @@ pub(super) fn basics(ask: &Ask) -> Result<Basics, Error> {
         (None, None) => return Err(Error::internal("an answer is missing")),
     };
     Ok(Basics { filter, joined: joined.into_iter().map(|(room,)| room).collect(), horizon })
+}
+
+/// The filter, whatever it takes.
+pub(super) fn filter(ask: &Ask) -> Result<Filter, Error> {
+    match known_filter(ask)? {
+        Some(filter) => Ok(filter),
+        None => Ok(basics(ask)?.filter),
+    }
 }
 
 /// The horizon, now: one storage call that reads no row.
@@ -190,8 +200,9 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
     let gap = horizon.map(|horizon| horizon.saturating_sub(ask.from()));
     let looks = queries::looks(filter);
     let path = Path::choose(ask, gap, looks);
-    let mut news = read(ask, filter, path, None)?;
-    if settle::displaced(ask, filter, &news, path) {
+    let upto = ask.part.as_ref().and_then(|part| part.horizon);
+    let mut news = read(ask, filter, path, upto)?;
+    if upto.is_none() && settle::displaced(ask, filter, &news, path) {
         news = read(ask, filter, path, Some(news.horizon))?;
     }
     settle::settle(ask, &mut news);
@@ -218,7 +229,8 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
         queries::fresh_settings(ask),
         queries::fresh_memberships(ask),
     ];
-    selects.extend(devices::selects(&ask.user, ask.device.as_deref(), ask.told(), ask.new_from()));
+    let since = if ask.goes_on() { i64::MAX } else { ask.new_from() };
+    selects.extend(devices::selects(&ask.user, ask.device.as_deref(), ask.told(), since));
     let moment = storage::snapshot(&selects)?;
     let horizon = upto.unwrap_or_else(|| i64::try_from(moment.horizon).unwrap_or(i64::MAX));
     let mut answers = moment.answers();
@@ -271,12 +283,21 @@ fn push_wait_ms() -> u64 {
     config::get::<Config>().unwrap_or_default().push_wait_ms
 }
 
+/// How many members of rooms are read and told in one go.
+pub(super) fn members_at_once() -> usize {
+    config::get::<Config>().unwrap_or_default().members_at_once.max(1)
+}
+
 impl News {
     /// Until when an answer should wait for the unread counts of its events: only where push has not come to others' events
     /// in their rooms, and never longer than configured.
     pub(super) fn wants_hold(&self, ask: &Ask, now_ms: u64) -> Option<u64> {
         ask.since?;
-        if !self.events.iter().any(|e| e.sender != ask.user && e.counted == Some(false)) {
+        // One's own messages count for nothing, but whoever writes has read what was there.
+        let unread: HashSet<&str> =
+            self.counts.iter().filter(|count| count.2 > 0).map(|count| count.0.as_str()).collect();
+        let counts = |e: &EventRow| e.sender != ask.user || unread.contains(e.room_id.as_str());
+        if !self.events.iter().any(|e| e.counted == Some(false) && counts(e)) {
             return None;
         }
         let until = ask.held_until_ms.unwrap_or_else(|| now_ms.saturating_add(push_wait_ms()));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tessera_sdk::http::{Answer, Result as Outcome};
+use tessera_sdk::matrix::Error;
 
 use crate::devices::DeviceLists;
 
@@ -46,13 +48,6 @@ pub(super) struct Counts {
 #[derive(Debug, Serialize)]
 pub(super) struct Room {
     pub timeline: Timeline,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<Events>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_after: Option<Events>,
-    /// The same, for who asked by the name of MSC4222.
-    #[serde(rename = "org.matrix.msc4222.state_after", skip_serializing_if = "Option::is_none")]
-    pub unstable_state_after: Option<Events>,
     #[serde(skip_serializing_if = "Events::none")]
     pub account_data: Events,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +58,31 @@ pub(super) struct Room {
     pub unread_notifications: Option<Counts>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub unread_thread_notifications: BTreeMap<String, Counts>,
+    // State stands last: more of it may be written behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Events>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_after: Option<Events>,
+    /// The same, for who asked by the name of MSC4222.
+    #[serde(rename = "org.matrix.msc4222.state_after", skip_serializing_if = "Option::is_none")]
+    pub unstable_state_after: Option<Events>,
+    /// State events that are text already, with commas between; they stand behind the others.
+    #[serde(skip)]
+    pub more_state: String,
+    /// Where the state goes on that this answer has no room for.
+    #[serde(skip)]
+    pub open: Option<Open>,
+}
+
+/// Where the members of a large room go on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Open {
+    /// The last one that was looked at.
+    pub member: String,
+    /// The state is told as it is just before this position.
+    pub at: i64,
+    /// Whether any state of the room was told.
+    pub some: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,15 +95,16 @@ pub(super) struct Knocked {
     pub knock_state: Events,
 }
 
+/// Rooms that the user is in or was in are written by hand.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Rooms {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip)]
     pub join: BTreeMap<String, Room>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub invite: BTreeMap<String, Invited>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub knock: BTreeMap<String, Knocked>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip)]
     pub leave: BTreeMap<String, Room>,
 }
 
@@ -103,13 +124,104 @@ pub(super) struct Response {
     pub account_data: Events,
     #[serde(skip_serializing_if = "Events::none")]
     pub presence: Events,
-    #[serde(skip_serializing_if = "Rooms::none")]
-    pub rooms: Rooms,
     #[serde(skip_serializing_if = "Events::none")]
     pub to_device: Events,
     pub device_lists: DeviceLists,
     pub device_one_time_keys_count: BTreeMap<String, i64>,
     pub device_unused_fallback_key_types: Vec<String>,
+    /// Stands last: more of them may be written behind.
+    #[serde(skip)]
+    pub rooms: Rooms,
+}
+
+/// Takes closing brackets off.
+fn reopen(out: &mut String, closing: &str) {
+    debug_assert!(out.ends_with(closing));
+    out.truncate(out.len().saturating_sub(closing.len()));
+}
+
+fn append(out: &mut String, value: &impl Serialize) -> Result<(), Error> {
+    out.push_str(&serde_json::to_string(value).map_err(Error::internal)?);
+    Ok(())
+}
+
+/// Writes rooms as members of an object that has been begun. `some`: whether there are any before. Gives where the last one goes on, if it
+/// does: nothing may follow then but what it lacks.
+pub(super) fn write_rooms(
+    out: &mut String,
+    rooms: &BTreeMap<String, Room>,
+    some: &mut bool,
+) -> Result<Option<(String, Open)>, Error> {
+    for (id, room) in rooms {
+        if std::mem::replace(some, true) {
+            out.push(',');
+        }
+        append(out, id)?;
+        out.push(':');
+        append(out, room)?;
+        if room.more_state.is_empty() && room.open.is_none() {
+            continue;
+        }
+        reopen(out, END_OF_STATE);
+        if !room.more_state.is_empty() {
+            if !out.ends_with('[') {
+                out.push(',');
+            }
+            out.push_str(&room.more_state);
+        }
+        if let Some(open) = &room.open {
+            let open = Open { some: !out.ends_with('['), ..open.clone() };
+            return Ok(Some((id.clone(), open)));
+        }
+        out.push_str(END_OF_STATE);
+    }
+    Ok(None)
+}
+
+/// What a room ends with whose state was left open.
+pub(super) const END_OF_STATE: &str = "]}}";
+
+impl Response {
+    /// All up to the rooms that the user is or was in: the next is the name of a member of `rooms`.
+    pub(super) fn begin(&self) -> Result<String, Error> {
+        let mut out = String::new();
+        append(&mut out, self)?;
+        reopen(&mut out, "}");
+        out.push_str(",\"rooms\":");
+        append(&mut out, &self.rooms)?;
+        reopen(&mut out, "}");
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        Ok(out)
+    }
+
+    /// The whole answer.
+    pub(super) fn text(&self) -> Result<String, Error> {
+        if self.rooms.none() {
+            return serde_json::to_string(self).map_err(Error::internal);
+        }
+        let mut out = self.begin()?;
+        for (name, rooms) in [("join", &self.rooms.join), ("leave", &self.rooms.leave)] {
+            if rooms.is_empty() {
+                continue;
+            }
+            append(&mut out, &name)?;
+            out.push_str(":{");
+            write_rooms(&mut out, rooms, &mut false)?;
+            out.push_str("},");
+        }
+        if out.ends_with(',') {
+            out.pop();
+        }
+        out.push_str("}}");
+        Ok(out)
+    }
+
+    /// The whole answer, to be sent.
+    pub(super) fn answer(&self) -> Outcome {
+        Ok(Answer::raw_json(200, self.text()?.into_bytes()))
+    }
 }
 
 impl Response {

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 use tessera_sdk::matrix::{ClientFormat, Error};
-use tessera_sdk::{cache, clock, log, services};
+use tessera_sdk::{cache, clock, hooks, log, services};
 
 use super::ask::Ask;
+use super::crowd::{self, Member, Scribe};
 use super::draft::{self, Draft, drafts};
 use super::ephemeral;
 use super::fill::{Filled, Plan};
 use super::read::{Count, Membership, News};
-use super::response::{Counts, Events, Invited, Knocked, Response, Room, Rooms, Timeline};
+use super::response::{Counts, Events, Invited, Knocked, Open, Response, Room, Rooms, Timeline};
+use super::whole;
 use crate::devices::DeviceLists;
 use crate::event::{EventRow, Extra, Writer, content};
 use crate::filter::Filter;
@@ -29,6 +31,26 @@ struct Answering<'a> {
     filter: &'a Filter,
     writer: Writer<'a>,
     lazy: bool,
+    /// Members of rooms told whole are written as text.
+    direct: bool,
+}
+
+/// How events are written that the filter lets pass.
+pub(super) fn writer(filter: &Filter, format: ClientFormat) -> Writer<'_> {
+    Writer {
+        now_ms: i64::try_from(clock::now_ms()).unwrap_or(i64::MAX),
+        format,
+        fields: filter.event_fields.as_deref(),
+        federation: filter.event_format.as_deref() == Some("federation"),
+    }
+}
+
+/// Whether state can be written as it is stored: nobody looks at it before it is sent.
+pub(super) fn direct(filter: &Filter, format: ClientFormat) -> bool {
+    format == ClientFormat::WithoutRoomId
+        && filter.event_fields.is_none()
+        && filter.event_format.as_deref() != Some("federation")
+        && !hooks::answered("tessera:hooks/presentation")
 }
 
 /// Invites and knocks, where they are new to the client.
@@ -56,22 +78,22 @@ fn offers(ask: &Ask, filter: &Filter, news: &mut News, rooms: &mut Rooms) -> Res
     Ok(())
 }
 
-/// Makes the answer. At most one storage call.
+/// Makes the answer, or of a later part what it tells of its rooms. At most one storage call.
 pub(super) fn assemble(
     ask: &Ask,
     filter: &Filter,
     mut news: News,
     format: ClientFormat,
 ) -> Result<Response, Error> {
-    let now_ms = i64::try_from(clock::now_ms()).unwrap_or(i64::MAX);
-    let federation = filter.event_format.as_deref() == Some("federation");
     let answering = Answering {
         ask,
         filter,
-        writer: Writer { now_ms, format, fields: filter.event_fields.as_deref(), federation },
+        writer: writer(filter, format),
         lazy: filter.room.state.lazy_load_members,
+        direct: direct(filter, format),
     };
-    let movements = Movements::of(ask, &news);
+    let now_ms = answering.writer.now_ms;
+    let movements = if ask.goes_on() { Movements::default() } else { Movements::of(ask, &news) };
     let drafts = drafts(ask, filter, &mut news);
     let (mut plan, newly_sent) = answering.plan(&drafts);
     plan.movements = movements;
@@ -95,7 +117,9 @@ pub(super) fn assemble(
     }
 
     let mut rooms = Rooms::default();
-    offers(ask, filter, &mut news, &mut rooms)?;
+    if !ask.goes_on() {
+        offers(ask, filter, &mut news, &mut rooms)?;
+    }
     for draft in drafts {
         let id = draft.room_id.clone();
         let (joined, full) = (draft.joined, draft.full);
@@ -167,7 +191,7 @@ fn push_rules(ask: &Ask, filter: &Filter, changed: Option<String>) -> Option<Str
     if !filter.account_data.allows_type("m.push_rules") {
         return None;
     }
-    if changed.is_some() || ask.since.is_some() {
+    if changed.is_some() || ask.since.is_some() || ask.goes_on() {
         return changed;
     }
     services::push_rules(&ask.user)
@@ -177,7 +201,7 @@ fn push_rules(ask: &Ask, filter: &Filter, changed: Option<String>) -> Option<Str
 
 /// Takes away what the user may not see.
 fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
-    draft::restrict(&mut draft.events, view, draft.own_event.as_deref());
+    draft::restrict(&mut draft.events, view, draft.own_event.as_deref(), &draft.deltas);
     if draft.joined {
         return;
     }
@@ -193,7 +217,11 @@ fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
 impl Answering<'_> {
     /// What the drafts lack, and what the cache shall say of sent members afterwards.
     fn plan<'d>(&self, drafts: &'d [Draft]) -> (Plan<'d>, Vec<(String, String)>) {
-        let mut plan = Plan { lazy: self.lazy, ..Plan::default() };
+        let mut plan = Plan {
+            crowds: whole::crowds(self.filter),
+            slice: self.ask.part.as_ref().and_then(|part| part.slice),
+            ..Plan::default()
+        };
         let mut newly_sent = Vec::new();
         for draft in drafts {
             let room = &draft.room_id;
@@ -261,8 +289,12 @@ impl Answering<'_> {
         if self.lazy && draft.full {
             current.extend(filled.summaries.heroes.remove(&draft.room_id).unwrap_or_default());
         }
+        let mut crowd = filled.crowds.remove(&draft.room_id).unwrap_or_default();
         if let Some(view) = &view {
             restrict(&mut draft, view, &mut current);
+            if !draft.joined && view.left_at().is_none() {
+                crowd.clear();
+            }
         }
         let (first, end) = (draft.first_position(), draft.end);
 
@@ -278,7 +310,7 @@ impl Answering<'_> {
                 change.and_then(|d| d.prev_event_id.as_ref()).and_then(|id| filled.events.get(id))
             };
             let membership = match &view {
-                Some(view) => view.membership_at(event.position),
+                Some(view) => view.membership_after(event),
                 None => draft.membership_at(event.position),
             };
             let replaced = replaced
@@ -293,7 +325,10 @@ impl Answering<'_> {
         let at = if after { end.saturating_add(1) } else { first };
         let never_in = !draft.joined && view.as_ref().is_some_and(|view| view.left_at().is_none());
         let undone = if never_in { &[] } else { undone.as_slice() };
-        let state = self.state(&draft, current, undone, filled, at)?;
+        let limit = self.ask.part.as_ref().and_then(|part| part.slice).unwrap_or(usize::MAX);
+        let open = crowd.last().filter(|_| crowd.len() >= limit);
+        let open = open.map(|last| Open { member: last.user.clone(), at, some: true });
+        let (state, more_state) = self.state(&draft, current, crowd, undone, filled, at)?;
         // Nothing lies before the beginning: whoever asks all the same gets what they have, as from other servers.
         let begins = draft.events.first().is_some_and(|event| event.kind == "m.room.create");
         let prev = if draft.events.is_empty() || begins { end } else { first - 1 };
@@ -318,26 +353,33 @@ impl Answering<'_> {
             summary: filled.summaries.summaries.remove(&draft.room_id),
             unread_notifications: None,
             unread_thread_notifications: BTreeMap::new(),
+            more_state,
+            open,
         })
     }
 
-    /// The state that goes with a timeline, as it is just before position `at`.
+    /// The state that goes with a timeline, as it is just before position `at`: events, and such as are text already.
     fn state(
         &self,
         draft: &Draft,
         current: Vec<EventRow>,
+        crowd: Vec<Member>,
         undone: &[Undone],
         filled: &Filled,
         at: i64,
-    ) -> Result<Vec<Box<RawValue>>, Error> {
+    ) -> Result<(Vec<Box<RawValue>>, String), Error> {
         let wanted = &self.filter.room.state;
         let allowed = |row: &EventRow| {
             wanted.allows_room(&row.room_id) && wanted.allows(&row.kind, &row.sender, &row.json)
         };
         let mut rows: BTreeMap<state::Key, EventRow> = BTreeMap::new();
+        let mut members = crowd::Written::default();
         if draft.full {
             let later = undone.iter().position(|u| u.delta.position >= at).unwrap_or(undone.len());
-            rows = state::rewound(current, undone.get(later..).unwrap_or(&[]));
+            let undone = undone.get(later..).unwrap_or(&[]);
+            let scribe = Scribe { wanted, writer: &self.writer, direct: self.direct };
+            members = scribe.write(&crowd, undone)?;
+            rows = state::rewound(current, undone);
         } else {
             let shown: HashMap<&str, i64> =
                 draft.events.iter().map(|e| (e.event_id.as_str(), e.position)).collect();
@@ -357,10 +399,12 @@ impl Answering<'_> {
                 }
             }
         }
-        rows.values()
-            .filter(|row| allowed(row))
+        let rows = rows.values().filter(|row| allowed(row));
+        let mut events = rows
             .map(|row| self.writer.write(row, Extra::default()))
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        events.append(&mut members.events);
+        Ok((events, members.text))
     }
 
     /// Unread counts: the main timeline's, and each thread's where the client asks for them apart.
@@ -388,6 +432,7 @@ impl Answering<'_> {
             && none(&room.state)
             && none(&room.state_after)
             && none(&room.unstable_state_after)
+            && room.more_state.is_empty()
             && room.account_data.events.is_empty()
             && none(&room.ephemeral)
     }

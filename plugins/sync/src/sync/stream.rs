@@ -22,7 +22,7 @@ use crate::filter::{EventFilter, Filter, RoomFilter};
 use crate::history::{self, Reader};
 use crate::near::Presence;
 use crate::token::Token;
-use crate::visibility::{self, Visibility};
+use crate::visibility;
 use crate::{old, online};
 
 /// Where the client names no time.
@@ -193,15 +193,15 @@ fn everywhere(ask: &Ask) -> std::result::Result<Found, Error> {
     let drafts = drafts(ask, &filter, &mut news);
     let unknown: Vec<String> =
         drafts.iter().filter(|d| d.needs_view()).map(|d| d.room_id.clone()).collect();
-    let views = views(&ask.user, &unknown, news.horizon)?;
+    let views = visibility::views(&ask.user, &unknown, news.horizon)?;
     let mut rows: Vec<(&EventRow, &str)> = Vec::new();
     for draft in &drafts {
         let view = draft.view.as_ref().or_else(|| views.get(&draft.room_id));
         for event in draft.events.iter().filter(|event| event.position > ask.from()) {
             let own = draft.own_event.as_deref() == Some(&event.event_id);
             match view {
-                Some(view) if own || view.sees(event.position) => {
-                    rows.push((event, view.membership_at(event.position)));
+                Some(view) if own || view.sees_event(event) => {
+                    rows.push((event, view.membership_after(event)));
                 }
                 Some(_) => {}
                 None => rows.push((event, draft.membership_at(event.position))),
@@ -245,21 +245,4 @@ fn everywhere(ask: &Ask) -> std::result::Result<Found, Error> {
         chunk.push(old::presence(row, now)?);
     }
     Ok(Found { chunk, end: news.horizon })
-}
-
-fn views(
-    user: &str,
-    rooms: &[String],
-    horizon: i64,
-) -> std::result::Result<HashMap<String, Visibility>, Error> {
-    if rooms.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut answers = storage::snapshot(&[
-        visibility::select_settings(rooms),
-        visibility::select_memberships(user, rooms),
-    ])?
-    .answers();
-    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
-    visibility::read_views(next()?, next()?, horizon)
 }

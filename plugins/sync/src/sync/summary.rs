@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 use tessera_sdk::cache;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{FromRow, RowError, Rows, Select, Value, select};
+use tessera_sdk::storage::{self, Rows, Select, select};
 
 use super::draft::Draft;
 use super::response::Summary;
 use crate::event::{EventRow, STATE, content};
+use crate::members::{self, First, HEROES};
 
-/// Members named where a room has no name. Spec: /sync, `m.heroes`.
-const HEROES: usize = 5;
 /// How long the numbers are at hand that go with one change.
 const KEPT_MS: u32 = 60 * 1000;
 /// State that a summary rests on.
@@ -99,26 +98,14 @@ impl Summaries {
         self.rooms.is_empty()
     }
 
-    /// Three answers, for [`Summaries::read`].
-    pub(super) fn selects(&self) -> [Select; 3] {
+    /// Four answers, for [`Summaries::read`].
+    pub(super) fn selects(&self, user: &str) -> [Select; 4] {
         let rooms: Vec<String> = self.rooms.keys().cloned().collect();
-        let heroes = i64::try_from(HEROES + 1).unwrap_or(i64::MAX);
+        let [counts, others] = members::select_counts(user, &rooms);
         [
-            select(
-                "SELECT room_id, membership, COUNT(*) FROM rooms_v1_memberships \
-                 WHERE room_id IN ($1) AND membership IN ('join', 'invite') GROUP BY room_id, membership",
-                params![rooms.clone()],
-            ),
-            select(
-                "SELECT h.present, e.position, e.event_id, e.room_id, e.type, e.state_key, e.sender, e.json, NULL, NULL \
-                 FROM (SELECT m.event_id, CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END AS present, \
-                 ROW_NUMBER() OVER (PARTITION BY m.room_id ORDER BY \
-                 CASE WHEN m.membership IN ('join', 'invite') THEN 1 ELSE 0 END DESC, m.position) AS place \
-                 FROM rooms_v1_memberships m WHERE m.room_id IN ($1) AND m.membership <> 'knock') h \
-                 CROSS JOIN rooms_v1_events e \
-                 WHERE h.place <= $2 AND e.event_id = h.event_id ORDER BY h.present DESC, e.position",
-                params![rooms.clone(), heroes],
-            ),
+            counts,
+            others,
+            members::select_first(user, &rooms, false),
             select(
                 &format!(
                     "{STATE} WHERE room_id IN ($1) AND type IN ('m.room.name', 'm.room.canonical_alias') AND state_key = ''"
@@ -144,21 +131,33 @@ impl Summaries {
     ) -> Result<Found, Error> {
         let mut rooms: HashMap<String, Members> =
             self.rooms.keys().map(|room| (room.clone(), Members::default())).collect();
-        for (room, membership, count) in next()?.all::<(String, String, i64)>()? {
+        for (room, (joined, invited)) in members::read_counts(&mut next)? {
             let members = rooms.entry(room).or_default();
-            match membership.as_str() {
-                "join" => members.joined = count,
-                _ => members.invited = count,
+            (members.joined, members.invited) = (joined, invited);
+        }
+        let mut first = members::read_first(next()?)?;
+        let (mut named, mut emptied) = (BTreeSet::new(), BTreeSet::new());
+        for row in next()?.all::<EventRow>()? {
+            let list = if names(&row) { &mut named } else { &mut emptied };
+            list.insert(row.room_id);
+        }
+        let emptied: Vec<String> = emptied.difference(&named).cloned().collect();
+        if !emptied.is_empty() {
+            // Their name was taken away.
+            let more = storage::snapshot(&[members::select_first(user, &emptied, true)])?;
+            for rows in more.answers() {
+                first.extend(members::read_first(rows)?);
             }
         }
         let mut events: HashMap<String, Vec<EventRow>> = HashMap::new();
-        for Hero { present, event } in next()?.all::<Hero>()? {
-            let who = event.state_key.clone().unwrap_or_default();
-            rooms.entry(event.room_id.clone()).or_default().first.push((present, who));
-            events.entry(event.room_id.clone()).or_default().push(event);
+        for (room, list) in first {
+            let members = rooms.entry(room.clone()).or_default();
+            let who = |first: &First| first.event.state_key.clone().unwrap_or_default();
+            members.first = list.iter().map(|first| (first.present, who(first))).collect();
+            events.insert(room, list.into_iter().map(|first| first.event).collect());
         }
-        for row in next()?.all::<EventRow>()?.into_iter().filter(names) {
-            rooms.entry(row.room_id).or_default().named = true;
+        for room in named {
+            rooms.entry(room).or_default().named = true;
         }
         let mut found = self.known();
         for (room, members) in rooms {
@@ -182,19 +181,4 @@ fn names(row: &EventRow) -> bool {
     let field = if row.kind == "m.room.name" { "name" } else { "alias" };
     let content = content(&row.json).unwrap_or_default();
     content.get(field).and_then(|name| name.as_str()).is_some_and(|name| !name.is_empty())
-}
-
-/// A member that a room may be named after.
-struct Hero {
-    /// Joined or invited.
-    present: bool,
-    event: EventRow,
-}
-
-impl FromRow for Hero {
-    fn from_row(mut row: Vec<Value>) -> Result<Self, RowError> {
-        let event = row.split_off(row.len().min(1));
-        let (present,): (i64,) = <_>::from_row(row)?;
-        Ok(Self { present: present > 0, event: EventRow::from_row(event)? })
-    }
 }

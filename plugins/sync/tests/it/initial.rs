@@ -28,7 +28,7 @@ fn initial_sync_tells_timeline_and_state_once_each() {
     assert_eq!(body["device_one_time_keys_count"], json!({ "signed_curve25519": 0 }));
     assert_eq!(body["device_unused_fallback_key_types"], json!([]));
     assert_eq!(body["account_data"]["events"][0]["type"], "m.push_rules");
-    assert_eq!(world.host.calls(), 2, "all rooms, whatever their number");
+    assert_eq!(world.host.calls(), 3, "all rooms, whatever their number");
 }
 
 #[test]

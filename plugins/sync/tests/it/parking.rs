@@ -114,7 +114,18 @@ fn an_answer_goes_out_when_push_is_late() {
     // One's own messages have nothing to wait for.
     let next = token(&body);
     world.say(ROOM, ALICE, "mine");
-    assert!(poll(&world, ALICE, &next).parked().is_none());
+    let answer = poll(&world, ALICE, &next);
+    assert!(answer.parked().is_none());
+    // But where anything is unread they mark it as read.
+    world.counts(ALICE, ROOM, "", 2, 0);
+    let next = token(&world.since(ALICE, &token(&answer.ok())));
+    world.say(ROOM, ALICE, "mine, too");
+    let held = poll(&world, ALICE, &next);
+    assert_eq!(held.parked().expect("held").timeout_ms, 50);
+    world.counts(ALICE, ROOM, "", 0, 0);
+    world.progress(ROOM, 1000);
+    let body = world.resume(&held, Woken).ok();
+    assert_eq!(joined(&body, ROOM)["unread_notifications"]["notification_count"], 0);
 }
 
 #[test]

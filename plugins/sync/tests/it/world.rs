@@ -82,6 +82,11 @@ pub(crate) struct Event<'a> {
 }
 
 pub(crate) fn world() -> World {
+    world_with(&json!({}))
+}
+
+/// A server with a configuration of this plug-in.
+pub(crate) fn world_with(config: &Value) -> World {
     let host = TestHost::builder()
         .plugin_in(".")
         .plugin_in("../rooms")
@@ -97,6 +102,7 @@ pub(crate) fn world() -> World {
             migrations: &[("0001_init", PUSH_TABLES)],
         })
         .plugin_in("../keys")
+        .config("sync", config)
         .start();
     host.services(|services| {
         services.push_rules =
@@ -408,7 +414,7 @@ impl World {
     }
 
     pub(crate) fn sync(&self, user: &str, query: &[(&str, &str)]) -> Value {
-        self.get(user, "sync", &[], query).ok()
+        self.get(user, "sync", &[], query).whole::<Plugin>()
     }
 
     pub(crate) fn since(&self, user: &str, since: &str) -> Value {

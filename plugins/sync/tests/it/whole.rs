@@ -1,0 +1,136 @@
+//! Answers that tell all rooms are made in parts where they are long, and read as if they were made at once.
+
+use serde_json::{Value, json};
+
+use crate::world::*;
+
+const SIZES: [usize; 7] = [3, 1, 40, 5, 12, 2, 7];
+
+/// Rooms of all sizes; carol has left two of them, and been invited to one.
+fn rooms(world: &World) {
+    for (n, size) in SIZES.iter().enumerate() {
+        let room = format!("!r{n}:hs1");
+        world.create(&room, CAROL);
+        for m in 1..*size {
+            world.join(&room, &format!("@user{m:02}:hs1"));
+        }
+        world.state(&room, CAROL, "m.room.name", "", json!({ "name": n }));
+        world.say(&room, CAROL, "first");
+        world.receipt(&room, "@user01:hs1", "m.read", "", "$e1");
+        world.account_data(CAROL, &room, "m.tag", &json!({ "tags": { "a": {} } }));
+    }
+    world.leave("!r2:hs1", "@user03:hs1");
+    for room in ["!r2:hs1", "!r4:hs1"] {
+        world.member(room, "@user02:hs1", "@user02:hs1", "join");
+        world.leave(room, CAROL);
+        world.join(room, "@later:hs1");
+    }
+    world.create("!invited:hs1", ALICE);
+    world.member("!invited:hs1", ALICE, CAROL, "invite");
+}
+
+/// Two servers that are alike, of which one tells few members at once.
+fn both() -> [World; 2] {
+    [json!({}), json!({ "members-at-once": 4 })].map(|config| {
+        let world = world_with(&config);
+        rooms(&world);
+        world
+    })
+}
+
+/// Events of state without the order, which means nothing.
+fn sorted(mut body: Value) -> Value {
+    for section in ["join", "leave"] {
+        let rooms = body["rooms"][section].as_object_mut();
+        for room in rooms.into_iter().flat_map(|rooms| rooms.values_mut()) {
+            for name in ["state", "state_after"] {
+                if let Some(events) = room[name]["events"].as_array_mut() {
+                    events.sort_by_key(|event| event["event_id"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    body
+}
+
+#[test]
+fn parts_make_the_answer_that_one_reading_makes() {
+    let [one, parts] = both();
+    for filter in [
+        r#"{"room":{"timeline":{"limit":1}}}"#,
+        r#"{"room":{"timeline":{"limit":20}}}"#,
+        r#"{"room":{"include_leave":true,"timeline":{"limit":2}}}"#,
+        r#"{"room":{"state":{"senders":["@user01:hs1","@carol:hs1"]},"timeline":{"limit":1}}}"#,
+        r#"{"room":{"state":{"not_types":["m.room.member"]}}}"#,
+        r#"{"room":{"state":{"not_rooms":["!r3:hs1"],"lazy_load_members":true}}}"#,
+        r#"{"event_fields":["type","state_key","event_id"],"room":{"timeline":{"limit":1}}}"#,
+        r#"{"event_format":"federation","room":{"timeline":{"limit":1}}}"#,
+    ] {
+        for after in ["true", "false"] {
+            let query = [("filter", filter), ("use_state_after", after)];
+            let [whole, pieced] = [&one, &parts].map(|world| sorted(world.sync(CAROL, &query)));
+            assert!(whole["rooms"]["join"].as_object().is_some_and(|rooms| rooms.len() >= 4));
+            assert_eq!(pieced, whole, "{filter}");
+        }
+    }
+}
+
+#[test]
+fn all_state_is_told_in_parts_to_a_client_that_knows_the_rooms_too() {
+    let [one, parts] = both();
+    let told = [&one, &parts].map(|world| {
+        world.host.install();
+        let first = token(&world.sync(CAROL, &[]));
+        world.leave("!r6:hs1", CAROL);
+        world.say("!r3:hs1", CAROL, "news");
+        world.join("!r0:hs1", "@new:hs1");
+        sorted(world.sync(CAROL, &[("since", &first), ("full_state", "true")]))
+    });
+    assert_eq!(told[1], told[0]);
+    assert_eq!(told[0]["rooms"]["join"].as_object().unwrap().len(), 4);
+    assert_eq!(told[0]["rooms"]["leave"].as_object().unwrap().len(), 1);
+    assert_eq!(told[0]["device_lists"]["changed"], json!(["@new:hs1"]));
+}
+
+#[test]
+fn no_reading_of_a_large_account_is_large() {
+    let [_, parts] = both();
+    let _ = parts.sync(CAROL, &[("filter", r#"{"room":{"timeline":{"limit":1}}}"#)]);
+    let (calls, rows) = (parts.host.calls(), parts.host.rows());
+    assert!(calls > 10, "{calls}");
+    assert!(rows / calls < 40, "{rows} rows in {calls} calls");
+}
+
+#[test]
+fn what_happens_between_parts_comes_with_the_next_answer() {
+    let [one, parts] = both();
+    let query = [("filter", r#"{"room":{"timeline":{"limit":1}}}"#)];
+    one.host.install();
+    let whole = sorted(one.sync(CAROL, &query));
+    parts.host.install();
+    let begun = parts.get(CAROL, "sync", &[], &query);
+    for room in ["!r3:hs1", "!r5:hs1"] {
+        parts.state(room, CAROL, "m.room.name", "", json!({ "name": "new" }));
+        parts.join(room, "@new:hs1");
+        parts.member(room, "@user01:hs1", "@user01:hs1", "join");
+        parts.say(room, CAROL, "news");
+    }
+    parts.leave("!r6:hs1", CAROL);
+    let mut pieced = sorted(begun.whole::<tessera_plugin_sync::Plugin>());
+    // The room that was left meanwhile may be missing: what became of it is told next.
+    let left = pieced["rooms"]["join"].as_object_mut().unwrap().remove("!r6:hs1");
+    assert_eq!(left, None);
+    let mut expected = whole;
+    expected["rooms"]["join"].as_object_mut().unwrap().remove("!r6:hs1");
+    for body in [&mut pieced, &mut expected] {
+        // Counted as they are now.
+        for room in body["rooms"]["join"].as_object_mut().unwrap().values_mut() {
+            room.as_object_mut().unwrap().remove("summary");
+        }
+    }
+    assert_eq!(pieced, expected);
+    let next = parts.since(CAROL, &token(&pieced));
+    let rooms = &next["rooms"];
+    assert_eq!(joined(&next, "!r3:hs1")["timeline"]["events"].as_array().unwrap().len(), 4);
+    assert!(rooms["leave"]["!r6:hs1"].is_object(), "{rooms}");
+}
