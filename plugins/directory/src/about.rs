@@ -167,12 +167,18 @@ fn selects(rooms: &[String]) -> [Select; 2] {
 pub(crate) fn count<'a>(rooms: impl IntoIterator<Item = &'a mut About>) -> Result<(), Error> {
     let mut rooms: Vec<_> = rooms.into_iter().collect();
     let ids: Vec<String> = rooms.iter().map(|room| room.room_id.clone()).collect();
-    let counts = storage::query(
-        "SELECT room_id, COUNT(user_id) AS n FROM rooms_v1_memberships
-         WHERE membership = 'join' AND room_id IN ($1) GROUP BY room_id",
-        params![ids],
-    )?;
-    let counts: HashMap<String, i64> = counts.all::<(String, i64)>()?.into_iter().collect();
+    let kept = "SELECT room_id, joined FROM rooms_v1_counts WHERE room_id IN ($1)";
+    let kept = storage::query(kept, params![ids.clone()])?;
+    let mut counts: HashMap<String, i64> = kept.all::<(String, i64)>()?.into_iter().collect();
+    let uncounted: Vec<String> = ids.into_iter().filter(|id| !counts.contains_key(id)).collect();
+    if !uncounted.is_empty() {
+        let counted = storage::query(
+            "SELECT room_id, COUNT(user_id) AS n FROM rooms_v1_memberships
+             WHERE membership = 'join' AND room_id IN ($1) GROUP BY room_id",
+            params![uncounted],
+        )?;
+        counts.extend(counted.all::<(String, i64)>()?);
+    }
     for room in &mut rooms {
         room.num_joined_members = counts.get(&room.room_id).copied().unwrap_or_default();
     }

@@ -9,7 +9,7 @@ use ruma::canonical_json::CanonicalJsonObject;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::storage::{self, Batch, Failure, race, select};
 use tessera_sdk::{clock, log, params, random, timers};
 
 use crate::api::send::{message, state};
@@ -21,6 +21,8 @@ use crate::transactions::Transaction;
 
 /// What the names of the timers begin with.
 pub const TIMER: &str = "delayed:";
+/// How often the events of a user who leaves many at once are counted again.
+const ATTEMPTS: usize = 20;
 /// The revision of what is being sent.
 const SENDING: i64 = -1;
 /// Delayed events of a user that are listed at once.
@@ -128,15 +130,6 @@ pub fn schedule(asker: &Asker, device: &str, wish: &Wish<'_>) -> Result<String, 
             return Ok(delay_id);
         }
     }
-    let count = storage::query(
-        "SELECT COUNT(delay_id) AS n FROM rooms_delayed WHERE user_id = $1",
-        params![user],
-    )?;
-    let count = count.first::<(i64,)>()?.map_or(0, |(n,)| n);
-    if count >= i64::from(settings.max_delayed_events) {
-        let text = "the user has too many delayed events";
-        return Err(refused("M_MAX_DELAYED_EVENTS_EXCEEDED", text));
-    }
     let delay_id = random::letters(32);
     let now_ms = clock::now_ms();
     let due_ms = now_ms.saturating_add(wish.delay_ms);
@@ -145,13 +138,53 @@ pub fn schedule(asker: &Asker, device: &str, wish: &Wish<'_>) -> Result<String, 
         return Ok(delay_id);
     }
     set_timer(&delay_id, due_ms)?;
+    race(ATTEMPTS, || keep(&delay_id, user, device, wish, now_ms))
+}
+
+/// How many events of a user wait, counted under the user's guard.
+fn count(user: &str) -> Result<Option<i64>, Error> {
+    let mut answers = storage::snapshot(&[
+        select("SELECT COUNT(delay_id) AS n FROM rooms_delayed WHERE user_id = $1", params![user]),
+        select("SELECT revision FROM rooms_delayed_users WHERE user_id = $1", params![user]),
+    ])?
+    .answers();
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let count = next()?.first::<(i64,)>()?.map_or(0, |(n,)| n);
+    if count >= i64::from(Settings::get().max_delayed_events) {
+        let text = "the user has too many delayed events";
+        return Err(refused("M_MAX_DELAYED_EVENTS_EXCEEDED", text));
+    }
+    Ok(next()?.first::<(i64,)>()?.map(|(revision,)| revision))
+}
+
+fn keep(
+    delay_id: &str,
+    user: &str,
+    device: &str,
+    wish: &Wish<'_>,
+    now_ms: u64,
+) -> Result<String, Failure> {
+    let due_ms = now_ms.saturating_add(wish.delay_ms);
+    // Of two who keep the last one that fits, one counts again.
+    let guarded = match count(user)? {
+        Some(revision) => Batch::new()
+            .run(
+                "UPDATE rooms_delayed_users SET revision = revision + 1 WHERE user_id = $1 AND revision = $2",
+                params![user, revision],
+            )
+            .expect(1),
+        None => Batch::new().run(
+            "INSERT INTO rooms_delayed_users (user_id, revision) VALUES ($1, 1)",
+            params![user],
+        ),
+    };
     let content = serde_json::to_string(wish.content).map_err(Error::internal)?;
-    let mut batch = Batch::new().run(
+    let mut batch = guarded.run(
         "INSERT INTO rooms_delayed (delay_id, user_id, device_id, room_id, type, state_key, content, delay_ms,
            started_ms, revision, txn)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10)",
         params![
-            &delay_id,
+            delay_id,
             user,
             device,
             wish.room_id,
@@ -160,25 +193,30 @@ pub fn schedule(asker: &Asker, device: &str, wish: &Wish<'_>) -> Result<String, 
             content,
             wish.delay_ms,
             now_ms,
-            &delay_id,
+            delay_id,
         ],
     );
     if let Some(transaction) = wish.transaction {
-        batch = transaction.remember(batch, &delay_id, now_ms, 1);
+        batch = transaction.remember(batch, delay_id, now_ms, 1);
     }
     match batch.commit() {
         Ok(_) => {
             // A short delay may be over before the row is there: that timer found nothing, and is gone.
             if clock::now_ms() >= due_ms {
-                set_timer(&delay_id, due_ms)?;
+                set_timer(delay_id, due_ms)?;
             }
-            Ok(delay_id)
+            Ok(delay_id.to_owned())
         }
-        // The same request was faster: its answer is the answer.
-        Err(storage::Error::Conflict(_)) if wish.transaction.is_some() => {
-            let select = wish.transaction.map(Transaction::select).ok_or_else(not_found)?;
-            let first = Transaction::read(storage::query(&select.sql, select.params)?)?;
-            first.ok_or_else(|| storage::Error::Conflict(0).into())
+        Err(storage::Error::Conflict(statement)) => {
+            if let Some(transaction) = wish.transaction {
+                // The same request was faster: its answer is the answer.
+                let select = transaction.select();
+                let first = Transaction::read(storage::query(&select.sql, select.params)?)?;
+                if let Some(first) = first {
+                    return Ok(first);
+                }
+            }
+            Err(Failure::of(storage::Error::Conflict(statement)))
         }
         Err(error) => Err(error.into()),
     }
@@ -318,6 +356,44 @@ fn claim(delayed: &Delayed) -> Result<(), Error> {
 
 /// Sends and forgets what is claimed. A refusal is final, a fault is not.
 fn deliver(delayed: &Delayed) -> Result<(), Error> {
+    let sent = match standing(&delayed.user_id)? {
+        Standing::Free => dispatch(delayed),
+        // What they send is shown to nobody.
+        Standing::ShadowBanned => Ok(()),
+        Standing::Held => Err(Error::forbidden("the user may not send anything any more")),
+    };
+    match sent {
+        Err(error) if error.http_status() >= 500 => Err(error),
+        sent => {
+            Batch::new()
+                .run("DELETE FROM rooms_delayed WHERE delay_id = $1", params![&delayed.delay_id])
+                .commit_blind()?;
+            sent
+        }
+    }
+}
+
+/// How a user stands when what they left is to be sent.
+enum Standing {
+    Free,
+    ShadowBanned,
+    /// Deactivated, locked or suspended.
+    Held,
+}
+
+fn standing(user: &str) -> Result<Standing, Error> {
+    let rows = storage::query(
+        "SELECT deactivated, locked, suspended FROM accounts_v1_restricted WHERE user_id = $1",
+        params![user],
+    )?;
+    Ok(match rows.first::<(bool, bool, bool)>()? {
+        None => Standing::Free,
+        Some((false, false, false)) => Standing::ShadowBanned,
+        Some(_) => Standing::Held,
+    })
+}
+
+fn dispatch(delayed: &Delayed) -> Result<(), Error> {
     let asker = Asker::on_behalf_of(&delayed.user_id);
     let content = content::parse(delayed.content.get().as_bytes())?;
     // Of no device: clients do not take the delay's id for a transaction of theirs.
@@ -327,15 +403,7 @@ fn deliver(delayed: &Delayed) -> Result<(), Error> {
         Some(key) => state::send_once(room_id, &asker, kind, key, content, Some(transaction)),
         None => message::any(room_id, &asker, kind, content, Some(transaction)),
     };
-    match sent {
-        Err(error) if error.http_status() >= 500 => Err(error),
-        sent => {
-            Batch::new()
-                .run("DELETE FROM rooms_delayed WHERE delay_id = $1", params![&delayed.delay_id])
-                .commit_blind()?;
-            sent.map(|_| ())
-        }
-    }
+    sent.map(|_| ())
 }
 
 /// The delay that a request asks for.

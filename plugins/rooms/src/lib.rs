@@ -14,6 +14,7 @@ pub mod core;
 pub mod delayed;
 pub mod directory;
 mod errors;
+pub mod filling;
 pub mod ids;
 pub mod policy;
 pub mod profiles;
@@ -36,7 +37,8 @@ tessera_sdk::serve_http!(Plugin, api::ROUTES);
 
 impl LifecycleGuest for Plugin {
     fn start() -> Result<(), String> {
-        settings::Settings::read().map(|_| ())
+        settings::Settings::read()?;
+        filling::soon()
     }
 }
 

@@ -3,6 +3,7 @@
 use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::{
     Error, Found, Guest, Missing, Outcome, Received, StateEntry,
 };
+use tessera_sdk::limits;
 use tessera_sdk::matrix;
 use tessera_sdk::params;
 use tessera_sdk::storage;
@@ -120,6 +121,10 @@ impl Guest for Plugin {
         reason: Option<String>,
     ) -> Result<(), Error> {
         let asker = acting_for(&user)?;
+        if membership == "invite" {
+            limits::take("invites", &user, 1)
+                .map_err(|ms| refused(matrix::Error::limit_exceeded(ms)))?;
+        }
         membership::set::set(&asker, &room_id, &target, &membership, reason.as_deref())
             .map(|_| ())
             .map_err(refused)

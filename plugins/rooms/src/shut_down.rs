@@ -38,6 +38,7 @@ pub fn shut_down(asker: &Asker, room_id: &str, block: bool) -> Result<u32, Error
         )
         .expect(1)
         .run("DELETE FROM rooms_aliases WHERE room_id = $1", params![room_id])
+        .run("UPDATE rooms_about SET published = FALSE WHERE room_id = $1", params![room_id])
         .run("DELETE FROM rooms_blocked WHERE room_id = $1", params![room_id]);
     if block {
         closed = closed.run(

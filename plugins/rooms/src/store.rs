@@ -1,5 +1,6 @@
 //! The tables: what is read for a decision, and what a decision writes.
 
+pub mod about;
 pub mod auth;
 pub mod idle;
 pub mod late;

@@ -4,7 +4,7 @@ use tessera_sdk::bindings::timer::exports::tessera::plugin::timer::Guest;
 
 use crate::admin::jobs;
 use crate::store::idle;
-use crate::{Plugin, delayed};
+use crate::{Plugin, delayed, filling};
 
 impl Guest for Plugin {
     fn fire(name: String, payload: String) -> Result<(), String> {
@@ -13,6 +13,9 @@ impl Guest for Plugin {
         }
         if name.starts_with(jobs::TIMER) {
             return jobs::fire(&payload).map_err(|error| error.to_string());
+        }
+        if name == filling::TIMER {
+            return filling::fire(&payload).map_err(|error| error.to_string());
         }
         if name == idle::TIMER {
             return idle::fire(&payload).map_err(|error| error.to_string());

@@ -6,20 +6,16 @@
 //! The largest rooms come first. Errors: `M_INVALID_PARAM` (limit, since), `M_NOT_FOUND` (rooms of another server),
 //! `M_MISSING_TOKEN` (the list is for users only).
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
-use tessera_sdk::storage;
-use tessera_sdk::{cache, crypto, params};
+use tessera_sdk::storage::{self, IntoValue, Value, select};
+use tessera_sdk::{crypto, params};
 
 use crate::about::{self, About};
 use crate::body;
 use crate::settings::Settings;
 
-/// With a filter, more rooms than these (the largest) are not looked at; nor is the order of more kept.
-const MAX_RANKED: i64 = 5_000;
 /// A page holds this many unless fewer are asked for.
 const MAX_PAGE: usize = 100;
 
@@ -79,11 +75,8 @@ fn answer(request: &Request, wish: &Wish) -> Result {
     // Clients write 0 for "as many as you like".
     let limit = wish.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let limit = limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
-    let filter = wish.filter.as_ref().and_then(Wanted::of);
-    let (total, chunk) = match filter {
-        None => page(from, limit)?,
-        Some(wanted) => filtered(&wanted, from, limit)?,
-    };
+    let wanted = Wanted::of(wish.filter.as_ref().unwrap_or(&Filter::default()));
+    let (total, chunk) = wanted.page(from, limit)?;
     let next = from.saturating_add(chunk.len());
     Answer::json(&Response {
         next_batch: (next < total && !chunk.is_empty()).then(|| format!("p{next}")),
@@ -93,53 +86,59 @@ fn answer(request: &Request, wish: &Wish) -> Result {
     })
 }
 
-/// Listed rooms and their numbers of members, the largest first.
-const LARGEST: &str = "SELECT l.room_id AS room_id, COUNT(m.user_id) AS n FROM rooms_v1_listed l
-     LEFT JOIN rooms_v1_memberships m ON m.room_id = l.room_id AND m.membership = 'join'
-     GROUP BY l.room_id ORDER BY n DESC, room_id LIMIT $1 OFFSET $2";
+/// What of the list is wanted: a condition on `rooms_v1_public`, and what stands in it.
+struct Wanted {
+    condition: String,
+    values: Vec<Value>,
+}
 
-/// With so many members in all, the order is kept for [`KEPT_MS`]: to count them is work that anybody may ask for.
-const MANY: i64 = 20_000;
-/// Milliseconds.
-const KEPT_MS: u32 = 60_000;
-/// The order's key among what is kept.
-const KEPT: &str = "largest";
-
-/// The largest listed rooms, as they are or were not long ago.
-fn largest() -> std::result::Result<Vec<(String, i64)>, Error> {
-    if let Some(kept) = cache::get(KEPT).and_then(|json| serde_json::from_slice(&json).ok()) {
-        return Ok(kept);
+impl Wanted {
+    /// A room fits whose name, topic or alias holds the term, in capital or small letters, and whose type is among those asked for.
+    fn of(filter: &Filter) -> Self {
+        let (mut conditions, mut values) = (Vec::new(), Vec::new());
+        let term = filter.generic_search_term.as_deref().unwrap_or_default().to_lowercase();
+        if !term.is_empty() {
+            values.push(term.into_value());
+            // A term is in a text that is another without it. The list is gone through: no index finds parts of words.
+            let holds = |column: &str| format!("replace({column}, $1, '') <> {column}");
+            let columns = ["name_words", "topic_words", "alias_words"].map(holds);
+            conditions.push(format!("({})", columns.join(" OR ")));
+        }
+        if let Some(types) = &filter.room_types {
+            let named: Vec<String> = types.iter().flatten().cloned().collect();
+            values.push(named.into_value());
+            let none = if types.contains(&None) { " OR room_type IS NULL" } else { "" };
+            conditions.push(format!("(room_type IN (${}){none})", values.len()));
+        }
+        let condition = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        Self { condition, values }
     }
-    let rooms: Vec<(String, i64)> = storage::query(LARGEST, params![MAX_RANKED, 0])?.all()?;
-    let members: i64 = rooms.iter().map(|(_, n)| n).sum();
-    if members > MANY {
-        cache::put(KEPT, &serde_json::to_vec(&rooms).map_err(Error::internal)?, KEPT_MS, &[]);
+
+    /// How many rooms fit, and some of them, the largest first.
+    fn page(self, from: usize, limit: usize) -> std::result::Result<(usize, Vec<About>), Error> {
+        let Self { condition, values } = self;
+        let mut paged = values.clone();
+        paged.extend(params![as_integer(limit), as_integer(from)]);
+        let (take, skip) = (paged.len() - 1, paged.len());
+        let mut answers = storage::snapshot(&[
+            select(&format!("SELECT COUNT(room_id) AS n FROM rooms_v1_public{condition}"), values),
+            select(
+                &format!(
+                    "SELECT room_id, joined FROM rooms_v1_public{condition}
+                     ORDER BY joined DESC, room_id LIMIT ${take} OFFSET ${skip}"
+                ),
+                paged,
+            ),
+        ])?
+        .answers();
+        let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+        let total = next()?.first::<(i64,)>()?.map_or(0, |(n,)| n);
+        let some = next()?.all::<(String, i64)>()?;
+        Ok((usize::try_from(total).unwrap_or_default(), described(some)?))
     }
-    Ok(rooms)
-}
-
-/// How many rooms are listed, and some of them.
-fn page(from: usize, limit: usize) -> std::result::Result<(usize, Vec<About>), Error> {
-    let total = storage::query("SELECT COUNT(room_id) AS n FROM rooms_v1_listed", params![])?;
-    let total = total.first::<(i64,)>()?.map_or(0, |(n,)| n);
-    let some = match from.saturating_add(limit) > as_size(MAX_RANKED) {
-        true => storage::query(LARGEST, params![as_integer(limit), as_integer(from)])?.all()?,
-        false => largest()?.into_iter().skip(from).take(limit).collect(),
-    };
-    Ok((as_size(total), described(still_listed(some)?)?))
-}
-
-/// Without those that were taken off the list meanwhile.
-fn still_listed(rooms: Vec<(String, i64)>) -> std::result::Result<Vec<(String, i64)>, Error> {
-    let ids: Vec<String> = rooms.iter().map(|(id, _)| id.clone()).collect();
-    let listed =
-        storage::query("SELECT room_id FROM rooms_v1_listed WHERE room_id IN ($1)", params![ids])?;
-    let listed: HashSet<String> = listed.all::<(String,)>()?.into_iter().map(|row| row.0).collect();
-    Ok(rooms.into_iter().filter(|(id, _)| listed.contains(id)).collect())
-}
-
-fn as_size(n: i64) -> usize {
-    usize::try_from(n).unwrap_or_default()
 }
 
 fn as_integer(n: usize) -> i64 {
@@ -154,37 +153,4 @@ fn described(rooms: Vec<(String, i64)>) -> std::result::Result<Vec<About>, Error
         found.remove(&id).map(|about| About { num_joined_members: n, ..about })
     });
     Ok(described.collect())
-}
-
-fn filtered(
-    wanted: &Wanted<'_>,
-    from: usize,
-    limit: usize,
-) -> std::result::Result<(usize, Vec<About>), Error> {
-    let mut fitting = described(still_listed(largest()?)?)?;
-    fitting.retain(|room| wanted.fits(room));
-    Ok((fitting.len(), fitting.into_iter().skip(from).take(limit).collect()))
-}
-
-/// A filter that leaves something out.
-struct Wanted<'a> {
-    term: String,
-    types: Option<&'a [Option<String>]>,
-}
-
-impl<'a> Wanted<'a> {
-    fn of(filter: &'a Filter) -> Option<Self> {
-        let term = filter.generic_search_term.as_deref().unwrap_or_default().to_lowercase();
-        let types = filter.room_types.as_deref();
-        (!term.is_empty() || types.is_some()).then_some(Self { term, types })
-    }
-
-    fn fits(&self, room: &About) -> bool {
-        let has = |text: &Option<String>| {
-            text.as_ref().is_some_and(|text| text.to_lowercase().contains(&self.term))
-        };
-        let texts = [&room.name, &room.topic, &room.canonical_alias];
-        (self.term.is_empty() || texts.into_iter().any(has))
-            && self.types.is_none_or(|types| types.contains(&room.room_type))
-    }
 }

@@ -41,6 +41,8 @@ fn listed_rooms_are_found() {
     };
     assert_eq!(search(json!({"generic_search_term": "pURr"})), std::slice::from_ref(&cats));
     assert_eq!(search(json!({"generic_search_term": "#cats"})), std::slice::from_ref(&cats));
+    assert_eq!(search(json!({"generic_search_term": "at"})), std::slice::from_ref(&cats));
+    assert!(search(json!({"generic_search_term": "hidden"})).is_empty());
     assert_eq!(search(json!({"room_types": ["m.space"]})), [dogs]);
     assert_eq!(search(json!({"room_types": [null]})), [cats]);
     assert!(search(json!({"generic_search_term": "purr", "room_types": ["m.space"]})).is_empty());

@@ -112,6 +112,7 @@ pub fn slice(room_id: &str, wish: &Wish, progress: &mut jobs::Progress) -> Resul
             Batch::new()
                 .run("DELETE FROM rooms_aliases WHERE room_id = $1", params![room_id])
                 .run("DELETE FROM rooms_delayed WHERE room_id = $1", params![room_id])
+                .run("DELETE FROM rooms_about WHERE room_id = $1", params![room_id])
                 .commit_blind()?;
             Stage::Purge
         }
@@ -156,6 +157,7 @@ fn close(room_id: &str, wish: &Wish, result: &mut Outcome) -> Result<(), Error> 
     }
     batch
         .run("UPDATE rooms_rooms SET published = FALSE WHERE room_id = $1", params![room_id])
+        .run("UPDATE rooms_about SET published = FALSE WHERE room_id = $1", params![room_id])
         .commit_blind()?;
     if let (Some(user), None) = (&wish.new_room_user, &result.new_room_id) {
         let body = json!({

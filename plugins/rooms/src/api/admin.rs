@@ -4,4 +4,11 @@
 pub mod block;
 pub mod delete_room;
 pub mod delete_status;
+pub mod extremities;
+pub mod inside;
+pub mod join;
+pub mod make_admin;
+mod page;
 pub mod purge_history;
+pub mod reports;
+pub mod rooms;

@@ -13,6 +13,7 @@ pub mod joined_rooms;
 pub mod kick;
 pub mod knock;
 pub mod leave;
+pub(crate) mod notices;
 pub mod onbind;
 pub(crate) mod restricted;
 pub mod set;

@@ -112,10 +112,12 @@ fn keep(mut report: Report<'_>) -> Result {
     report.report_id = random::letters(24);
     let payload = serde_json::to_string(&report).map_err(Error::internal)?;
     let key = if report.room_id.is_empty() { report.user_id } else { report.room_id };
-    Batch::new()
+    let mut batch = Batch::new();
+    let number = batch.take_positions(1);
+    batch
         .run(
-            "INSERT INTO rooms_reports (report_id, kind, room_id, event_id, user_id, reporter, reason, created_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO rooms_reports (report_id, kind, room_id, event_id, user_id, reporter, reason, created_ms, number)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             params![
                 &report.report_id,
                 report.kind,
@@ -125,6 +127,7 @@ fn keep(mut report: Report<'_>) -> Result {
                 report.reporter,
                 &report.reason,
                 clock::now_ms(),
+                storage::position(number),
             ],
         )
         .run(

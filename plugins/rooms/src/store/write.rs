@@ -8,6 +8,7 @@ use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, IntoValue, Value, position};
 
+use super::about::About;
 use super::auth;
 use super::new_event::{NewEvent, Profile};
 use super::room::RoomRow;
@@ -59,6 +60,7 @@ pub(crate) struct Rows {
     changes: Vec<Vec<Value>>,
     relations: Vec<Vec<Value>>,
     edges: Vec<Vec<Value>>,
+    pub(crate) about: About,
 }
 
 /// What is noted of an event beside itself.
@@ -104,6 +106,9 @@ pub fn write(
     let mut groups =
         Groups { group: Id::Known(room.group), base: Id::Known(room.base), chain: room.chain };
     let mut rows = Rows::default();
+    if let Some(new) = new_room {
+        rows.about.begin(&room.room_id, new.published);
+    }
     let mut copy = None;
     let mut extremities = room.extremities.clone();
 
@@ -294,6 +299,7 @@ impl Rows {
         new: Option<&Arc<StoredEvent>>,
         old: Option<&Arc<StoredEvent>>,
     ) {
+        self.about.change(&room.room_id, (kind, key), new.map(Arc::as_ref), old.is_some());
         let (new, old) = (new.map(|event| event.id()), old.map(|event| event.id()));
         self.deltas.push(params![place, room.room_id.as_str(), kind, key, new, old]);
     }
@@ -316,6 +322,7 @@ impl Rows {
             None => "leave".to_owned(),
         };
         let before = old.and_then(|old| old.membership()).unwrap_or_default();
+        self.about.membership(room_id, user, &before, &membership);
         let profile: Profile = event.content_as().unwrap_or_default();
         self.memberships.push(params![
             room_id,
@@ -332,7 +339,8 @@ impl Rows {
     }
 
     pub(crate) fn statements(self, batch: Batch) -> Batch {
-        batch
+        self.about
+            .statements(batch)
             .run_many(
                 "INSERT INTO rooms_events (position, event_id, room_id, type, state_key, sender, origin_ts, depth,
                    state_before, state_after, json, rejected, soft_failed, stream)

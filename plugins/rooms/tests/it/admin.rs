@@ -166,3 +166,258 @@ fn bad_wishes_are_refused() {
     let none = admin(&server, "GET", "admin-delete-status", &[("deleteId", "x")], &[], &json!({}));
     assert_eq!(none.error(), (404, "M_NOT_FOUND".to_owned()));
 }
+
+fn get(server: &Server, route: &str, room: &str, query: &[(&str, &str)]) -> TestAnswer {
+    admin(server, "GET", route, &[("roomId", room)], query, &json!({}))
+}
+
+fn names(server: &Server, query: &[(&str, &str)]) -> Vec<String> {
+    let list = admin(server, "GET", "admin-rooms", &[], query, &json!({})).ok();
+    let rooms = list["rooms"].as_array().unwrap().iter();
+    rooms.map(|room| room["name"].as_str().unwrap_or("-").to_owned()).collect()
+}
+
+#[test]
+fn rooms_are_listed_in_any_order_and_by_a_part_of_the_name() {
+    let server = server();
+    let cats = server.create(
+        ALICE,
+        &json!({"name": "Cats", "preset": "public_chat", "visibility": "public", "room_alias_name": "meow"}),
+    );
+    let _ = server.create(BOB, &json!({"name": "Bats"}));
+    let empty = server.create(CAROL, &json!({"name": "Ants"}));
+    let _ = server.join(BOB, &cats).ok();
+    let _ = server.leave(CAROL, &empty).ok();
+    assert_eq!(names(&server, &[]), ["Ants", "Bats", "Cats"]);
+    assert_eq!(names(&server, &[("dir", "b")]), ["Cats", "Bats", "Ants"]);
+    assert_eq!(names(&server, &[("order_by", "joined_members")]), ["Cats", "Bats", "Ants"]);
+    assert_eq!(names(&server, &[("order_by", "creator"), ("limit", "1")]), ["Cats"]);
+    assert_eq!(names(&server, &[("search_term", "AT")]), ["Bats", "Cats"]);
+    assert_eq!(names(&server, &[("search_term", "meow")]), ["Cats"]);
+    assert_eq!(names(&server, &[("search_term", &empty)]), ["Ants"]);
+    assert_eq!(names(&server, &[("public_rooms", "true")]), ["Cats"]);
+    assert_eq!(names(&server, &[("empty_rooms", "true")]), ["Ants"]);
+    let query = [("from", "1"), ("limit", "1")];
+    let page = admin(&server, "GET", "admin-rooms", &[], &query, &json!({})).ok();
+    assert_eq!(
+        (&page["offset"], &page["total_rooms"], &page["next_batch"], &page["prev_batch"]),
+        (&json!(1), &json!(3), &json!(2), &json!(0))
+    );
+    let refused = |query: &[(&str, &str)]| {
+        admin(&server, "GET", "admin-rooms", &[], query, &json!({})).error()
+    };
+    for query in [("order_by", "age"), ("dir", "x"), ("search_term", ""), ("from", "-1")] {
+        assert_eq!(refused(&[query]), (400, "M_INVALID_PARAM".to_owned()));
+    }
+    let _ = server.put_state(ALICE, &cats, "m.room.topic", "", &json!({"topic": "Purr"})).ok();
+    let room = get(&server, "admin-room", &cats, &[]).ok();
+    let expected = [
+        ("name", json!("Cats")),
+        ("canonical_alias", json!("#meow:hs1")),
+        ("joined_members", json!(2)),
+        ("joined_local_members", json!(2)),
+        ("creator", json!(ALICE)),
+        ("public", json!(true)),
+        ("join_rules", json!("public")),
+        ("federatable", json!(true)),
+        ("topic", json!("Purr")),
+        ("tombstoned", json!(false)),
+        ("version", json!("12")),
+    ];
+    for (key, value) in expected {
+        assert_eq!(room[key], value, "{key}");
+    }
+    let counted = server.rows::<(i64,)>(
+        "SELECT COUNT(event_id) AS n FROM rooms_current_state WHERE room_id = $1",
+        params![&cats],
+    );
+    assert_eq!(room["state_events"], counted[0].0);
+    assert_eq!(get(&server, "admin-room", "!none:hs1", &[]).error().0, 404);
+}
+
+#[test]
+fn rooms_without_a_row_get_the_same_as_commits_would_have_written() {
+    let server = server();
+    let room = public(&server);
+    let _ = server.about(ALICE, "invite", &room, CAROL).ok();
+    let row = || {
+        server.rows::<(i64, i64, i64, i64, Option<String>, Option<String>, bool)>(
+            "SELECT joined, joined_local, invited, state_events, canonical_alias, join_rule, published
+             FROM rooms_about WHERE room_id = $1",
+            params![&room],
+        )
+    };
+    let kept = row();
+    assert_eq!((kept[0].0, kept[0].1, kept[0].2), (2, 2, 1));
+    tessera_sdk::storage::Batch::new()
+        .run("DELETE FROM rooms_about WHERE room_id = $1", params![&room])
+        .commit()
+        .unwrap();
+    tessera_plugin_rooms::filling::soon().unwrap();
+    server.host.fire_timers::<Plugin>("rooms");
+    assert_eq!(row(), kept);
+}
+
+#[test]
+fn insides_of_rooms_are_shown() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"name": "Secret"}));
+    let sent = server.text(ALICE, &room, "hello");
+    let members = get(&server, "admin-room-members", &room, &[]).ok();
+    assert_eq!(members, json!({"members": [ALICE], "total": 1}));
+    let state = get(&server, "admin-room-state", &room, &[("type", "m.room.name")]).ok();
+    assert_eq!(state["state"][0]["content"]["name"], "Secret");
+    let last = get(&server, "admin-room-timestamp", &room, &[("ts", "0")]).ok();
+    assert_eq!(
+        last["event_id"],
+        json!(
+            server.rows::<(String,)>(
+                "SELECT event_id FROM rooms_events WHERE room_id = $1 ORDER BY position LIMIT 1",
+                params![&room]
+            )[0]
+            .0
+        )
+    );
+    assert_eq!(get(&server, "admin-room-timestamp", &room, &[]).error().1, "M_MISSING_PARAM");
+    let event = admin(&server, "GET", "admin-event", &[("eventId", &sent)], &[], &json!({})).ok();
+    assert_eq!(event["event"]["content"]["body"], "hello");
+    let ends = get(&server, "admin-get-extremities", &room, &[]).ok();
+    assert_eq!((&ends["count"], &ends["results"][0]["event_id"]), (&json!(1), &json!(sent)));
+    let deleted =
+        admin(&server, "DELETE", "admin-delete-extremities", &[("roomId", &room)], &[], &json!({}));
+    assert_eq!(deleted.ok(), json!({"deleted": 0}));
+}
+
+#[test]
+fn users_are_brought_into_rooms_and_to_power() {
+    let server = server();
+    server.profile(BOB, None, None);
+    let open = public(&server);
+    let join = |room: &str, user: &str| {
+        let body = json!({"user_id": user});
+        admin(&server, "POST", "admin-join", &[("roomIdOrAlias", room)], &[], &body)
+    };
+    let _ = server.leave(BOB, &open).ok();
+    assert_eq!(join("#here:hs1", BOB).ok(), json!({"room_id": open}));
+    assert_eq!(server.membership(&open, BOB), "join");
+    let closed = server.create(ALICE, &json!({}));
+    assert_eq!(join(&closed, BOB).error().0, 403, "the administrator is not in it");
+    let _ = server.about(ALICE, "invite", &closed, ADMIN).ok();
+    let _ = server.join(ADMIN, &closed).ok();
+    let _ = join(&closed, BOB).ok();
+    assert_eq!(server.membership(&closed, BOB), "join");
+    assert_eq!(join(&closed, "@nobody:hs1").error().0, 404);
+    assert_eq!(join(&closed, "@bob:elsewhere").error(), (400, "M_UNKNOWN".to_owned()));
+    let make = |room: &str, user: &str| {
+        let body = json!({"user_id": user});
+        admin(&server, "POST", "admin-make-room-admin", &[("roomId", room)], &[], &body)
+    };
+    let private = server.create(ALICE, &json!({}));
+    let _ = make(&private, CAROL).ok();
+    assert_eq!(server.membership(&private, CAROL), "invite");
+    let levels = server.get(
+        CAROL,
+        "get-state-event",
+        &[("roomId", &closed), ("eventType", "m.room.power_levels")],
+    );
+    assert_eq!(levels.error().0, 403);
+    let _ = make(&closed, BOB).ok();
+    let levels = server.get(
+        BOB,
+        "get-state-event",
+        &[("roomId", &closed), ("eventType", "m.room.power_levels")],
+    );
+    assert_eq!(levels.ok()["users"][BOB], 100);
+    let _ = server.leave(ALICE, &private).ok();
+    assert_eq!(make(&private, BOB).error(), (400, "M_UNKNOWN".to_owned()));
+}
+
+#[test]
+fn reports_are_listed_shown_and_forgotten() {
+    let server = server();
+    let room = public(&server);
+    let event = server.text(ALICE, &room, "bad");
+    for reason in ["first", "second"] {
+        let placeholders = [("roomId", room.as_str()), ("eventId", event.as_str())];
+        let body = json!({"reason": reason});
+        let _ = server.ask(BOB, "POST", "report-event", &placeholders, &body).ok();
+    }
+    let _ =
+        server.ask(BOB, "POST", "report-user", &[("userId", ALICE)], &json!({"reason": "x"})).ok();
+    let list = |route: &str, query: &[(&str, &str)]| {
+        admin(&server, "GET", route, &[], query, &json!({})).ok()
+    };
+    let reports = list("admin-list-reports-of-events", &[("limit", "1")]);
+    assert_eq!((&reports["total"], &reports["next_token"]), (&json!(2), &json!(1)));
+    let newest = &reports["event_reports"][0];
+    assert_eq!(newest["reason"], "second");
+    assert_eq!((&newest["user_id"], &newest["sender"]), (&json!(BOB), &json!(ALICE)));
+    assert_eq!(newest["canonical_alias"], "#here:hs1");
+    assert_eq!(list("admin-list-reports-of-events", &[("user_id", "carol")])["total"], 0);
+    assert_eq!(
+        list("admin-list-reports-of-users", &[])["user_reports"][0]["target_user_id"],
+        ALICE
+    );
+    let id = newest["id"].to_string();
+    let one = |method: &str, route: &str, id: &str| {
+        admin(&server, method, route, &[("reportId", id)], &[], &json!({}))
+    };
+    let shown = one("GET", "admin-report-of-events", &id).ok();
+    assert_eq!(shown["event_json"]["content"]["body"], "bad");
+    let _ = one("DELETE", "admin-delete-report-of-events", &id).ok();
+    assert_eq!(one("GET", "admin-report-of-events", &id).error(), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(one("GET", "admin-report-of-events", "x").error().1, "M_INVALID_PARAM");
+}
+
+#[test]
+fn history_goes_by_a_job() {
+    let server = server();
+    let room = public(&server);
+    let old = server.text(ALICE, &room, "old");
+    let kept = server.text(ALICE, &room, "kept");
+    for n in 0..3 {
+        let _ = server.text(ALICE, &room, &format!("new {n}"));
+    }
+    let purge = |body: Value| {
+        admin(&server, "POST", "admin-purge-history", &[("roomId", &room)], &[], &body)
+    };
+    let status = |id: &str| {
+        admin(&server, "GET", "admin-purge-history-status", &[("purgeId", id)], &[], &json!({}))
+    };
+    let begun = purge(json!({"purge_up_to_event_id": kept, "delete_local_events": true})).ok();
+    let id = begun["purge_id"].as_str().unwrap();
+    assert_eq!(status(id).ok(), json!({"status": "active"}));
+    server.host.fire_timers::<Plugin>("rooms");
+    assert_eq!(status(id).ok(), json!({"status": "complete"}));
+    assert_eq!(server.read(ALICE, &room, &old).error().0, 404);
+    assert_eq!(server.read(ALICE, &room, &kept).ok()["content"]["body"], "kept");
+    let told = &server.host.messages("rooms.purged")[0];
+    assert_eq!((&told["room_id"], &told["gone"]), (&json!(room), &json!(false)));
+    assert_eq!(purge(json!({})).error(), (400, "M_BAD_JSON".to_owned()));
+    assert_eq!(purge(json!({"purge_up_to_ts": 0})).error(), (404, "M_NOT_FOUND".to_owned()));
+    let other = server.create(BOB, &json!({}));
+    let stray = server.text(BOB, &other, "stray");
+    assert_eq!(purge(json!({"purge_up_to_event_id": stray})).error().0, 400);
+    assert_eq!(status("none").error(), (404, "M_NOT_FOUND".to_owned()));
+}
+
+#[test]
+fn notices_of_the_server_cannot_be_refused() {
+    let server = server();
+    let notices = server.create("@notices:hs1", &json!({"invite": [BOB]}));
+    server.host.acting("accounts", || {
+        tessera_sdk::storage::Batch::new()
+            .run(
+                "INSERT INTO accounts_notices (user_id, room_id) VALUES ($1, $2)",
+                params![BOB, &notices],
+            )
+            .commit()
+            .unwrap();
+    });
+    let refused = (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM".to_owned());
+    assert_eq!(server.leave(BOB, &notices).error(), refused);
+    let state = json!({"membership": "leave"});
+    assert_eq!(server.put_state(BOB, &notices, "m.room.member", BOB, &state).error(), refused);
+    let _ = server.join(BOB, &notices).ok();
+    let _ = server.leave(BOB, &notices).ok();
+}

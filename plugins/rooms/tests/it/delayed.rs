@@ -214,3 +214,46 @@ fn shadow_banned_users_and_guests_leave_nothing_to_be_sent() {
     fire(&server);
     assert_eq!(later(&server, &room), 0);
 }
+
+#[test]
+fn what_users_left_before_they_were_held_back_is_not_sent() {
+    let server = server();
+    let body = json!({"preset": "public_chat"});
+    let room = server.create(ALICE, &body);
+    let users = ["@locked:hs1", "@suspended:hs1", "@gone:hs1", "@shadow:hs1"];
+    for user in users {
+        let _ = server.join(user, &room).ok();
+        let _ = id(&delay(&server, user, &room, "t", "60000"));
+    }
+    server.host.acting("accounts", || {
+        for (n, user) in users.iter().enumerate() {
+            tessera_sdk::storage::Batch::new()
+                .run(
+                    "INSERT INTO accounts_held (user_id, locked, suspended, deactivated) VALUES ($1, $2, $3, $4)",
+                    params![*user, n == 0, n == 1, n == 2],
+                )
+                .commit()
+                .unwrap();
+        }
+    });
+    server.host.advance(MINUTE);
+    fire(&server);
+    assert_eq!(later(&server, &room), 0);
+    assert!(users.iter().all(|user| waiting(&server, user).is_empty()));
+}
+
+#[test]
+fn state_that_comes_from_another_server_cancels_a_delayed_one() {
+    let server = server();
+    let mut peer = crate::peer::Peer::new("11");
+    peer.join();
+    let _ = server.join(ALICE, peer.room()).ok();
+    let base = peer.last();
+    let _ = delay_state(&server, ALICE, peer.room(), "m.room.topic", "");
+    let other = delay_state(&server, ALICE, peer.room(), "m.room.name", "");
+    let topic = peer.topic(&[&base], crate::peer::ZOE, "theirs");
+    assert_eq!(peer.give(&[&topic]), [tessera_plugin_rooms::receive::Outcome::Accepted]);
+    let left = waiting(&server, ALICE);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["delay_id"], other);
+}

@@ -14,15 +14,22 @@ pub(crate) const CAROL: &str = "@carol:hs1";
 const ACCOUNTS: PluginUnderTest = PluginUnderTest {
     name: "accounts",
     manifest: "name = \"accounts\"\nversion = \"0.1.0\"\ndescription = \"fixture\"\n\
-        [storage]\nexposes = [\"accounts_v1_profiles\", \"accounts_v1_users\", \"accounts_v1_account_data\"]\n\
+        [storage]\nexposes = [\"accounts_v1_profiles\", \"accounts_v1_users\", \"accounts_v1_account_data\",
+          \"accounts_v1_devices\", \"accounts_v1_restricted\", \"accounts_v1_server_notices\"]\n\
         [topics]\nemits = [\"accounts.profiles\", \"accounts.users\"]\n",
     migrations: &[(
         "0001_init",
         "CREATE TABLE accounts_profiles (user_id text PRIMARY KEY, displayname text, avatar_url text,
-           guest boolean NOT NULL DEFAULT FALSE);
+           guest boolean NOT NULL DEFAULT FALSE, deactivated boolean NOT NULL DEFAULT FALSE);
+         CREATE TABLE accounts_held (user_id text PRIMARY KEY, deactivated boolean, locked boolean, suspended boolean);
+         CREATE TABLE accounts_notices (user_id text PRIMARY KEY, room_id text NOT NULL);
+         CREATE TABLE accounts_devices (user_id text, device_id text);
+         CREATE VIEW accounts_v1_devices AS SELECT user_id, device_id FROM accounts_devices;
+         CREATE VIEW accounts_v1_restricted AS SELECT user_id, deactivated, locked, suspended FROM accounts_held;
+         CREATE VIEW accounts_v1_server_notices AS SELECT user_id, room_id FROM accounts_notices;
          CREATE TABLE accounts_data (user_id text, room_id text, type text, content text);
          CREATE VIEW accounts_v1_profiles AS SELECT user_id, displayname, avatar_url FROM accounts_profiles;
-         CREATE VIEW accounts_v1_users AS SELECT user_id, guest FROM accounts_profiles;
+         CREATE VIEW accounts_v1_users AS SELECT user_id, guest, deactivated FROM accounts_profiles;
          CREATE VIEW accounts_v1_account_data AS SELECT user_id, room_id, type, content FROM accounts_data;",
     )],
 };

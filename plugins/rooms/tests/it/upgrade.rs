@@ -1,6 +1,7 @@
 //! POST /rooms/{roomId}/upgrade.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -89,15 +90,27 @@ fn tags_and_direct_chats_follow_their_users() {
     let server = server();
     let data = Data::default();
     let (read, write) = (Arc::clone(&data), Arc::clone(&data));
+    let elsewhere = AtomicBool::new(false);
     server.host.services(|services| {
         services.account_data = Arc::new(move |_, user, room, kind| {
             let key = (user.to_owned(), format!("{}/{kind}", room.unwrap_or_default()));
             Ok(read.lock().unwrap().get(&key).cloned())
         });
-        services.put_account_data = Arc::new(move |_, user, room, kind, content| {
+        services.swap_account_data = Arc::new(move |_, user, room, kind, expected, content| {
             let key = (user.to_owned(), format!("{}/{kind}", room.unwrap_or_default()));
-            write.lock().unwrap().insert(key, content.to_owned());
-            Ok(())
+            let mut data = write.lock().unwrap();
+            // Another device is quicker, once.
+            if key.1 == "/m.direct" && !elsewhere.swap(true, Ordering::SeqCst) {
+                let now: Value = serde_json::from_str(&data[&key]).unwrap();
+                let mut now = now.as_object().unwrap().clone();
+                now.insert("@dave:hs1".to_owned(), json!(["!dave:hs1"]));
+                data.insert(key.clone(), Value::Object(now).to_string());
+            }
+            if data.get(&key).map(String::as_str) != expected {
+                return Ok(false);
+            }
+            data.insert(key, content.to_owned());
+            Ok(true)
         });
     });
     let room = server.create(ALICE, &json!({"preset": "public_chat"}));
@@ -115,6 +128,7 @@ fn tags_and_direct_chats_follow_their_users() {
     assert_eq!(data.get(&(BOB.to_owned(), format!("{new}/m.tag"))), Some(&tags));
     let direct = &data[&(ALICE.to_owned(), "/m.direct".to_owned())];
     let direct: Value = serde_json::from_str(direct).unwrap();
-    assert_eq!(direct, json!({CAROL: [room, new], ALICE: ["!other:hs1"]}));
+    let expected = json!({CAROL: [room, new], ALICE: ["!other:hs1"], "@dave:hs1": ["!dave:hs1"]});
+    assert_eq!(direct, expected);
     assert!(server.host.logs().is_empty());
 }

@@ -12,7 +12,7 @@ use ruma::state_res::events::RoomPowerLevelsEvent;
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{self, Batch};
+use tessera_sdk::storage::{self, Batch, Failure, race};
 use tessera_sdk::{clock, crypto, hooks, params};
 
 use crate::access::Standing;
@@ -27,6 +27,8 @@ use crate::{api::body, directory, ids};
 
 /// A room may have so many aliases here.
 const MAX_PER_ROOM: i64 = 200;
+/// How often a room that changes meanwhile is looked at again.
+const ATTEMPTS: usize = 20;
 
 #[derive(Serialize)]
 struct Found {
@@ -68,30 +70,51 @@ pub fn put(request: &Request) -> Result {
     if Standing::of(room_id, user)?.membership != "join" {
         return Err(crate::access::not_there());
     }
-    let count = storage::query(
-        "SELECT COUNT(alias) AS n FROM rooms_aliases WHERE room_id = $1",
-        params![room_id],
-    )?;
-    if count.first::<(i64,)>()?.is_some_and(|(n,)| n >= MAX_PER_ROOM) {
-        return Err(Error::forbidden("the room has too many aliases"));
-    }
+    count(room_id)?;
     if hooks::answered(ROOM_POLICY) {
         hooks::may_create_alias(asker.who(), alias, room_id)?;
     }
     if asker.is_shadow_banned() {
         return Answer::empty();
     }
-    let taken = || Error::new(ErrorCode::Unknown, "the alias is taken").status(409);
+    race(ATTEMPTS, || add(alias, room_id, user))?;
+    Answer::empty()
+}
+
+/// How many aliases a room has, and its revision.
+fn count(room_id: &str) -> std::result::Result<i64, Error> {
+    let rows = storage::query(
+        "SELECT r.revision AS revision, (SELECT COUNT(a.alias) FROM rooms_aliases a WHERE a.room_id = r.room_id) AS n
+         FROM rooms_rooms r WHERE r.room_id = $1",
+        params![room_id],
+    )?;
+    let (revision, n) = rows.first::<(i64, i64)>()?.ok_or_else(crate::access::not_there)?;
+    if n >= MAX_PER_ROOM {
+        return Err(Error::forbidden("the room has too many aliases"));
+    }
+    Ok(revision)
+}
+
+/// The room's revision is the guard: of two who add the last one that fits, one counts again.
+fn add(alias: &str, room_id: &str, user: &str) -> std::result::Result<(), Failure> {
+    let revision = count(room_id)?;
     let added = Batch::new()
+        .run(
+            "UPDATE rooms_rooms SET revision = revision + 1 WHERE room_id = $1 AND revision = $2",
+            params![room_id, revision],
+        )
+        .expect(1)
         .run(
             "INSERT INTO rooms_aliases (alias, room_id, creator, created_ms) VALUES ($1, $2, $3, $4)",
             params![alias, room_id, user, clock::now_ms()],
         )
         .commit();
     match added {
-        Ok(_) => Answer::empty(),
-        Err(storage::Error::Conflict(_)) => Err(taken()),
-        Err(error) => Err(error.into()),
+        Ok(_) => Ok(()),
+        Err(storage::Error::Conflict(1)) => {
+            Err(Error::new(ErrorCode::Unknown, "the alias is taken").status(409).into())
+        }
+        Err(error) => Err(Failure::of(error)),
     }
 }
 

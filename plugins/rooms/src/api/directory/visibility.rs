@@ -69,6 +69,7 @@ pub fn list(room_id: &str, listed: bool) -> std::result::Result<(), Error> {
     published(ids::room(room_id)?)?;
     Batch::new()
         .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
+        .run("UPDATE rooms_about SET published = $2 WHERE room_id = $1", params![room_id, listed])
         .commit()?;
     Ok(())
 }

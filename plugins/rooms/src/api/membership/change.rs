@@ -6,6 +6,8 @@ use tessera_sdk::matrix::Error;
 
 use super::blocking;
 use super::guests::{self, GUEST_ACCESS};
+use super::inherit::carry_over;
+use super::notices;
 use crate::act::{Act, Step};
 use crate::api::body::{object, text};
 use crate::asker::Asker;
@@ -78,7 +80,8 @@ pub fn change(
         _ => {}
     }
     let asker = Some(wish.asker);
-    Act { room_id: wish.room_id, needs, transaction: None, asker }.run(|view| {
+    let mut comes = false;
+    let event_id = Act { room_id: wish.room_id, needs, transaction: None, asker }.run(|view| {
         let before = view
             .state
             .get("m.room.member", wish.target)
@@ -87,8 +90,12 @@ pub fn change(
         if check(&before, view)? == Verdict::Nothing {
             return Ok(Step::Done(String::new()));
         }
+        comes = wish.membership == "join" && before != "join";
         if wish.membership == "join" {
             guests::admit(wish.asker, view)?;
+        }
+        if wish.membership == "leave" && before == "invite" && wish.asker.user() == wish.target {
+            notices::may_reject(wish.room_id, wish.target)?;
         }
         let profile = if shows_profile { view.profile(wish.target) } else { Default::default() };
         let mut content = wish.content.clone();
@@ -100,7 +107,11 @@ pub fn change(
             ("join_authorised_via_users_server", text(wish.authoriser)),
         ]));
         Ok(Draft::state("m.room.member", wish.target, wish.asker.user(), content).into())
-    })
+    })?;
+    if comes && !event_id.is_empty() {
+        carry_over(wish.room_id, wish.target);
+    }
+    Ok(event_id)
 }
 
 /// Whether there is anything to be done.

@@ -8,6 +8,9 @@ use tessera_sdk::services::{self, AccountsError};
 use tessera_sdk::storage::{self, select};
 use tessera_sdk::{log, params};
 
+/// How often direct chats that another device changes meanwhile are read again.
+const ATTEMPTS: usize = 5;
+
 /// Carries a user's settings over from the room that this one replaces. What stands against it is logged: the user is in the room.
 pub(crate) fn carry_over(room_id: &str, user: &str) {
     let carried = match predecessor(room_id, user) {
@@ -62,16 +65,26 @@ fn content(json: &str) -> Option<Map<String, Value>> {
 }
 
 fn carry(user: &str, old: &str, new: &str) -> Result<(), AccountsError> {
-    let tags = services::account_data(user, Some(old), "m.tag")?;
-    if let Some(tags) = tags
-        && services::account_data(user, Some(new), "m.tag")?.is_none()
-    {
-        services::put_account_data(user, Some(new), "m.tag", &tags)?;
+    if let Some(tags) = services::account_data(user, Some(old), "m.tag")? {
+        // Where the user has tagged the new room already, that holds.
+        services::swap_account_data(user, Some(new), "m.tag", None, &tags)?;
     }
-    let direct = services::account_data(user, None, "m.direct")?;
-    let direct = direct.and_then(|json| serde_json::from_str::<Map<String, Value>>(&json).ok());
+    for _ in 0..ATTEMPTS {
+        if add_direct(user, old, new)? {
+            return Ok(());
+        }
+    }
+    log::warn("direct chats change all the time", &[("user", user)]);
+    Ok(())
+}
+
+/// Adds the new room to the direct chats that the old one is; false: they were changed meanwhile.
+fn add_direct(user: &str, old: &str, new: &str) -> Result<bool, AccountsError> {
+    let before = services::account_data(user, None, "m.direct")?;
+    let direct = before.as_deref();
+    let direct = direct.and_then(|json| serde_json::from_str::<Map<String, Value>>(json).ok());
     let Some(mut direct) = direct else {
-        return Ok(());
+        return Ok(true);
     };
     let mut changed = false;
     for rooms in direct.values_mut().filter_map(Value::as_array_mut) {
@@ -81,8 +94,9 @@ fn carry(user: &str, old: &str, new: &str) -> Result<(), AccountsError> {
             changed = true;
         }
     }
-    if changed {
-        services::put_account_data(user, None, "m.direct", &Value::Object(direct).to_string())?;
+    if !changed {
+        return Ok(true);
     }
-    Ok(())
+    let direct = Value::Object(direct).to_string();
+    services::swap_account_data(user, None, "m.direct", before.as_deref(), &direct)
 }

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 
 use super::change::{Verdict, Wish, change};
-use super::inherit::carry_over;
 use super::restricted::authoriser;
 use super::third_party;
 use crate::asker::Asker;
@@ -63,11 +62,6 @@ fn join(request: &Request, room_id: &str) -> Result {
         content: body.content,
         authoriser: authoriser.as_deref(),
     };
-    let event_id = change(&wish, |before, _| {
-        Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send })
-    })?;
-    if !event_id.is_empty() {
-        carry_over(room_id, asker.user());
-    }
+    change(&wish, |before, _| Ok(if before == "join" { Verdict::Nothing } else { Verdict::Send }))?;
     Answer::json(&Response { room_id })
 }

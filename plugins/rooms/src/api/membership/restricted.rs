@@ -5,6 +5,7 @@ use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, select};
 
+use crate::core::State;
 use crate::core::power::Power;
 use crate::ids;
 use crate::store::{Needs, View};
@@ -21,6 +22,13 @@ struct Allow {
     #[serde(rename = "type")]
     kind: Option<String>,
     room_id: Option<String>,
+}
+
+/// Whether anybody may join, by the state (with its join rules).
+pub(crate) fn is_public(state: &State) -> bool {
+    let rules: Option<JoinRules> =
+        state.get("m.room.join_rules", "").and_then(|event| event.content_as());
+    rules.and_then(|rules| rules.join_rule).as_deref() == Some("public")
 }
 
 /// The member of a join's content that names who lets the user in.

@@ -19,7 +19,11 @@ fn found(rows: Rows) -> Result<Vec<Found>, Error> {
 }
 
 /// The whole state, or that of one type.
-pub(super) fn all(room_id: &str, access: Access, kind: Option<&str>) -> Result<Vec<Found>, Error> {
+pub(in crate::api) fn all(
+    room_id: &str,
+    access: Access,
+    kind: Option<&str>,
+) -> Result<Vec<Found>, Error> {
     match (access, kind) {
         (Access::Now, None) => found(storage::query(
             "SELECT s.event_id, e.json FROM rooms_current_state s JOIN rooms_events e ON e.position = s.position
@@ -40,7 +44,7 @@ pub(super) fn all(room_id: &str, access: Access, kind: Option<&str>) -> Result<V
 }
 
 /// The member events that were in force at a position: those of now without what changed since.
-pub(super) fn members_at(room_id: &str, position: i64) -> Result<Vec<Found>, Error> {
+pub(in crate::api) fn members_at(room_id: &str, position: i64) -> Result<Vec<Found>, Error> {
     let mut answers = storage::snapshot(&[
         select(
             "SELECT state_key, event_id FROM rooms_current_state WHERE room_id = $1 AND type = 'm.room.member'",
@@ -67,7 +71,7 @@ pub(super) fn members_at(room_id: &str, position: i64) -> Result<Vec<Found>, Err
 }
 
 /// One piece of state.
-pub(super) fn one(
+pub(in crate::api) fn one(
     room_id: &str,
     access: Access,
     kind: &str,

@@ -18,6 +18,8 @@ use crate::act::{Act, Sending, Step};
 use crate::api::delayed::Scheduled;
 use crate::api::membership::blocking;
 use crate::api::membership::guests::{self, GUEST_ACCESS};
+use crate::api::membership::inherit::carry_over;
+use crate::api::membership::notices;
 use crate::api::membership::restricted::{AUTHORISER, authoriser};
 use crate::asker::Asker;
 use crate::core::{Draft, StoredEvent};
@@ -72,8 +74,9 @@ pub fn send_once(
     let sender = asker.user();
     let mut needs = Needs::of(sender).pair(kind, key);
     let membership = member(&content, "membership").filter(|_| kind == "m.room.member");
-    let joins = membership == Some("join") && key == sender;
-    if membership == Some("invite") {
+    let membership = membership.unwrap_or_default().to_owned();
+    let joins = membership == "join" && key == sender;
+    if membership == "invite" {
         limits::take("invites", sender, 1).map_err(Error::limit_exceeded)?;
         blocking::check(&[key.to_owned()])?;
     }
@@ -99,12 +102,17 @@ pub fn send_once(
     }
     let closes_to_guests = kind == GUEST_ACCESS && key.is_empty() && !guests::lets_in(&content);
     let draft = Draft::state(kind, key, sender, content);
+    let mut comes = false;
     let event_id = Act { room_id, needs, transaction, asker: Some(asker) }.run(|view| {
         if !aliases.is_empty() {
             check_aliases(&aliases, view)?;
         }
         if joins && view.state.membership(sender) != "join" {
+            comes = true;
             guests::admit(asker, view)?;
+        }
+        if membership == "leave" && key == sender && view.state.membership(sender) == "invite" {
+            notices::may_reject(room_id, sender)?;
         }
         Ok(match view.state.get(kind, key) {
             Some(old) if says_the_same(old, &draft) && view.state.membership(sender) == "join" => {
@@ -124,6 +132,9 @@ pub fn send_once(
     })?;
     if closes_to_guests {
         guests::turn_out(room_id);
+    }
+    if comes {
+        carry_over(room_id, sender);
     }
     Ok(event_id)
 }
