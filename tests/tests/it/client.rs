@@ -3,6 +3,7 @@
 //! The tests share servers and run on each kind: one process on SQLite, PostgreSQL, three nodes.
 
 mod accounts;
+mod admin;
 mod backup;
 mod directory;
 mod history;

@@ -154,13 +154,10 @@ async fn plugin_of_another_digest_is_named() {
 #[tokio::test]
 async fn missing_provider_is_named_with_who_needs_it() {
     let folder = TempDir::new().unwrap();
-    let options = with_config(
-        folder.path(),
-        "[plugins.push]\nenabled = false\n[plugins.sync]\nenabled = false\n",
-    );
+    let options = with_config(folder.path(), "[plugins.thumbnails]\nenabled = false\n");
     assert_names(
         &Server::refuse_with(options).await.unwrap(),
-        &["accounts", "tessera:services/push"],
+        &["media", "tessera:services/thumbnails"],
     );
 }
 
