@@ -225,7 +225,8 @@ impl Guest for Plugin {
             kind: "service".to_owned(),
         };
         let (batch, issued) = session::log_in(guard, &wish).map_err(refused)?;
-        batch.commit().map_err(unavailable)?;
+        let committed = batch.commit().map_err(unavailable)?;
+        session::ended(committed, &[]).map_err(unavailable)?;
         let device = issued.device_id.unwrap_or_default();
         Ok(Session { access_token: issued.access_token, device })
     }

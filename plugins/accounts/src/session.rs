@@ -85,7 +85,8 @@ fn before(moment: Moment) -> Result<Before, Error> {
     })
 }
 
-/// Adds a log-in to a batch: the device, in place of what it had before, and new tokens.
+/// Adds a log-in to a batch: the device, in place of what it had before, and new tokens. Where it may have been there, [`ended`] comes after
+/// the commit.
 ///
 /// # Errors
 /// `M_INVALID_PARAM` for a device id that cannot be, `M_TOO_LARGE` for a name, `M_FORBIDDEN` for too many devices, storage.
@@ -269,7 +270,7 @@ fn issue(
 fn revoke(batch: Batch, user: &str, device: &str, hashes: &[String]) -> Batch {
     let batch = batch
         .run(
-            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2 RETURNING hash",
             params![user, device],
         )
         .run(
@@ -310,7 +311,7 @@ fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
     let void: Vec<(String,)> = query(void, params![&user, &device])?.all()?;
     let mut batch = Batch::new()
         .run(
-            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2",
+            "DELETE FROM accounts_tokens WHERE user_id = $1 AND device_id = $2 RETURNING hash",
             params![&user, &device],
         )
         .run("UPDATE accounts_refresh_tokens SET replaces = NULL WHERE hash = $1", params![hash])
@@ -324,7 +325,9 @@ fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
         batch = batch.wake(topics::session(hash));
     }
     let (batch, issued) = issue(batch, &user, &device, true, Some(hash))?;
-    batch.commit().map_err(Failure::of)?;
+    let committed = batch.commit().map_err(Failure::of)?;
+    let void: Vec<String> = void.into_iter().map(|(hash,)| hash).collect();
+    ended(committed, &void)?;
     Ok(Some(issued))
 }
 

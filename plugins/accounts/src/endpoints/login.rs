@@ -130,7 +130,10 @@ pub fn handle(request: &Request) -> Result {
             }
             let (batch, issued) = session::log_in(batch, &wish)?;
             match batch.commit() {
-                Ok(_) => issued,
+                Ok(committed) => {
+                    session::ended(committed, &[])?;
+                    issued
+                }
                 Err(storage::Error::Conflict(0)) => return Err(wrong()),
                 Err(storage::Error::Conflict(1)) if proven.token.is_some() => return Err(wrong()),
                 Err(error) => return Err(error.into()),

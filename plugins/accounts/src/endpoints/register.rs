@@ -288,7 +288,7 @@ fn again(made: &Made, wish: &Wish, body: &Body) -> Result {
         )
         .expect(1);
     let (batch, issued) = session::log_in(guard, wish)?;
-    batch.commit()?;
+    session::ended(batch.commit()?, &[])?;
     Answer::json(&LoggedIn::new(wish.user.clone(), Some(issued)))
 }
 

@@ -180,3 +180,26 @@ fn a_token_that_was_refreshed_during_a_log_out_ends_with_it() {
     assert!(who(&fresh.lock().unwrap()).is_err());
     assert!(host.wakes().contains(&topic(&fresh.lock().unwrap())));
 }
+
+#[test]
+fn of_two_refreshes_at_once_what_the_later_voids_is_told() {
+    let host = start();
+    register(&host, "ann");
+    let mut body = by_name("ann", "secret");
+    body["refresh_token"] = json!(true);
+    let refresh = json!({ "refresh_token": log_in(&host, body).ok()["refresh_token"] });
+    let renew = |host: &TestHost, body: &Value| {
+        host.request("POST", "refresh").json(body).send::<Plugin>().ok()["access_token"].clone()
+    };
+    let earlier = std::sync::Arc::new(std::sync::Mutex::new(Value::Null));
+    let (into, same) = (earlier.clone(), refresh.clone());
+    host.before_next_commit(move |host| {
+        *into.lock().unwrap() = renew(host, &same);
+        let _ = host.wakes();
+    });
+    let later = renew(&host, &refresh);
+    let earlier = earlier.lock().unwrap().clone();
+    assert!(who(&later).is_ok() && who(&earlier).is_err());
+    let hash = tessera_sdk::digest::sha256(earlier.as_str().unwrap().as_bytes());
+    assert!(host.wakes().contains(&format!("session:{hash}")));
+}
