@@ -28,6 +28,9 @@ use crate::store::{NewEvent, RoomRow, auth};
 /// How far back refused events are followed for the ends of the room that they stand on.
 const MOST_REFUSED: usize = 100;
 
+/// Entries of a state that are read at a time.
+const STATE_PAGE: u32 = 5_000;
+
 /// The state before an event as another server told it.
 #[derive(Debug, Clone)]
 pub(super) struct Given {
@@ -279,14 +282,37 @@ pub(super) fn keys_for(user: &str) -> BTreeSet<Key> {
     first.map(|kind| (kind.to_owned(), String::new())).into_iter().chain([own]).collect()
 }
 
+/// The given state as a difference to that of the room, which is read in pages: it may be large.
 fn given_plan(look: &Look, given: &Given) -> Result<Plan, Error> {
-    let rows = storage::query(
-        "SELECT type, state_key, event_id FROM rooms_current_state WHERE room_id = $1",
-        params![&look.room.room_id],
-    )?;
-    let rows = rows.all::<(String, String, String)>()?.into_iter();
-    let now: HashMap<Key, String> = rows.map(|(kind, key, id)| ((kind, key), id)).collect();
-    Ok(Plan { group: look.room.group, changes: difference(&now, &given.entries) })
+    let mut changes: Vec<Change> = Vec::new();
+    let mut open: HashSet<&Key> = given.entries.keys().collect();
+    let mut last = Key::default();
+    loop {
+        let rows = storage::query(
+            "SELECT type, state_key, event_id FROM rooms_current_state
+             WHERE room_id = $1 AND (type, state_key) > ($2, $3) ORDER BY type, state_key LIMIT $4",
+            params![&look.room.room_id, last.0, last.1, STATE_PAGE],
+        )?;
+        let rows = rows.all::<(String, String, String)>()?;
+        let is_last = rows.len() < STATE_PAGE as usize;
+        last = Key::default();
+        for (kind, key, id) in rows {
+            let key = (kind, key);
+            let wanted = given.entries.get(&key);
+            open.remove(&key);
+            if wanted != Some(&id) {
+                changes.push((key.clone(), wanted.cloned()));
+            }
+            last = key;
+        }
+        if is_last {
+            break;
+        }
+    }
+    let new = open.into_iter().map(|key| (key.clone(), given.entries.get(key).cloned()));
+    changes.extend(new);
+    changes.sort();
+    Ok(Plan { group: look.room.group, changes })
 }
 
 /// The ends of the room once the event is there. Spec: server-server API, Soft failure.

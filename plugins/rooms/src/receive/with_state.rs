@@ -15,6 +15,8 @@ use super::placing::Given;
 use super::{OTHER_ROOM, Outcome, Received, settle, state_of, version_of};
 use crate::core::incoming::{self, Incoming};
 use crate::core::{Decision, StoredEvent, Version, decide, power, reads};
+use crate::ids;
+use crate::store::about::About;
 use crate::store::new_event::search_text;
 use crate::store::states::Key;
 use crate::store::write::{Id, Marks, Rows, announce};
@@ -24,6 +26,9 @@ use crate::store::{NewEvent, RoomRow, auth};
 const MOST: usize = 100_000;
 /// Events read at a time.
 const PAGE: usize = 1_000;
+/// A room of more members begins in several commits: those of members from elsewhere come first, as nobody here sees them before the
+/// room is there.
+const TOGETHER: usize = 5_000;
 
 /// Takes an event with the ids of the state events before it.
 ///
@@ -140,6 +145,13 @@ fn begin(
     {
         return Ok(Some(Outcome::Rejected(reason)));
     }
+    if crate::admin::closed(room_id)? {
+        return Ok(Some(Outcome::SoftFailed("the room is shut down on this server".to_owned())));
+    }
+    let own: Option<Key> = event.state_key().map(|key| (event.kind(), key.to_owned()));
+    if given.entries.len() > TOGETHER {
+        members_before(version, room_id, given, own.as_ref())?;
+    }
     let creator = power::creator(&state);
     let replaced = event.state_key().and_then(|key| state.get(&event.kind(), key)).cloned();
     let batch =
@@ -203,6 +215,7 @@ fn batch(
             params![event.id(), room_id],
         );
     let mut rows = Rows::default();
+    rows.about.begin(room_id, false);
     rows.groups.push(params![before, room_id, Value::Null, before]);
     rows.event(&room, place, &new, (before, after), Marks::default());
     if let Some((kind, key)) = &own {
@@ -215,7 +228,13 @@ fn batch(
         }
     }
     members(version, given, own.as_ref(), |user, member| {
+        if given.entries.len() > TOGETHER && !ids::is_local(user) {
+            let membership = member.membership().unwrap_or_default();
+            rows.about.membership(room_id, user, "", &membership);
+            return Ok(());
+        }
         rows.membership(&room, place, user, (Some(member), None), None);
+        Ok(())
     })?;
     let mut ids: Vec<String> = given.entries.values().cloned().collect();
     ids.sort();
@@ -250,19 +269,52 @@ fn batch(
     Ok(batch.wake(format!("room:{room_id}")))
 }
 
+/// Stores the memberships of users of other servers, page by page. A repetition writes them again.
+fn members_before(
+    version: &Version,
+    room_id: &str,
+    given: &Given,
+    own: Option<&Key>,
+) -> Result<(), Error> {
+    let room = RoomRow::nascent(version, room_id);
+    let (mut rows, mut count) = (Rows::default(), 0);
+    let store = |rows: &mut Rows| {
+        let mut rows = std::mem::take(rows);
+        // They are counted where the room begins.
+        rows.about = About::default();
+        let mut batch = Batch::new();
+        batch.take_positions(1);
+        rows.statements(batch).commit_blind()
+    };
+    members(version, given, own, |user, member| {
+        if !ids::is_local(user) {
+            rows.membership(&room, Id::New(0), user, (Some(member), None), None);
+            count += 1;
+            if count % PAGE == 0 {
+                store(&mut rows)?;
+            }
+        }
+        Ok(())
+    })?;
+    if count % PAGE != 0 {
+        store(&mut rows)?;
+    }
+    Ok(())
+}
+
 /// Goes through the member events of a state but for the one that the event replaces.
 fn members(
     version: &Version,
     given: &Given,
     own: Option<&Key>,
-    mut each: impl FnMut(&str, &Arc<StoredEvent>),
+    mut each: impl FnMut(&str, &Arc<StoredEvent>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let members = given.entries.iter().filter(|(key, _)| key.0 == "m.room.member");
     let ids: Vec<String> =
         members.filter(|(key, _)| Some(*key) != own).map(|(_, id)| id.clone()).collect();
     for page in ids.chunks(PAGE) {
         for event in load(version, page)? {
-            each(event.state_key().unwrap_or_default(), &event);
+            each(event.state_key().unwrap_or_default(), &event)?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ruma::state_res::Event as _;
+use serde::Serialize;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::Batch;
@@ -92,6 +93,33 @@ pub struct Placement<'a> {
     pub now_ms: u64,
 }
 
+/// So many changes stand in one message of `rooms.resolved`: each has at most 4 KiB of JSON.
+const TOLD: usize = 50;
+/// A difference of more entries is stored as a whole state: differences are read entry by entry, whole states are compared by
+/// the database.
+const LARGE: usize = 1_000;
+
+/// What consumers of `rooms.resolved` get (see docs/views.md).
+#[derive(Serialize)]
+struct Resolved<'a> {
+    room_id: &'a str,
+    /// The event that brought it about, and what is to be added to the message's position for that of the changes.
+    event_id: &'a str,
+    offset: u32,
+    changes: Vec<Resolution<'a>>,
+}
+
+#[derive(Serialize)]
+struct Resolution<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    state_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_event_id: Option<&'a str>,
+}
+
 /// A state group, stored or about to be.
 #[derive(Clone)]
 struct Group {
@@ -137,7 +165,7 @@ impl Groups {
             self.entries.push(params![id, kind.as_str(), key.as_str(), event_id]);
         }
         match &below.links {
-            Some(links) if below.chain >= MAX_CHAIN => {
+            Some(links) if below.chain >= MAX_CHAIN || changes.len() > LARGE => {
                 self.rows.push(params![id, room_id, tessera_sdk::storage::Value::Null, id]);
                 self.copies.push((id, links.clone()));
                 Group { id, base: id, chain: 0, links: None }
@@ -265,6 +293,7 @@ impl Placement<'_> {
             batch = late::write(batch, room_id, place, &self.late);
             batch = announce(batch, room, offset, self.new)?;
         }
+        batch = self.resolved(batch, offset)?;
         for released in &self.released {
             let offset = batch.take_positions(1);
             batch = batch
@@ -283,8 +312,31 @@ impl Placement<'_> {
         Ok(if told { batch.wake(format!("room:{room_id}")) } else { batch })
     }
 
+    /// Tells of what a resolution changed beside what the event says itself.
+    fn resolved(&self, mut batch: Batch, offset: u32) -> Result<Batch, Error> {
+        let (room_id, own) = (self.room.room_id.as_str(), self.new.event.id());
+        let told = self.marks.shown();
+        let others = self.changes.iter().filter(|changed| {
+            !told || changed.new.as_ref().is_none_or(|(event, _)| event.id() != own)
+        });
+        let others: Vec<&Changed> = others.collect();
+        for some in others.chunks(TOLD) {
+            let changes = some.iter().map(|changed| Resolution {
+                kind: &changed.key.0,
+                state_key: &changed.key.1,
+                event_id: changed.new.as_ref().map(|(event, _)| event.id()),
+                prev_event_id: changed.old.as_ref().map(|event| event.id()),
+            });
+            let message = Resolved { room_id, event_id: own, offset, changes: changes.collect() };
+            let payload = serde_json::to_string(&message).map_err(Error::internal)?;
+            batch = batch.emit("rooms.resolved", room_id, payload);
+        }
+        Ok(batch)
+    }
+
     fn current_state(&self, mut batch: Batch, place: Id, rows: &mut Rows) -> Batch {
         let room_id = self.room.room_id.as_str();
+        let mut void = Vec::new();
         for changed in &self.changes {
             let (kind, key) = (changed.key.0.as_str(), changed.key.1.as_str());
             let new = changed.new.as_ref().map(|(event, _)| event);
@@ -301,6 +353,9 @@ impl Placement<'_> {
                 }
             }
             rows.change(self.room, place, (kind, key), new, changed.old.as_ref());
+            if let Some(new) = new {
+                void.push(params![room_id, kind, key, new.sender().as_str()]);
+            }
             if kind == "m.room.member" {
                 let own = new.is_some_and(|event| event.id() == self.new.event.id());
                 let stripped = if own { &self.new.stripped } else { &changed.stripped };
@@ -309,6 +364,11 @@ impl Placement<'_> {
                 batch = batch.wake(format!("user:{key}"));
             }
         }
-        batch
+        // What others left to be sent here later was for a state that is no more (MSC4140).
+        batch.run_many(
+            "DELETE FROM rooms_delayed
+             WHERE room_id = $1 AND type = $2 AND state_key = $3 AND user_id <> $4 AND revision >= 0",
+            void,
+        )
     }
 }

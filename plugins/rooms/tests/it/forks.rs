@@ -168,6 +168,12 @@ fn ban_that_arrives_late_takes_back_what_the_banned_did() {
         params![&ban],
     );
     assert_eq!(delta, [(None, Some(topic.clone()))], "the ban took the topic away");
+    // What the event does not say itself is told by a topic of its own.
+    let told = server.host.messages("rooms.resolved");
+    let change = json!({"type": "m.room.topic", "state_key": "", "prev_event_id": topic});
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["event_id"], ban);
+    assert_eq!(told[0]["changes"], json!([change]));
     // What the banned say on their branch is kept and not shown.
     let more = peer.text(&[&talk], YAN, "still here");
     assert!(matches!(peer.give(&[&more])[0], Outcome::SoftFailed(_)));
@@ -189,6 +195,9 @@ fn join_that_a_resolution_takes_away_is_a_leave() {
     assert_eq!(peer.give(&[&join, &rules]), vec![Outcome::Accepted; 2]);
     check(&server, &peer);
     assert_eq!(server.membership(peer.room(), "@eve:hs3"), "leave");
+    let told = server.host.messages("rooms.resolved");
+    let change = json!({"type": "m.room.member", "state_key": "@eve:hs3", "prev_event_id": join});
+    assert_eq!(told[0]["changes"], json!([change]));
 }
 
 /// An event somewhere in the graph. Peaceful ones undo nothing.

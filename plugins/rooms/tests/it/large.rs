@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use tessera_plugin_rooms::core::resolve::Known;
-use tessera_plugin_rooms::receive::Outcome;
+use tessera_plugin_rooms::receive::{Outcome, receive_with_state};
 use tessera_plugin_rooms::store::{auth, state_at};
 use tessera_sdk::{params, storage};
 
@@ -231,4 +231,133 @@ fn what_ten_thousand_rest_on_is_found_in_one_statement() {
     assert_eq!(server.host.calls(), 1);
     // The members, and what they all rest on: the beginning of the room.
     assert!((1_003..1_010).contains(&known.len()), "{}", known.len());
+}
+
+/// Members from elsewhere whose events are known, made by the database: `$x1`, `$x2`, …
+fn strangers(room: &str, count: usize) {
+    let [start, middle, end] = [
+        r#"{"auth_events":[],"content":{"membership":"join"},"depth":5,"hashes":{"sha256":""},"origin_server_ts":1,"prev_events":[],"sender":"@x"#,
+        r#":hs3","state_key":"@x"#,
+        r#":hs3","type":"m.room.member"}"#,
+    ];
+    storage::Batch::new()
+        .run(
+            "INSERT INTO rooms_events (position, event_id, room_id, type, state_key, sender, origin_ts, depth,
+               json, outlier, stream)
+             SELECT 0 - q.i, '$x' || CAST(q.i AS text), $1, 'm.room.member', '@x' || CAST(q.i AS text) || ':hs3',
+               '@x' || CAST(q.i AS text) || ':hs3', 1, 5,
+               $3 || CAST(q.i AS text) || $4 || CAST(q.i AS text) || $5, TRUE, FALSE
+             FROM (WITH RECURSIVE n(i) AS (SELECT 1 AS i UNION ALL SELECT n.i + 1 FROM n WHERE n.i < $2)
+               SELECT i FROM n) q",
+            params![room, u32::try_from(count).unwrap(), start, middle, end],
+        )
+        .commit()
+        .unwrap();
+}
+
+#[test]
+fn room_with_more_entries_than_one_query_gives_is_joined_and_goes_on() {
+    const MANY: usize = 51_000;
+    let server = server();
+    let mut peer = crate::peer::Peer::new("11");
+    let room = peer.room().to_owned();
+    strangers(&room, MANY);
+    let known: Vec<String> = peer.order[..5].iter().map(|id| peer.json(id)).collect();
+    let _ = tessera_plugin_rooms::receive::receive_outliers(&room, "11", &known).unwrap();
+    let mut state = peer.order[..5].to_vec();
+    state.extend((1..=MANY).map(|n| format!("$x{n}")));
+    let begun = std::time::Instant::now();
+    let join = peer.json(&peer.order[5]);
+    let got = receive_with_state(&room, "11", "hs2", &join, &state).unwrap();
+    println!("join of a room of {MANY}: {:?}", begun.elapsed());
+    assert_eq!(got.1, Outcome::Accepted);
+    let members = || {
+        server.rows::<(i64, i64)>(
+            "SELECT COUNT(*) AS n, COUNT(DISTINCT m.user_id) AS u FROM rooms_v1_membership_changes m
+             WHERE m.room_id = $1 AND m.membership = 'join'",
+            params![&room],
+        )[0]
+    };
+    let all = i64::try_from(MANY).unwrap() + 3;
+    assert_eq!(members(), (all, all));
+    let _ = server.join(ALICE, &room).ok();
+    // A gap that is closed by a state: it is compared with what is here.
+    let base = peer.last();
+    let lost = peer.topic(&[&base], crate::peer::ZOE, "lost");
+    let next = peer.text(&[&lost], crate::peer::ZOE, "next");
+    let _ =
+        tessera_plugin_rooms::receive::receive_outliers(&room, "11", &[peer.json(&lost)]).unwrap();
+    state.extend([peer.order[5].clone(), lost.clone()]);
+    let begun = std::time::Instant::now();
+    let got = receive_with_state(&room, "11", "hs2", &peer.json(&next), &state).unwrap();
+    println!("a gap in it: {:?}", begun.elapsed());
+    assert_eq!(got.1, Outcome::Accepted);
+    let topic: Vec<(String,)> = server.rows(
+        "SELECT event_id FROM rooms_v1_current_state WHERE room_id = $1 AND type = 'm.room.topic'",
+        params![&room],
+    );
+    assert_eq!(topic, [(lost,)]);
+    assert_eq!(server.membership(&room, ALICE), "join");
+    assert_eq!(server.membership(&room, "@x50999:hs3"), "join");
+    // From the beginning again, the room being known: nobody joins twice.
+    assert_eq!(members(), (all + 1, all + 1));
+}
+
+/// A history of messages, made by the database.
+fn history(room: &str, count: usize) {
+    storage::Batch::new()
+        .run(
+            "INSERT INTO rooms_events (position, event_id, room_id, type, sender, origin_ts, depth, json,
+               state_before, state_after)
+             SELECT q.i - $2 - 1, '$h' || CAST(q.i AS text), $1, 'm.room.message', '@alice:hs1', q.i, 5, '{}',
+               r.state_group, r.state_group
+             FROM (WITH RECURSIVE n(i) AS (SELECT 1 AS i UNION ALL SELECT n.i + 1 FROM n WHERE n.i < $2)
+               SELECT i FROM n) q CROSS JOIN rooms_rooms r WHERE r.room_id = $1",
+            params![room, u32::try_from(count).unwrap()],
+        )
+        .commit()
+        .unwrap();
+}
+
+#[test]
+fn what_is_read_does_not_grow_with_the_history() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    crowd(&server, &room);
+    history(&room, 100_000);
+    let measured = |name: &str, work: &mut dyn FnMut()| -> (usize, usize) {
+        let _ = (server.host.calls(), server.host.rows());
+        let begun = std::time::Instant::now();
+        work();
+        let cost = (server.host.calls(), server.host.rows());
+        println!("{name}: {} calls, {} rows, {:?}", cost.0, cost.1, begun.elapsed());
+        cost
+    };
+    let few = |(calls, rows): (usize, usize), most: (usize, usize)| {
+        assert!(calls <= most.0 && rows <= most.1, "{calls} calls, {rows} rows");
+    };
+    few(measured("send", &mut || drop(server.text(ALICE, &room, "hello"))), (2, 10));
+    few(measured("join", &mut || drop(server.join(BOB, &room).ok())), (5, 25));
+    let topic = json!({"topic": "t"});
+    let put = || server.put_state(ALICE, &room, "m.room.topic", "", &topic).ok();
+    few(measured("state change", &mut || drop(put())), (2, 15));
+    let path = [("roomId", room.as_str())];
+    let all = MEMBERS + 40;
+    few(measured("state", &mut || drop(server.get(ALICE, "get-state", &path).ok())), (4, all));
+    few(measured("members", &mut || drop(server.get(ALICE, "members", &path).ok())), (4, all));
+    let at = || {
+        let request = server.host.request("GET", "members").user(ALICE).param("roomId", &room);
+        drop(request.query("at", "s100").send::<tessera_plugin_rooms::Plugin>().ok());
+    };
+    // The ids of all, and the events of all.
+    few(measured("members at", &mut || at()), (20, 2 * all));
+    let mut peer = crate::peer::Peer::new("11");
+    peer.adopt(&server, &room);
+    let base = peer.last();
+    let one = peer.member(&[&base], "@one:hs2", "@one:hs2", "join");
+    let two = peer.member(&[&base], "@two:hs3", "@two:hs3", "join");
+    let talk = peer.text(&[&one], "@one:hs2", "talk");
+    few(measured("received", &mut || drop(peer.give(&[&one]))), (8, 40));
+    few(measured("received fork", &mut || drop(peer.give(&[&two]))), (20, 150));
+    few(measured("on a branch", &mut || drop(peer.give(&[&talk]))), (12, 80));
 }
