@@ -16,7 +16,7 @@ const MAIN: &str = "main";
 
 #[derive(Deserialize)]
 struct Body {
-    thread_id: Option<String>,
+    thread_id: Option<serde_json::Value>,
 }
 
 /// A receipt to store.
@@ -27,6 +27,37 @@ pub(crate) struct Receipt {
     pub event_id: String,
     /// Empty: unthreaded.
     pub thread_id: String,
+}
+
+/// What events relate to, up to three steps on. Spec: client-server API, Threaded read receipts.
+const RELATIONS: &str = "SELECT a.event_id, a.rel_type AS kind_1, a.relates_to AS to_1, b.rel_type AS kind_2, b.relates_to AS to_2, \
+     c.rel_type AS kind_3, c.relates_to AS to_3 \
+     FROM rooms_v1_relations a LEFT JOIN rooms_v1_relations b ON b.event_id = a.relates_to \
+     LEFT JOIN rooms_v1_relations c ON c.event_id = b.relates_to WHERE a.event_id IN ($1)";
+
+/// A row of `RELATIONS`.
+type Relations =
+    (String, String, String, Option<String>, Option<String>, Option<String>, Option<String>);
+
+/// Whether the receipt's event belongs to the receipt's thread. A root belongs to its thread, too: clients that show a thread without
+/// answers say that it has been read.
+fn is_of_thread(receipt: &Receipt, relations: &[Relations]) -> bool {
+    if receipt.thread_id.is_empty() || receipt.thread_id == receipt.event_id {
+        return true;
+    }
+    let row = relations.iter().find(|row| row.0 == receipt.event_id);
+    let root = row.and_then(|(_, kind, to, kind_2, to_2, kind_3, to_3)| {
+        let steps = [
+            (Some(kind), Some(to)),
+            (kind_2.as_ref(), to_2.as_ref()),
+            (kind_3.as_ref(), to_3.as_ref()),
+        ];
+        steps.into_iter().find(|(kind, _)| kind.is_some_and(|kind| kind == "m.thread"))?.1
+    });
+    match root {
+        Some(root) => *root == receipt.thread_id,
+        None => receipt.thread_id == MAIN,
+    }
 }
 
 /// # Errors
@@ -41,13 +72,14 @@ pub(crate) fn handle(request: &Request) -> Result {
     }
     let body: Body = request.json()?;
     let thread_id = match body.thread_id {
-        Some(thread) if thread != MAIN && !thread.starts_with('$') => {
-            return Err(Error::invalid_param("thread_id must be main or an event id"));
-        }
+        None => String::new(),
         Some(_) if kind == "m.fully_read" => {
             return Err(Error::invalid_param("m.fully_read belongs to no thread"));
         }
-        thread => thread.unwrap_or_default(),
+        Some(thread) => match thread.as_str() {
+            Some(thread) if thread == MAIN || thread.starts_with('$') => thread.to_owned(),
+            _ => return Err(Error::invalid_param("thread_id must be main or an event id")),
+        },
     };
     let receipt =
         Receipt { kind: kind.to_owned(), event_id: request.param("eventId").to_owned(), thread_id };
@@ -58,7 +90,8 @@ pub(crate) fn handle(request: &Request) -> Result {
 /// Stores receipts that move forward; the others are no error. Two storage calls.
 ///
 /// # Errors
-/// `M_FORBIDDEN` outside the room; `M_NOT_FOUND` for an event or a thread root that is not in it.
+/// `M_FORBIDDEN` outside the room; `M_NOT_FOUND` for an event or a thread root that is not in it; `M_INVALID_PARAM` for an event that is not
+/// of the thread.
 pub(crate) fn store(
     user: &str,
     room_id: &str,
@@ -69,9 +102,10 @@ pub(crate) fn store(
     let mut answers = storage::snapshot(&[
         room::select_joined(user, room_id),
         select(
-            "SELECT event_id, position FROM rooms_v1_events WHERE event_id IN ($1) AND room_id = $2",
-            params![ids, room_id],
+            "SELECT event_id, position, redacted_by FROM rooms_v1_events WHERE event_id IN ($1) AND room_id = $2",
+            params![ids.clone(), room_id],
         ),
+        select(RELATIONS, params![ids]),
         select(
             "SELECT type, thread_id, event_position FROM presence_receipts \
              WHERE room_id = $1 AND user_id = $2",
@@ -81,7 +115,8 @@ pub(crate) fn store(
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     room::require_joined(&next()?)?;
-    let events: Vec<(String, u64)> = next()?.all()?;
+    let events: Vec<(String, u64, Option<String>)> = next()?.all()?;
+    let relations: Vec<Relations> = next()?.all()?;
     let before: Vec<(String, String, u64)> = next()?.all()?;
     let is_ahead = |receipt: &Receipt, at: u64| {
         before.iter().any(|(kind, thread, position)| {
@@ -92,12 +127,16 @@ pub(crate) fn store(
     let mut batch = Batch::new();
     let mut fully_read = None;
     for receipt in receipts {
-        let known = events.iter().find(|(id, _)| *id == receipt.event_id);
+        let known = events.iter().find(|(id, ..)| *id == receipt.event_id);
         let threaded = !receipt.thread_id.is_empty() && receipt.thread_id != MAIN;
-        let rooted = !threaded || events.iter().any(|(id, _)| *id == receipt.thread_id);
-        let Some((_, at)) = known.filter(|_| rooted) else {
+        let rooted = !threaded || events.iter().any(|(id, ..)| *id == receipt.thread_id);
+        let Some((_, at, redacted_by)) = known.filter(|_| rooted) else {
             return Err(Error::new(ErrorCode::NotFound, "this room has no such event"));
         };
+        // What is redacted does not say any more where it belonged.
+        if redacted_by.is_none() && !is_of_thread(receipt, &relations) {
+            return Err(Error::invalid_param("this event is not of that thread"));
+        }
         if receipt.kind == "m.fully_read" {
             fully_read = Some(&receipt.event_id);
             continue;

@@ -14,7 +14,7 @@ use tessera_sdk::storage::{self, Batch, position};
 /// Rules of all kinds that a user may have, the default ones included.
 pub(crate) const MAX_RULES: usize = 2000;
 /// Longest content of `m.push_rules`, in bytes.
-const MAX_BYTES: usize = 512 * 1024;
+pub(crate) const MAX_BYTES: usize = 256 * 1024;
 /// How often a change is tried again when another device changes the rules at the same time.
 const TRIES: usize = 4;
 

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tessera_sdk::params;
+use tessera_sdk::storage::Batch;
 use tessera_test_host::TestAnswer;
 
 use crate::server::*;
@@ -51,6 +53,7 @@ fn private_receipts_wake_their_owner_alone() {
 #[test]
 fn each_thread_has_a_receipt_of_its_own() {
     let server = server();
+    relate(&server, "$2", "$1", "m.thread");
     post(&server, ALICE, "m.read", "$3", &json!({ "thread_id": "main" })).ok();
     post(&server, ALICE, "m.read", "$2", &json!({ "thread_id": "$1" })).ok();
     assert_eq!(
@@ -73,6 +76,43 @@ fn each_thread_has_a_receipt_of_its_own() {
         post(&server, ALICE, "m.fully_read", "$2", &json!({ "thread_id": "main" })).error().1,
         "M_INVALID_PARAM"
     );
+}
+
+fn relate(server: &Server, event: &str, to: &str, kind: &str) {
+    let batch = Batch::new().run(
+        "INSERT INTO rooms_relations (event_id, relates_to, rel_type) VALUES ($1, $2, $3)",
+        params![event, to, kind],
+    );
+    server.host.acting("rooms", || batch.commit()).unwrap();
+}
+
+#[test]
+fn a_receipt_is_for_an_event_of_its_thread() {
+    let server = server();
+    relate(&server, "$2", "$1", "m.thread");
+    relate(&server, "$3", "$2", "m.annotation");
+    for (event, thread) in [("$1", json!("$1")), ("$1", json!("main")), ("$3", json!("$1"))] {
+        post(&server, ALICE, "m.read", event, &json!({ "thread_id": thread })).ok();
+    }
+    for (event, thread) in [
+        ("$3", json!("main")),
+        ("$2", json!("main")),
+        ("$2", json!("$3")),
+        ("$1", json!("$2")),
+        ("$1", json!(7)),
+        ("$1", json!(null)),
+    ] {
+        let answer = post(&server, ALICE, "m.read", event, &json!({ "thread_id": thread }));
+        let expected = if thread.is_null() { None } else { Some("M_INVALID_PARAM") };
+        let code = (answer.status() != 200).then(|| answer.error().1);
+        assert_eq!(code.as_deref(), expected, "{event} in {thread}");
+    }
+    // It has lost what it said of its thread.
+    let batch = Batch::new()
+        .run("UPDATE rooms_events SET redacted_by = 'x' WHERE event_id = $1", params!["$2"])
+        .run("DELETE FROM rooms_relations WHERE event_id = $1", params!["$2"]);
+    server.host.acting("rooms", || batch.commit()).unwrap();
+    post(&server, BOB, "m.read", "$2", &json!({ "thread_id": "$1" })).ok();
 }
 
 #[test]

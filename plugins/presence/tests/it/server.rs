@@ -14,13 +14,16 @@ pub(crate) const ROOM: &str = "!room:hs1";
 const ROOMS: PluginUnderTest = PluginUnderTest {
     name: "rooms",
     manifest: "name = \"rooms\"\nversion = \"0.1.0\"\ndescription = \"fixture\"\n\
-        [storage]\nexposes = [\"rooms_v1_events\", \"rooms_v1_memberships\"]\n[topics]\nemits = [\"rooms.purged\"]\n",
+        [storage]\nexposes = [\"rooms_v1_events\", \"rooms_v1_memberships\", \"rooms_v1_relations\"]\n[topics]\nemits = [\"rooms.purged\"]\n",
     migrations: &[(
         "0001_init",
-        "CREATE TABLE rooms_events (position bigint PRIMARY KEY, event_id text NOT NULL UNIQUE, room_id text NOT NULL);
+        "CREATE TABLE rooms_events (position bigint PRIMARY KEY, event_id text NOT NULL UNIQUE, room_id text NOT NULL,
+           redacted_by text);
+         CREATE TABLE rooms_relations (event_id text PRIMARY KEY, relates_to text NOT NULL, rel_type text NOT NULL);
+         CREATE VIEW rooms_v1_relations AS SELECT event_id, relates_to, rel_type FROM rooms_relations;
          CREATE TABLE rooms_memberships (room_id text NOT NULL, user_id text NOT NULL, membership text NOT NULL,
            PRIMARY KEY (room_id, user_id));
-         CREATE VIEW rooms_v1_events AS SELECT position, event_id, room_id FROM rooms_events;
+         CREATE VIEW rooms_v1_events AS SELECT position, event_id, room_id, redacted_by FROM rooms_events;
          CREATE VIEW rooms_v1_memberships AS SELECT room_id, user_id, membership FROM rooms_memberships;",
     )],
 };

@@ -64,8 +64,9 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn new(rules: &Ruleset) -> Self {
-        let mut own = Self { weight: 300, ..Self::default() };
+    /// `weight`: see there.
+    pub(super) fn new(rules: &Ruleset, weight: usize) -> Self {
+        let mut own = Self { weight, ..Self::default() };
         for rule in &rules.override_ {
             if rule.rule_id == MASTER {
                 own.master = rule.enabled.then(|| Verdict::of(&rule.actions));
@@ -79,7 +80,6 @@ impl Own {
             }
         }
         for rule in rules.content.iter().filter(|rule| rule.enabled) {
-            own.weight += 300 + rule.pattern.len() + rule.rule_id.len();
             own.content.push((rule.clone(), Verdict::of(&rule.actions)));
         }
         fn simple<T: Clone + AsRef<str>>(rule: &SimplePushRule<T>) -> (T, Rc<Verdict>) {
@@ -87,7 +87,6 @@ impl Own {
         }
         own.room.extend(rules.room.iter().filter(|rule| rule.enabled).map(simple));
         own.sender.extend(rules.sender.iter().filter(|rule| rule.enabled).map(simple));
-        own.weight += 200 * (own.room.len() + own.sender.len());
         own
     }
 
@@ -95,7 +94,6 @@ impl Own {
     fn keeps(&mut self, rule: &ConditionalPushRule) -> bool {
         if !rule.default {
             if rule.enabled {
-                self.weight += 300 + rule.rule_id.len() + 200 * rule.conditions.len();
                 self.powers |= rule.conditions.iter().any(|condition| {
                     matches!(condition, PushCondition::SenderNotificationPermission(_))
                 });
@@ -109,7 +107,6 @@ impl Own {
             known.is_some_and(|known| rule.enabled && known.verdict == verdict)
         });
         if !same {
-            self.weight += 200;
             self.changed.insert(rule.rule_id.clone(), rule.enabled.then_some(verdict));
         }
         false

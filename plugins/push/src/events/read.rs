@@ -19,8 +19,12 @@ use crate::rules;
 const CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Pushers of a batch's rooms; what is beyond hears nothing of it.
 const MAX_PUSHERS: u32 = 50_000;
-/// Rule sets read at once.
-const CHUNK: usize = 200;
+/// Rule sets read at once: each has up to `rules::MAX_BYTES`.
+const CHUNK: usize = 50;
+/// Bytes of rules, about, after which a page of members ends.
+const PAGE_BYTES: usize = 12 * 1024 * 1024;
+/// What the default rules take of what is stored of each user, at least.
+const DEFAULTS_BYTES: usize = 5000;
 /// Members with rules of their own who are looked at together: their rules are in memory at one time.
 const PAGE: u32 = 500;
 /// How far the relations of an event are followed to a thread. Spec: client-server API, Marking notifications as read.
@@ -143,7 +147,7 @@ type Member = (String, String, Option<String>, i64);
 const MEMBERS: &str = "SELECT m.room_id, m.user_id, m.display_name, r.position FROM rooms_v1_memberships m \
      JOIN push_rules r ON r.user_id = m.user_id WHERE m.room_id IN ($1) AND m.membership = 'join'";
 
-/// Reads it: one storage call for most batches. One more each: for 200 members whose rules are not known here yet, where events relate to
+/// Reads it: one storage call for most batches. One more each: for 50 members whose rules are not known here yet, where events relate to
 /// others or call everybody, or somebody joins.
 ///
 /// # Errors
@@ -257,11 +261,11 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
     rooms.retain(|_, room| !room.events.is_empty());
     threads(&mut rooms)?;
 
-    let more = if members.len() < PAGE as usize { None } else { members.last().map(place) };
+    let (custom, more) = customs(members)?;
     if let Some((last, _)) = &more {
         rooms.values_mut().for_each(|room| room.more_custom = room.room_id >= *last);
     }
-    for (room, custom) in customs(members, |room| rooms.contains_key(room))? {
+    for (room, custom) in custom {
         rooms.entry(room).and_modify(|room| room.custom.push(custom));
     }
     let wanted = invitees.iter().map(|(user, position)| (user.as_str(), *position)).collect();
@@ -307,20 +311,26 @@ fn place((room, user, ..): &Member) -> Place {
     (room.clone(), user.clone())
 }
 
-/// Members with their rules, by room.
-fn customs(
-    members: Vec<Member>,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<(String, Custom)>, Error> {
-    let members: Vec<Member> = members.into_iter().filter(|(room, ..)| wanted(room)).collect();
-    let users = members.iter().map(|(_, user, _, position)| (user.as_str(), *position)).collect();
-    let parsed = parsed(&users)?;
-    let custom = |(room, user_id, display_name, _): Member| {
-        let rules = Rc::clone(parsed.get(&user_id)?);
-        let display_name = display_name.unwrap_or_default();
-        Some((room, Custom { user_id, display_name, rules }))
-    };
-    Ok(members.into_iter().filter_map(custom).collect())
+/// What a page of members holds: their rules, with the room, and where it ends, if there are more of them.
+fn customs(members: Vec<Member>) -> Result<(Vec<(String, Custom)>, Option<Place>), Error> {
+    let last = if members.len() < PAGE as usize { None } else { members.last().map(place) };
+    let mut found = Vec::with_capacity(members.len());
+    let (mut bytes, all) = (0, members.len());
+    for (at, members) in members.chunks(CHUNK).enumerate() {
+        let users =
+            members.iter().map(|(_, user, _, position)| (user.as_str(), *position)).collect();
+        let parsed = parsed(&users)?;
+        for (room, user_id, display_name, _) in members {
+            let Some(rules) = parsed.get(user_id).map(Rc::clone) else { continue };
+            bytes += rules.weight;
+            let display_name = display_name.clone().unwrap_or_default();
+            found.push((room.clone(), Custom { user_id: user_id.clone(), display_name, rules }));
+        }
+        if bytes > PAGE_BYTES && (at + 1) * CHUNK < all {
+            return Ok((found, members.last().map(place)));
+        }
+    }
+    Ok((found, last))
 }
 
 /// The next page of members of these rooms who have rules of their own, by room, and where it ends.
@@ -336,9 +346,9 @@ pub(super) fn more(rooms: Vec<String>, (room, user): Place) -> Result<Page, Erro
         params![rooms, room, user, PAGE],
     )?
     .all()?;
-    let more = if members.len() < PAGE as usize { None } else { members.last().map(place) };
+    let (found, more) = customs(members)?;
     let mut by_room: HashMap<String, Vec<Custom>> = HashMap::new();
-    for (room, custom) in customs(members, |_| true)? {
+    for (room, custom) in found {
         by_room.entry(room).or_default().push(custom);
     }
     Ok((by_room, more))
@@ -460,7 +470,10 @@ fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Own>>, Erro
         .all()?;
         for (user, content, position) in rows {
             let rules = match rules::parse(&user, &content) {
-                Ok(rules) => Rc::new(Own::new(&rules)),
+                Ok(rules) => {
+                    let weight = content.len().saturating_sub(DEFAULTS_BYTES) * 2;
+                    Rc::new(Own::new(&rules, 300 + user.len() + weight))
+                }
                 Err(error) => {
                     log::error(
                         "unreadable push rules",
@@ -471,11 +484,10 @@ fn parsed(wanted: &BTreeMap<&str, i64>) -> Result<HashMap<String, Rc<Own>>, Erro
             };
             found.insert(user.clone(), Rc::clone(&rules));
             PARSED.with_borrow_mut(|cache| {
-                let weight = rules.weight + user.len();
-                if cache.bytes + weight > CACHE_BYTES {
+                if cache.bytes + rules.weight > CACHE_BYTES {
                     *cache = Cache::default();
                 }
-                cache.bytes += weight;
+                cache.bytes += rules.weight;
                 cache.rules.insert(user, (position, rules));
             });
         }

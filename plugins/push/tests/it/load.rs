@@ -149,3 +149,28 @@ fn a_message_in_a_very_large_room_is_cheap() {
     assert_eq!(world.unread(&user(0)), (7, 0));
     assert_eq!(world.unread(&user(9_999)), (13, 0));
 }
+
+/// As many bytes of rules as one call may not have in memory, nor read at once.
+#[test]
+fn very_large_rules_of_many_members_are_applied() {
+    let world = world();
+    world.create(ROOM, ALICE);
+    let user = |n: usize| format!("@user{n:03}:hs1");
+    world.join_all(ROOM, (0..160).map(user));
+    world.deliver();
+    let pattern = "x".repeat(1000);
+    let rule = |n: usize| json!({ "rule_id": n.to_string(), "default": false, "enabled": true, "pattern": pattern, "actions": [] });
+    let content: Vec<_> = (0..220).map(rule).collect();
+    let room = json!([{ "rule_id": ROOM, "default": false, "enabled": true, "actions": [] }]);
+    let content = json!({ "global": { "content": content, "room": room } }).to_string();
+    let rows = (0..160).map(|n| params![user(n), &content, 1]).collect();
+    let sql = "INSERT INTO push_rules (user_id, content, position) VALUES ($1, $2, $3)";
+    let batch = storage::Batch::new().run_many(sql, rows);
+    world.host.acting("push", || batch.commit()).unwrap();
+    world.join(ROOM, BOB);
+    world.say(ALICE, "hello");
+    world.deliver();
+    assert_eq!(world.unread(&user(0)), (0, 0));
+    assert_eq!(world.unread(&user(159)), (0, 0));
+    assert_eq!(world.unread(BOB), (1, 0));
+}
