@@ -116,14 +116,13 @@ pub(crate) fn extras(
     writer: &Writer<'_>,
     user: &str,
     events: &[&EventRow],
-    answers: &mut impl Iterator<Item = Rows>,
+    mut next: impl FnMut() -> Result<Rows, Error>,
 ) -> Result<HashMap<String, Extra>, Error> {
     let writer = Writer { fields: None, federation: false, ..writer.clone() };
     let write = |row: &EventRow, extra: Extra| -> Result<Value, Error> {
         let raw = writer.write(row, extra)?;
         serde_json::from_str(raw.get()).map_err(Error::internal)
     };
-    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let redactions: Vec<EventRow> = next()?.all()?;
     let related: Vec<Related> = next()?.all()?;
     let threads: Vec<Related> = next()?.all()?;

@@ -157,7 +157,8 @@ pub(crate) fn write(
         ));
     }
     let mut answers = storage::snapshot(&selects)?.answers();
-    let mut extras = aggregate::extras(&writer, user, events, &mut answers)?;
+    let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
+    let mut extras = aggregate::extras(&writer, user, events, &mut next)?;
     let mut chunk = events
         .iter()
         .map(|event| {

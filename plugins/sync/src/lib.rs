@@ -4,6 +4,7 @@ mod aggregate;
 mod context;
 pub(crate) mod devices;
 pub mod event;
+mod fill;
 pub mod filter;
 mod history;
 mod ignored;

@@ -174,11 +174,9 @@ impl News {
         let writer =
             Writer { now_ms, format: ClientFormat::WithoutRoomId, fields: None, federation: false };
         let mut filled = {
-            let mut plan = Plan {
-                movements: extensions::movements(ask, &overview),
-                ignored: overview.ignored.clone(),
-                ..Plan::default()
-            };
+            let mut plan = Plan::default();
+            plan.wants.movements = extensions::movements(ask, &overview);
+            plan.wants.ignored = overview.ignored.clone();
             for draft in &drafts {
                 draft.plan(&mut plan);
                 let room = &draft.look.row.room_id;
@@ -190,7 +188,7 @@ impl News {
             // The extension may come to a room later than the room to the client: what was shown then is not known now.
             let unknown = details.due_receipts.iter().filter(|(_, told)| told.is_none());
             let late = unknown.filter(|(room, _)| !plan.receipts.contains_key(*room));
-            plan.late_receipts = late.map(|(room, _)| room.clone()).collect();
+            plan.wants.receipts = late.map(|(room, _)| room.clone()).collect();
             plan.fill(ask, &writer, from, overview.horizon)?
         };
 

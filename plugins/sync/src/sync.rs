@@ -15,7 +15,7 @@ pub(crate) mod ephemeral;
 mod fill;
 pub(crate) mod initial;
 mod queries;
-mod read;
+pub(crate) mod read;
 mod response;
 mod rooms;
 mod settle;

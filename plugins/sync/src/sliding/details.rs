@@ -34,7 +34,7 @@ const BUMP_LOOKS: i64 = 200;
 const SMALL_GAP: i64 = 1_000;
 
 /// `room_id, user_id, type, thread_id, event_id, ts, position`
-pub(super) type Receipt = (String, String, String, String, String, i64, i64);
+pub(super) use crate::sync::read::Receipt;
 /// `room_id, user_id, until_ms, position`
 pub(super) type Typing = (String, String, i64, i64);
 

@@ -44,8 +44,8 @@ fn to_device(ask: &Ask, overview: &mut Overview) -> Result<Option<ToDevice>, Err
 fn e2ee(ask: &Ask, keys: Keys, filled: &mut Filled) -> E2ee {
     let lists = ask.pos().map(|_| {
         let mut changed = keys.changed;
-        changed.append(&mut filled.moved.came);
-        let left = std::mem::take(&mut filled.moved.gone);
+        changed.append(&mut filled.given.moved.came);
+        let left = std::mem::take(&mut filled.given.moved.gone);
         DeviceLists { changed, left }
     });
     E2ee {
@@ -104,7 +104,7 @@ fn receipts(
         let told = details.due_receipts.get(&receipt.0).copied().flatten();
         told.is_some_and(|told| receipt.6 > told)
     });
-    let all = known.chain(std::mem::take(&mut filled.receipts));
+    let all = known.chain(std::mem::take(&mut filled.given.receipts));
     Ok(Ephemeral { rooms: ephemeral::receipts(all, &ask.user, &overview.ignored)? })
 }
 

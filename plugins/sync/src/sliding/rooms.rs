@@ -158,9 +158,9 @@ impl Draft {
             let speakers: BTreeSet<String> =
                 self.events.iter().map(|event| event.sender.clone()).chain(targets).collect();
             if !speakers.is_empty() && self.look.joined() {
-                plan.members.insert(room.clone(), speakers);
+                plan.wants.members.insert(room.clone(), speakers);
             } else if !speakers.is_empty() {
-                plan.members_at.insert(room.clone(), (speakers, self.look.end));
+                plan.wants.members_at.insert(room.clone(), (speakers, self.look.end));
             }
         }
         if self.members_changed && self.look.joined() {
@@ -172,7 +172,7 @@ impl Draft {
         plan.replacing.extend(self.events.iter().filter(|event| event.state_key.is_some()));
         let joined = self.look.joined();
         // What relates to an event may have come after a leave.
-        plan.aggregated.extend(
+        plan.wants.aggregated.extend(
             self.events
                 .iter()
                 .filter(|e| e.redacted_by.is_some() || (joined && e.related == Some(true))),
@@ -201,7 +201,7 @@ impl Draft {
             let replaced = replaced
                 .map(|row| Ok::<_, Error>((row.event_id.clone(), content(&row.json)?)))
                 .transpose()?;
-            let extra = filled.extras.remove(&event.event_id).unwrap_or_default();
+            let extra = filled.given.extras.remove(&event.event_id).unwrap_or_default();
             let membership = Some(self.membership_at(overview, event));
             writer.write(event, Extra { replaced, membership, ..extra })
         };
@@ -256,7 +256,7 @@ impl Draft {
         }
 
         if let Some(members) = self.lazy.take() {
-            let rows = filled.members.remove(&id).unwrap_or_default();
+            let rows = filled.given.members.remove(&id).unwrap_or_default();
             for row in rows {
                 let user = row.state_key.clone().unwrap_or_default();
                 if !members.has(&user, row.position) {

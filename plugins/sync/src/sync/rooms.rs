@@ -16,6 +16,7 @@ use super::response::{Counts, Events, Invited, Knocked, Open, Response, Room, Ro
 use super::whole;
 use crate::devices::DeviceLists;
 use crate::event::{EventRow, Extra, Writer, content};
+use crate::fill::Given;
 use crate::filter::Filter;
 use crate::near::{Moved, Movements};
 use crate::state::{self, Undone};
@@ -96,10 +97,16 @@ pub(super) fn assemble(
     let movements = if ask.goes_on() { Movements::default() } else { Movements::of(ask, &news) };
     let drafts = drafts(ask, filter, &mut news);
     let (mut plan, newly_sent) = answering.plan(&drafts);
-    plan.movements = movements;
-    plan.ignored = news.ignored.clone();
+    plan.wants.movements = movements;
+    plan.wants.ignored = news.ignored.clone();
     let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
     let (fresh, left) = (plan.fresh, plan.left);
+    let given = std::mem::take(&mut filled.given);
+    let Given { members, extras, receipts: fresh_receipts, moved } = given;
+    for (room, rows) in members {
+        filled.state.entry(room).or_default().extend(rows);
+    }
+    filled.given.extras = extras;
 
     // Of a room joined since the token all account data is read once more.
     let old = std::mem::take(&mut filled.account_data);
@@ -108,7 +115,7 @@ pub(super) fn assemble(
     account_data.extend(old);
     let mut account_data = ephemeral::by_room(account_data);
     let all_receipts = std::mem::take(&mut news.receipts).into_iter();
-    let all_receipts = all_receipts.chain(std::mem::take(&mut filled.receipts));
+    let all_receipts = all_receipts.chain(fresh_receipts);
     let mut receipts = ephemeral::receipts(all_receipts, &ask.user, &news.ignored)?;
     let mut typing = ephemeral::typing(std::mem::take(&mut news.typing), now_ms)?;
     let mut counts: HashMap<String, Vec<Count>> = HashMap::new();
@@ -156,7 +163,7 @@ pub(super) fn assemble(
         cache::put(&key, users.as_bytes(), SENT_MEMBERS_MS, &[]);
     }
 
-    let Moved { came, gone, presence: newcomers } = filled.moved;
+    let Moved { came, gone, presence: newcomers } = moved;
     let mut changed = news.devices.changed();
     changed.extend(came);
     let (messages, told) = news.devices.messages()?;
@@ -243,9 +250,9 @@ impl Answering<'_> {
                     all.extend(members.iter().cloned());
                     newly_sent.push((key, Vec::from_iter(all).join("\n")));
                     if draft.joined || draft.full {
-                        plan.members.insert(room.clone(), members);
+                        plan.wants.members.insert(room.clone(), members);
                     } else {
-                        plan.members_at.insert(room.clone(), (members, draft.left_at()));
+                        plan.wants.members_at.insert(room.clone(), (members, draft.left_at()));
                     }
                 }
             }
@@ -253,12 +260,13 @@ impl Answering<'_> {
             let aggregated = |e: &&EventRow| {
                 e.redacted_by.is_some() || (draft.joined && e.related == Some(true))
             };
-            plan.aggregated.extend(draft.events.iter().filter(aggregated));
+            plan.wants.aggregated.extend(draft.events.iter().filter(aggregated));
             if draft.needs_view() {
                 plan.views.insert(room.clone());
             }
             if draft.fresh {
                 plan.fresh.insert(room.clone());
+                plan.wants.receipts.insert(room.clone());
             }
             if !draft.joined {
                 plan.left.insert(room.clone());
@@ -316,7 +324,7 @@ impl Answering<'_> {
             let replaced = replaced
                 .map(|row| Ok::<_, Error>((row.event_id.clone(), content(&row.json)?)))
                 .transpose()?;
-            let extra = filled.extras.remove(&event.event_id).unwrap_or_default();
+            let extra = filled.given.extras.remove(&event.event_id).unwrap_or_default();
             let extra = Extra { replaced, membership: Some(membership.to_owned()), ..extra };
             timeline.push(self.writer.write(event, extra)?);
         }
