@@ -107,6 +107,8 @@ pub(super) struct Room {
 
 /// Whom a page of members with rules of their own ends with: room and user.
 type Place = (String, String);
+/// A member and the room.
+type InRoom = (String, Custom);
 /// Members with rules of their own, by room, and where their page ends, if there are more.
 type Page = (HashMap<String, Vec<Custom>>, Option<Place>);
 
@@ -312,7 +314,7 @@ fn place((room, user, ..): &Member) -> Place {
 }
 
 /// What a page of members holds: their rules, with the room, and where it ends, if there are more of them.
-fn customs(members: Vec<Member>) -> Result<(Vec<(String, Custom)>, Option<Place>), Error> {
+fn customs(members: Vec<Member>) -> Result<(Vec<InRoom>, Option<Place>), Error> {
     let last = if members.len() < PAGE as usize { None } else { members.last().map(place) };
     let mut found = Vec::with_capacity(members.len());
     let (mut bytes, all) = (0, members.len());
