@@ -149,7 +149,7 @@ pub fn check(asking: &Asking<'_>, flows: &[Flow]) -> Result<Checked, Error> {
         let state = match &auth.session {
             None => fresh(),
             Some(session) => match session::load(session, &asking.scope, user(asking))? {
-                Found::Open(state) => state,
+                Found::Open(state) => *state,
                 Found::Other => {
                     let text = "this session was opened for another operation";
                     return Err(Error::forbidden(text));

@@ -97,7 +97,7 @@ pub(super) fn open(
 #[derive(Debug)]
 pub(super) enum Found {
     /// It is there.
-    Open(State),
+    Open(Box<State>),
     /// It is the user's, and was opened for another operation.
     Other,
     /// There is none, or it is over.
@@ -108,7 +108,7 @@ impl Found {
     /// The session, if it is this one.
     pub(super) fn open(self) -> Option<State> {
         match self {
-            Self::Open(state) => Some(state),
+            Self::Open(state) => Some(*state),
             Self::Other | Self::None => None,
         }
     }
@@ -136,14 +136,14 @@ pub(super) fn load(session: &str, scope: &str, user: &str) -> Result<Found, Erro
     if opened_for != scope {
         return Ok(Found::Other);
     }
-    Ok(Found::Open(State {
+    Ok(Found::Open(Box::new(State {
         session: session.to_owned(),
         completed: serde_json::from_str(&completed).map_err(Error::internal)?,
         kept: serde_json::from_str(&kept).map_err(Error::internal)?,
         made: (!made.user.is_empty()).then_some(made),
         opened: Some(RequestInfo { id, remote, user_agent }),
         revision,
-    }))
+    })))
 }
 
 /// Stores what was completed by now; false: another request of the session was quicker.
