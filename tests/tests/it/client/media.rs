@@ -370,6 +370,15 @@ async fn administrator_takes_files_out_of_sight() {
         (&listed["total"], &listed["media"][0]["quarantined_by"]),
         (&json!(1), &json!(*root.user_id))
     );
+    let told = admin(root.clone(), Method::GET, format!("/media/{at}")).await.ok().unwrap();
+    assert_eq!(told["media_info"]["user_id"], *alice.user_id);
+    let totals =
+        format!("/statistics/users/media?order_by=media_length&search_term={}", alice.user_id);
+    let totals = admin(root.clone(), Method::GET, totals).await.ok().unwrap();
+    assert_eq!(totals["users"][0]["media_count"], 1, "{totals}");
+    let (_, server) = alice.user_id.split_once(':').unwrap();
+    let nobody = admin(root.clone(), Method::GET, format!("/users/@nobody:{server}/media")).await;
+    assert_eq!((nobody.status, nobody.errcode()), (404, "M_NOT_FOUND"));
     let gone = admin(root.clone(), Method::DELETE, format!("/media/{at}")).await.ok().unwrap();
     assert_eq!(gone["total"], 1);
     let again = admin(root.clone(), Method::DELETE, format!("/media/{at}")).await;
