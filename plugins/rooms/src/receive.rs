@@ -27,6 +27,9 @@ use crate::store::idle;
 
 /// Most events of one call.
 pub const MOST: usize = 50;
+/// A room with more ends than this has some of them merged, once in so many events: each event is held against all ends.
+const MOST_ENDS: usize = 50;
+const MERGE_EVERY: usize = 5;
 /// How often a lost race for the room is run again.
 const ATTEMPTS: usize = 20;
 /// How long to wait for the room's lock; correctness does not rest on it.
@@ -125,6 +128,11 @@ fn settle(
             Ok(_) => {
                 if placed.leaves_idle {
                     idle::later();
+                }
+                let joins = merge::is_merge(&incoming.event);
+                if placed.ends > MOST_ENDS && placed.ends % MERGE_EVERY == 1 && !joins {
+                    storage::unlock();
+                    merge::by_anybody(room_id);
                 }
                 return Ok(placed.outcome);
             }

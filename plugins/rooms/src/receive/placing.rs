@@ -9,7 +9,7 @@ use tessera_sdk::storage::{self, Batch};
 use tessera_sdk::{clock, params};
 
 use super::look::Look;
-use super::merge::DUMMY;
+use super::merge::is_merge;
 use super::{Outcome, policy, redacts, state_of};
 use crate::core::incoming::Incoming;
 use crate::core::power::Power;
@@ -43,6 +43,8 @@ pub(super) struct Placed {
     pub(super) batch: Batch,
     pub(super) outcome: Outcome,
     pub(super) leaves_idle: bool,
+    /// Ends of the room afterwards.
+    pub(super) ends: usize,
 }
 
 /// Decides about an event and makes its commit. `heard`: what modules said; without it none is made where they are to be asked.
@@ -102,7 +104,7 @@ pub(super) fn place(
             outcome = Outcome::SoftFailed(reason);
         }
     }
-    if event.kind() == DUMMY && event.state_key().is_none() && marks.shown() {
+    if is_merge(event) && marks.shown() {
         marks.held = true;
     }
     let redaction = if marks.shown() { redaction(look, event, &state, &mut marks)? } else { None };
@@ -184,7 +186,8 @@ pub(super) fn place(
         ),
         None => batch,
     };
-    Ok(Some(Placed { batch, outcome, leaves_idle: placement.leaves_idle() }))
+    let (leaves_idle, ends) = (placement.leaves_idle(), placement.extremities.len());
+    Ok(Some(Placed { batch, outcome, leaves_idle, ends }))
 }
 
 /// What the auth rules and the event's rows look at.

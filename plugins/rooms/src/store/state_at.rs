@@ -18,13 +18,23 @@ pub struct Chain {
     pub links: Vec<i64>,
 }
 
+/// A group and those that it rests on, as `chain (group_id, prev_group)`: never more than a few dozen, however many branches
+/// rest on the same full one.
+macro_rules! with_chain {
+    ($rest:literal) => {
+        concat!(
+            "WITH RECURSIVE chain(group_id, prev_group) AS (
+               SELECT g.group_id, g.prev_group FROM rooms_state_groups g WHERE g.group_id IN ($1)
+               UNION SELECT g.group_id, g.prev_group FROM rooms_state_groups g JOIN chain c ON g.group_id = c.prev_group) ",
+            $rest
+        )
+    };
+}
+pub(super) use with_chain;
+
 /// The SELECT that [`chain_of`] takes.
 pub fn chain_select(group: i64) -> Select {
-    select(
-        "SELECT group_id, prev_group FROM rooms_state_groups
-         WHERE base = (SELECT base FROM rooms_state_groups WHERE group_id = $1) AND group_id <= $1",
-        params![group],
-    )
+    select(with_chain!("SELECT group_id, prev_group FROM chain"), params![vec![group]])
 }
 
 /// Reads the chain of a group.
@@ -41,8 +51,7 @@ pub fn chain_of(group: i64, rows: Rows) -> Result<Chain, Error> {
 /// Storage failed.
 pub fn chains(groups: &[i64]) -> Result<HashMap<i64, Chain>, Error> {
     let rows = storage::query(
-        "SELECT group_id, prev_group FROM rooms_state_groups
-         WHERE base IN (SELECT base FROM rooms_state_groups WHERE group_id IN ($1))",
+        with_chain!("SELECT group_id, prev_group FROM chain"),
         params![groups.to_vec()],
     )?;
     let below: HashMap<i64, Option<i64>> = rows.all::<(i64, Option<i64>)>()?.into_iter().collect();
@@ -65,16 +74,14 @@ fn walk(group: i64, below: &HashMap<i64, Option<i64>>) -> Result<Chain, Error> {
 
 /// The SELECTs that [`resolve`] takes. `kinds` narrows to these types; empty means all.
 pub fn selects(group: i64, kinds: &[String]) -> Vec<Select> {
-    // A chain of differences only ever rests on groups of the same base with smaller numbers.
-    let same_base = "SELECT base FROM rooms_state_groups WHERE group_id = $1";
-    let mut entries = format!(
-        "SELECT e.group_id, e.type, e.state_key, e.event_id FROM rooms_state_groups g
-         JOIN rooms_state_entries e ON e.group_id = g.group_id
-         WHERE g.base = ({same_base}) AND g.group_id <= $1"
-    );
-    let mut values = params![group];
+    let mut entries = with_chain!(
+        "SELECT e.group_id, e.type, e.state_key, e.event_id FROM chain c
+         JOIN rooms_state_entries e ON e.group_id = c.group_id"
+    )
+    .to_owned();
+    let mut values = params![vec![group]];
     if !kinds.is_empty() {
-        entries.push_str(" AND e.type IN ($2)");
+        entries.push_str(" WHERE e.type IN ($2)");
         values.extend(params![kinds]);
     }
     vec![chain_select(group), select(&entries, values)]

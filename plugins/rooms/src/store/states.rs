@@ -14,7 +14,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{self, Rows, select};
 
 use super::auth;
-use super::state_at::{Chain, chains};
+use super::state_at::{Chain, chains, with_chain};
 use crate::core::resolve::{self, Ids, Known, Map};
 use crate::core::{StoredEvent, Version, reads};
 
@@ -334,13 +334,14 @@ pub fn pick(
     let mut answers = storage::snapshot(&[
         super::state_at::chain_select(plan.group),
         select(
-            "SELECT n.group_id, n.type, n.state_key, n.event_id, e.json FROM rooms_state_groups g
-             JOIN rooms_state_entries n ON n.group_id = g.group_id
-             LEFT JOIN rooms_events e ON e.event_id = n.event_id
-             WHERE g.base = (SELECT base FROM rooms_state_groups WHERE group_id = $1) AND g.group_id <= $1
-               AND n.type IN ($2) AND n.state_key IN ($3)",
+            with_chain!(
+                "SELECT n.group_id, n.type, n.state_key, n.event_id, e.json FROM chain c
+                 JOIN rooms_state_entries n ON n.group_id = c.group_id
+                 LEFT JOIN rooms_events e ON e.event_id = n.event_id
+                 WHERE n.type IN ($2) AND n.state_key IN ($3)"
+            ),
             params![
-                plan.group,
+                vec![plan.group],
                 types.into_iter().collect::<Vec<_>>(),
                 names.into_iter().collect::<Vec<_>>()
             ],

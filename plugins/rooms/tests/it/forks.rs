@@ -378,3 +378,27 @@ fn more_ends_than_an_event_may_follow_are_merged_in_steps() {
     let last = peer.last();
     assert_eq!(now[&("m.room.topic".to_owned(), String::new())], last, "the newest of them");
 }
+
+#[test]
+fn ends_that_others_heap_up_are_merged_by_the_server_itself() {
+    let server = server();
+    let mut peer = Peer::new("11");
+    peer.join();
+    let _ = server.join(crate::harness::ALICE, peer.room()).ok();
+    let base = peer.last();
+    for n in 0..75 {
+        let id = peer.topic(&[&base], ZOE, &format!("t{n}"));
+        assert_eq!(peer.give(&[&id]), [Outcome::Accepted]);
+    }
+    let left = ends(&server, peer.room());
+    assert!(left.len() <= 51, "{}", left.len());
+    let topic = ("m.room.topic".to_owned(), String::new());
+    assert_eq!(current(&server, peer.room())[&topic], peer.last(), "the newest of them");
+    // However many branches rest on a full state, a group is read by what it rests on.
+    let groups: Vec<(i64,)> =
+        server.rows("SELECT MAX(group_id) AS n FROM rooms_state_groups", vec![]);
+    let _ = server.host.rows();
+    let _ = state_at::resolve(groups[0].0, &["m.room.topic".to_owned()]).unwrap();
+    let rows = server.host.rows();
+    assert!(rows < 30, "{rows}");
+}
