@@ -11,11 +11,12 @@ use crate::visibility::Late;
 
 macro_rules! late {
     () => {
-        "(SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
-     WHERE l.position = e.position AND l.user_id = '') AS late_setting, \
-     (SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
-     WHERE l.position = e.position AND (l.user_id = $1 OR l.user_id = '*') \
-     ORDER BY l.user_id DESC LIMIT 1) AS late_membership"
+        "CASE WHEN EXISTS (SELECT 1 FROM rooms_v1_late_events l WHERE l.position = e.position) THEN \
+         COALESCE((SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
+         WHERE l.position = e.position AND l.user_id = ''), '') || '/' || \
+         COALESCE((SELECT l.value_before || ' ' || l.value_after FROM rooms_v1_late_events l \
+         WHERE l.position = e.position AND (l.user_id = $1 OR l.user_id = '*') \
+         ORDER BY l.user_id DESC LIMIT 1), '') END AS late"
     };
 }
 
@@ -25,7 +26,7 @@ pub const COLUMNS: &str = concat!(
      EXISTS (SELECT 1 FROM accounts_v1_erased z WHERE z.user_id = e.sender) AS erased, ",
     late!()
 );
-/// Of these the two for [`Late::read`], null for nearly all events.
+/// Of these the one for [`Late::read`], null for nearly all events.
 pub const LATE: &str = late!();
 /// Joins the transaction of the reader's own device; `$1` is the user and `$2` the device.
 pub const TRANSACTION: &str = "LEFT JOIN rooms_v1_transactions x \
@@ -80,13 +81,7 @@ pub struct EventRow {
 impl FromRow for EventRow {
     fn from_row(mut row: Vec<SqlValue>) -> Result<Self, RowError> {
         let more = row.split_off(row.len().min(10));
-        let (late_setting, late_membership, related, counted, current): (
-            Option<String>,
-            Option<String>,
-            _,
-            _,
-            _,
-        ) = <_>::from_row(more)?;
+        let (late, related, counted, current): (Option<String>, _, _, _) = <_>::from_row(more)?;
         let (
             position,
             event_id,
@@ -110,7 +105,7 @@ impl FromRow for EventRow {
             redacted_by,
             txn_id,
             erased,
-            late: Late::read(late_setting.as_deref(), late_membership.as_deref()),
+            late: late.as_deref().and_then(Late::read),
             related,
             counted,
             current,

@@ -18,8 +18,8 @@ const MAX_RANGES: usize = 100;
 /// Events looked at: all but late ones are known to be seen.
 const LOOKS: i64 = 20;
 
-/// `event_id, origin_ts, position` and the columns of [`LATE`].
-type Candidate = (String, i64, i64, Option<String>, Option<String>);
+/// `event_id, origin_ts, position` and [`LATE`].
+type Candidate = (String, i64, i64, Option<String>);
 
 #[derive(Serialize)]
 struct Body {
@@ -69,8 +69,8 @@ pub(crate) fn handle(request: &Request) -> Result {
         params,
     )?
     .all()?;
-    let sees = |(_, _, position, setting, membership): &Candidate| {
-        let late = Late::read(setting.as_deref(), membership.as_deref());
+    let sees = |(_, _, position, late): &Candidate| {
+        let late = late.as_deref().and_then(Late::read);
         let event = EventRow { position: *position, late, ..EventRow::default() };
         reader.view.sees_event(&event)
     };

@@ -43,11 +43,12 @@ pub struct Late {
 }
 
 impl Late {
-    /// From what the view has, each `before after`.
-    pub fn read(settings: Option<&str>, memberships: Option<&str>) -> Option<Self> {
-        let settings = settings.and_then(|text| text.split_once(' '));
+    /// From what the view says of the setting and of the reader: `before after/before after`, each may be missing.
+    pub fn read(text: &str) -> Option<Self> {
+        let (settings, memberships) = text.rsplit_once('/')?;
+        let settings = settings.split_once(' ');
         let settings = settings.map(|(before, after)| (Setting::of(before), Setting::of(after)));
-        let memberships = memberships.and_then(|text| text.split_once(' '));
+        let memberships = memberships.split_once(' ');
         let memberships = memberships.map(|(before, after)| (before.to_owned(), after.to_owned()));
         (settings.is_some() || memberships.is_some()).then_some(Self { settings, memberships })
     }
@@ -276,7 +277,11 @@ mod tests {
     fn what_came_late_is_seen_by_its_own_past() {
         let event = |position, settings: Option<&str>, memberships: Option<&str>| EventRow {
             position,
-            late: Late::read(settings, memberships),
+            late: Late::read(&format!(
+                "{}/{}",
+                settings.unwrap_or_default(),
+                memberships.unwrap_or_default()
+            )),
             ..EventRow::default()
         };
         let joined = view(&[(2, Setting::Joined)], &[(12, "join")]);

@@ -134,3 +134,25 @@ fn what_happens_between_parts_comes_with_the_next_answer() {
     assert_eq!(joined(&next, "!r3:hs1")["timeline"]["events"].as_array().unwrap().len(), 4);
     assert!(rooms["leave"]["!r6:hs1"].is_object(), "{rooms}");
 }
+
+#[test]
+fn members_are_not_counted_where_rooms_keeps_count() {
+    let world = world_with_room();
+    world.run(
+        "rooms",
+        "INSERT INTO rooms_about (room_id, published, joined, joined_local, invited, state_events) \
+         VALUES ($1, FALSE, 12345, 12345, 6, 0)",
+        tessera_sdk::params![ROOM],
+        "",
+    );
+    let body = world.sync(ALICE, &[]);
+    let summary = &joined(&body, ROOM)["summary"];
+    assert_eq!(summary["m.joined_member_count"], 12345);
+    assert_eq!(summary["m.invited_member_count"], 6);
+    assert_eq!(summary["m.heroes"], json!([BOB]));
+    // A name that was taken away is none.
+    world.state(ROOM, ALICE, "m.room.name", "", json!({ "name": "N" }));
+    assert!(joined(&world.sync(ALICE, &[]), ROOM)["summary"].get("m.heroes").is_none());
+    world.state(ROOM, ALICE, "m.room.name", "", json!({}));
+    assert_eq!(joined(&world.sync(ALICE, &[]), ROOM)["summary"]["m.heroes"], json!([BOB]));
+}
