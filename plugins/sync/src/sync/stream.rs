@@ -59,6 +59,8 @@ struct Found {
 pub(crate) fn handle(request: &Request) -> Result {
     let from = request.query("from").filter(|token| !token.is_empty() && *token != "END");
     let timeout = request.query_as("timeout")?.unwrap_or(DEFAULT_TIMEOUT_MS).min(MAX_TIMEOUT_MS);
+    // Not of the specification any more. Clients of old give it, and a malformed one is their mistake.
+    request.query_as::<u32>("limit")?;
     let room = request.query("room_id").map(str::to_owned);
     let guest = request.principal()?.marks.iter().any(|mark| mark == "guest");
     if guest && room.is_none() {

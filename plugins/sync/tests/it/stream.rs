@@ -43,7 +43,9 @@ fn the_stream_begins_now_and_tells_each_thing_once_in_order() {
     assert_eq!((&invite["room_id"], &invite["state_key"]), (&json!("!other:hs1"), &json!(ALICE)));
     let body = events(&world, ALICE, &[("from", &end(&body)), ("timeout", "0")]).ok();
     assert_eq!(body["chunk"], json!([]));
-    assert_eq!(events(&world, ALICE, &[("from", "x")]).error().1, "M_INVALID_PARAM");
+    for odd in [("from", "x"), ("limit", "x"), ("limit", "-2"), ("timeout", "x")] {
+        assert_eq!(events(&world, ALICE, &[odd]).error().1, "M_INVALID_PARAM", "{odd:?}");
+    }
 }
 
 #[test]
