@@ -4,6 +4,7 @@ pub mod change;
 pub mod cross_signing;
 pub mod list;
 pub mod notices;
+pub mod redactions;
 pub mod user;
 
 use tessera_sdk::crypto;

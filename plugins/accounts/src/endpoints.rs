@@ -2,6 +2,7 @@
 
 pub mod admin_devices;
 pub mod admin_notices;
+pub mod admin_redact;
 pub mod admin_register;
 pub mod admin_registration_tokens;
 pub mod admin_restrict;
@@ -150,6 +151,8 @@ pub const ROUTES: &[Route] = &[
     Route::new("admin-device", admin_devices::get),
     Route::new("admin-device-rename", admin_devices::rename),
     Route::new("admin-device-delete", admin_devices::remove),
+    Route::new("admin-redact", admin_redact::begin),
+    Route::new("admin-redact-status", admin_redact::status),
     Route::new("admin-notice", admin_notices::post),
     Route::new("admin-notice-put", admin_notices::put),
 ];

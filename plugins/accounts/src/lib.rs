@@ -28,6 +28,7 @@ pub mod uia;
 pub mod validation;
 
 use tessera_sdk::bindings::lifecycle::exports::tessera::plugin::lifecycle;
+use tessera_sdk::bindings::timer::exports::tessera::plugin::timer;
 
 /// The plug-in.
 #[derive(Debug)]
@@ -42,6 +43,17 @@ impl lifecycle::Guest for Plugin {
     }
 }
 
+impl timer::Guest for Plugin {
+    fn fire(name: String, _payload: String) -> Result<(), String> {
+        match name.as_str() {
+            admin::redactions::TIMER => admin::redactions::run().map_err(|error| error.to_string()),
+            _ => Err(format!("no timer is called {name}")),
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+tessera_sdk::export_timer!(Plugin);
 #[cfg(target_arch = "wasm32")]
 tessera_sdk::export_authenticator!(Plugin);
 #[cfg(target_arch = "wasm32")]

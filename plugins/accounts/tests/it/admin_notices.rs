@@ -240,3 +240,97 @@ fn cross_signing_keys_may_be_replaced_once_without_the_password() {
     });
     assert_eq!(admin(&host, "POST", path, json!({})).status(), 503);
 }
+
+#[test]
+fn events_of_a_user_are_redacted_newest_first_where_they_were_sent() {
+    let World { host, asked } = world();
+    let sent = Arc::clone(&asked);
+    host.services(|services| {
+        services.send_as = Arc::new(move |_, user, room, kind, _, content| {
+            assert_eq!(kind, "m.room.redaction");
+            let content: Value = serde_json::from_str(content).unwrap();
+            assert_eq!(content["reason"], "spam");
+            sent.lock().unwrap().push(format!("{user} {room} {}", content["redacts"]));
+            match content["redacts"] == "$1" {
+                true => Err(RoomsError::Refused(("M_FORBIDDEN".to_owned(), "no".to_owned()))),
+                false => Ok("$redaction".to_owned()),
+            }
+        });
+    });
+    let text = r#"{"body":"x"}"#;
+    for (room, membership) in [("!a:hs1", "join"), ("!b:hs1", "ban"), ("!c:hs1", "leave")] {
+        member(&host, room, ANN, membership);
+        store(&host, ANN, room, "m.room.message", text);
+        store(&host, ANN, room, "m.room.message", text);
+        store(&host, "@bob:hs1", room, "m.room.message", text);
+        store(&host, ANN, room, "m.room.name", text);
+        store(&host, ANN, room, "m.room.member", r#"{"membership":"leave"}"#);
+    }
+    let begin = |body: Value| admin(&host, "POST", "admin-redact userId=@ann:hs1", body);
+    assert_eq!(begin(json!({})).error(), (400, "M_MISSING_PARAM".to_owned()));
+    let zero = begin(json!({ "rooms": [], "limit": 0 }));
+    assert_eq!(zero.error(), (400, "M_INVALID_PARAM".to_owned()));
+    let id = begin(json!({ "rooms": [], "reason": "spam" })).ok()["redact_id"].clone();
+    let again = begin(json!({ "rooms": [] }));
+    assert_eq!(again.error(), (400, "M_UNKNOWN".to_owned()));
+    let path = format!("admin-redact-status redactId={}", id.as_str().unwrap());
+    let status = || admin(&host, "GET", &path, Value::Null);
+    assert_eq!(status().ok(), json!({ "status": "active" }));
+    host.fire_timers::<Plugin>("accounts");
+    // In the room where the user is banned the administrator does it.
+    let root = "@root:hs1";
+    let expected = [
+        format!("{ANN} !a:hs1 \"$1\""),
+        format!("{ANN} !a:hs1 \"$0\""),
+        format!("{root} !b:hs1 \"$6\""),
+        format!("{root} !b:hs1 \"$5\""),
+    ];
+    assert_eq!(*asked.lock().unwrap(), expected);
+    let failed = json!({ "$1": "M_FORBIDDEN: no" });
+    assert_eq!(status().ok(), json!({ "status": "complete", "failed_redactions": failed }));
+    let none = admin(&host, "GET", "admin-redact-status redactId=x", Value::Null);
+    assert_eq!(none.error(), (404, "M_NOT_FOUND".to_owned()));
+    // One of each room, by the administrator.
+    asked.lock().unwrap().clear();
+    let body =
+        json!({ "rooms": ["!c:hs1", "!a:hs1"], "reason": "spam", "limit": 1, "use_admin": true });
+    begin(body).ok();
+    host.fire_timers::<Plugin>("accounts");
+    let expected = [format!("{root} !c:hs1 \"$11\""), format!("{root} !a:hs1 \"$1\"")];
+    assert_eq!(*asked.lock().unwrap(), expected);
+}
+
+#[test]
+fn redactions_go_on_where_they_stopped() {
+    let World { host, .. } = world();
+    member(&host, "!a:hs1", ANN, "join");
+    for _ in 0..45 {
+        store(&host, ANN, "!a:hs1", "m.room.message", r#"{"body":"x"}"#);
+    }
+    let sent = Arc::<Mutex<Vec<String>>>::default();
+    let (log, busy) = (Arc::clone(&sent), Arc::new(Mutex::new(false)));
+    let switch = Arc::clone(&busy);
+    host.services(|services| {
+        services.send_as = Arc::new(move |_, _, _, _, _, content| {
+            let content: Value = serde_json::from_str(content).unwrap();
+            let mut log = log.lock().unwrap();
+            if log.len() == 30 && !*busy.lock().unwrap() {
+                return Err(RoomsError::Unavailable("busy".to_owned()));
+            }
+            log.push(content["redacts"].as_str().unwrap().to_owned());
+            Ok("$r".to_owned())
+        });
+    });
+    let begun = admin(&host, "POST", "admin-redact userId=@ann:hs1", json!({ "rooms": [] })).ok();
+    use tessera_sdk::bindings::timer::exports::tessera::plugin::timer::Guest as _;
+    assert!(
+        host.acting("accounts", || Plugin::fire("redactions".to_owned(), String::new())).is_err()
+    );
+    *switch.lock().unwrap() = true;
+    host.fire_timers::<Plugin>("accounts");
+    let sent = sent.lock().unwrap().clone();
+    let all: Vec<_> = (0..45).rev().map(|n| format!("${n}")).collect();
+    assert_eq!(sent, all);
+    let path = format!("admin-redact-status redactId={}", begun["redact_id"].as_str().unwrap());
+    assert_eq!(admin(&host, "GET", &path, Value::Null).ok()["status"], "complete");
+}

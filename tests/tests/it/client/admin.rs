@@ -10,13 +10,13 @@ use super::Front;
 use super::accounts::admin;
 use crate::common::assert_error;
 
-struct Admin {
-    front: Front,
+pub(super) struct Admin {
+    pub(super) front: Front,
     root: Session,
 }
 
 impl Admin {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let front = Front::get().await;
         let root = admin(&front).await;
         Self { front, root }
@@ -28,19 +28,19 @@ impl Admin {
         self.front.request(method, &format!("/_synapse/admin{path}"), token, body).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
+    pub(super) async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
         self.by(Some(&self.root.token), method, path, body).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(super) async fn get(&self, path: &str) -> Value {
         self.ask(Method::GET, path, Value::Null).await.ok().unwrap()
     }
 
-    async fn post(&self, path: &str, body: Value) -> Value {
+    pub(super) async fn post(&self, path: &str, body: Value) -> Value {
         self.ask(Method::POST, path, body).await.ok().unwrap()
     }
 
-    async fn put(&self, path: &str, body: Value) -> Value {
+    pub(super) async fn put(&self, path: &str, body: Value) -> Value {
         self.ask(Method::PUT, path, body).await.ok().unwrap()
     }
 
@@ -48,12 +48,19 @@ impl Admin {
         self.ask(Method::DELETE, path, Value::Null).await.ok().unwrap()
     }
 
-    async fn fails(&self, method: Method, path: &str, body: Value, status: u16, code: &str) {
+    pub(super) async fn fails(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+        status: u16,
+        code: &str,
+    ) {
         assert_error(&self.ask(method, path, body).await, &[status], &[code]);
     }
 
     /// Somebody else may not, and without a token nobody may.
-    async fn is_closed(&self, other: &Session, method: Method, path: &str) {
+    pub(super) async fn is_closed(&self, other: &Session, method: Method, path: &str) {
         let answer = self.by(Some(&other.token), method.clone(), path, json!({})).await;
         assert_error(&answer, &[403], &["M_FORBIDDEN"]);
         let answer = self.by(None, method, path, json!({})).await;
@@ -201,6 +208,25 @@ async fn administrators_see_what_a_user_has_and_act_for_them() {
     let several = format!("{two}/delete_devices");
     at.fails(Method::POST, &several, json!({}), 400, "M_MISSING_PARAM").await;
     at.post(&several, json!({"devices": ["MADE"]})).await;
+
+    let redact = format!("/v1/user/{}/redact", alice.user_id);
+    at.fails(Method::POST, &redact, json!({}), 400, "M_MISSING_PARAM").await;
+    let event = alice.text(&room, "1", "spam").await.unwrap();
+    let begun = at.post(&redact, json!({"rooms": [room]})).await;
+    let status = format!("/v1/user/redact_status/{}", begun["redact_id"].as_str().unwrap());
+    let mut told = at.get(&status).await;
+    for _ in 0..400 {
+        if told["status"] == "complete" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        told = at.get(&status).await;
+    }
+    assert_eq!(told, json!({"status": "complete", "failed_redactions": {}}));
+    let event = alice.get(&format!("/rooms/{room}/event/{event}")).await.unwrap();
+    assert_eq!(event["content"], json!({}));
+    let none = "/v1/user/redact_status/none";
+    at.fails(Method::GET, none, Value::Null, 404, "M_NOT_FOUND").await;
 
     let whois = format!("/v1/whois/{}", alice.user_id);
     assert_eq!(at.get(&whois).await["user_id"], *alice.user_id);

@@ -1,0 +1,131 @@
+//! All events of a user are taken back: by a timer, in slices, so that it goes on after a restart.
+
+mod slice;
+
+use serde_json::{Map, Value};
+use tessera_sdk::matrix::{Error, ErrorCode};
+use tessera_sdk::storage::{Batch, query};
+use tessera_sdk::{clock, params, random, timers};
+
+/// The timer's name.
+pub const TIMER: &str = "redactions";
+/// Jobs under way.
+const MAX_JOBS: i64 = 100;
+/// Rooms of one job.
+pub const MAX_ROOMS: usize = 10_000;
+/// Events of one room, unless it is said, newest first.
+pub const EVENTS: u64 = 1000;
+/// How long a job that is done can be asked about.
+const KNOWN_MS: u64 = 7 * 24 * 3_600_000;
+/// When a job that was stored begins at the latest, should its timer be lost with its request.
+const LATEST_MS: u64 = 60_000;
+/// How long one call works, and the rest between two.
+const WORK_MS: u64 = 5_000;
+const REST_MS: u64 = 100;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Whose events.
+    pub user: String,
+    /// Who asks.
+    pub admin: String,
+    /// Whether the administrator redacts even where the user could.
+    pub by_admin: bool,
+    /// In every redaction; may be empty.
+    pub reason: String,
+    /// Where; empty: in all rooms where the user is, or is banned.
+    pub rooms: Vec<String>,
+    /// Of each room.
+    pub most: u64,
+    /// Only events from then on, in milliseconds since the Unix epoch.
+    pub after_ms: u64,
+    /// Only events up to then.
+    pub before_ms: u64,
+}
+
+/// Begins; the job's id.
+///
+/// # Errors
+/// 400 `M_UNKNOWN` if the user's events are being redacted already, `M_LIMIT_EXCEEDED` for too many jobs, `M_TOO_LARGE` for too many rooms, storage.
+pub fn begin(wish: &Wish) -> Result<String, Error> {
+    let sql = "SELECT id FROM accounts_redactions WHERE user_id = $1 AND done = FALSE";
+    if query(sql, params![&wish.user])?.first::<(String,)>()?.is_some() {
+        let text = "events of this user are being redacted already";
+        return Err(Error::new(ErrorCode::Unknown, text).status(400));
+    }
+    let sql = "SELECT COUNT(*) FROM accounts_redactions WHERE done = FALSE";
+    if query(sql, params![])?.first::<(i64,)>()?.is_some_and(|(count,)| count >= MAX_JOBS) {
+        return Err(Error::limit_exceeded(LATEST_MS));
+    }
+    let rooms = match wish.rooms.is_empty() {
+        false => wish.rooms.clone(),
+        true => rooms_of(&wish.user)?,
+    };
+    if rooms.len() > MAX_ROOMS {
+        return Err(Error::too_large(format!("at most {MAX_ROOMS} rooms at once")));
+    }
+    let (id, now) = (random::letters(16), clock::now_ms());
+    let rooms = serde_json::to_string(&rooms).map_err(Error::internal)?;
+    timers::set(TIMER, now + LATEST_MS, "").map_err(Error::internal)?;
+    Batch::new()
+        .run(
+            "DELETE FROM accounts_redactions WHERE done = TRUE AND created_ms < $1",
+            params![now.saturating_sub(KNOWN_MS)],
+        )
+        .run(
+            "INSERT INTO accounts_redactions (id, user_id, admin_id, by_admin, reason, rooms, below, found, most, \
+             after_ms, before_ms, failed, done, created_ms, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, '{}', FALSE, $11, 0)",
+            params![
+                &id,
+                &wish.user,
+                &wish.admin,
+                wish.by_admin,
+                &wish.reason,
+                rooms,
+                i64::MAX,
+                wish.most,
+                wish.after_ms,
+                wish.before_ms,
+                now
+            ],
+        )
+        .commit_blind()?;
+    timers::set(TIMER, now, "").map_err(Error::internal)?;
+    Ok(id)
+}
+
+fn rooms_of(user: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT room_id FROM rooms_v1_memberships WHERE user_id = $1 AND membership IN ('join', 'ban') \
+               ORDER BY room_id LIMIT $2";
+    let most = i64::try_from(MAX_ROOMS).unwrap_or(i64::MAX).saturating_sub(1);
+    let rooms: Vec<(String,)> = query(sql, params![user, most])?.all()?;
+    Ok(rooms.into_iter().map(|(room,)| room).collect())
+}
+
+/// Whether a job is done, and what went wrong. `None`: there is no such job.
+///
+/// # Errors
+/// Storage.
+pub fn state(id: &str) -> Result<Option<(bool, Map<String, Value>)>, Error> {
+    let sql = "SELECT done, failed FROM accounts_redactions WHERE id = $1";
+    let Some((done, failed)) = query(sql, params![id])?.first::<(bool, String)>()? else {
+        return Ok(None);
+    };
+    Ok(Some((done, serde_json::from_str(&failed).map_err(Error::internal)?)))
+}
+
+/// Works for a while; called by the timer.
+///
+/// # Errors
+/// Storage or `rooms` failed: the host fires again.
+pub fn run() -> Result<(), Error> {
+    let end = clock::now_ms() + WORK_MS;
+    while slice::one()? {
+        if clock::now_ms() >= end {
+            return timers::set(TIMER, clock::now_ms() + REST_MS, "").map_err(Error::internal);
+        }
+    }
+    Ok(())
+}
