@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 
 /// What is read and thrown away of a body over its cap, so that a client that sends before it reads sees the
-/// answer and not a reset.
+/// answer and not a reset: twice the cap, and at least this.
 const DRAIN: u64 = 4 << 20;
 
 /// How long that may take.
@@ -37,12 +37,12 @@ pub(crate) async fn bytes(
     time: Duration,
 ) -> Result<Vec<u8>, BodyError> {
     let expected = announced(&body, cap);
-    let Some(expected) = expected else { return Err(too_large(body).await) };
+    let Some(expected) = expected else { return Err(too_large(body, cap).await) };
     let mut clock = Clock::new(time);
     let mut all = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     while let Some(chunk) = clock.next(&mut body).await? {
         if (all.len() as u64).saturating_add(chunk.len() as u64) > cap {
-            return Err(too_large(body).await);
+            return Err(too_large(body, cap).await);
         }
         all.extend_from_slice(&chunk);
     }
@@ -57,7 +57,7 @@ pub(crate) async fn blob(
     blobs: &Blobs,
 ) -> Result<BlobId, BodyError> {
     if announced(&body, cap).is_none() {
-        return Err(too_large(body).await);
+        return Err(too_large(body, cap).await);
     }
     let mut clock = Clock::new(time);
     let mut writer = blobs.writer(Some(cap));
@@ -65,7 +65,7 @@ pub(crate) async fn blob(
         match writer.write(chunk).await {
             Ok(()) => {}
             Err(BlobError::TooLarge { .. } | BlobError::Quota { .. }) => {
-                return Err(too_large(body).await);
+                return Err(too_large(body, cap).await);
             }
             Err(error) => return Err(BodyError::Store(error)),
         }
@@ -82,9 +82,9 @@ fn announced(body: &Incoming, cap: u64) -> Option<u64> {
     (hint.lower() <= cap).then(|| hint.exact().unwrap_or(0))
 }
 
-async fn too_large(mut body: Incoming) -> BodyError {
+async fn too_large(mut body: Incoming, cap: u64) -> BodyError {
     let until = Instant::now() + DRAIN_TIME;
-    let mut left = DRAIN;
+    let mut left = cap.saturating_mul(2).max(DRAIN);
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
         let length = frame.data_ref().map_or(0, |data| data.len() as u64);
         match left.checked_sub(length) {
