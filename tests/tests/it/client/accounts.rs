@@ -93,6 +93,9 @@ async fn users_register_log_in_and_out() {
     assert!(versions["versions"].as_array().unwrap().contains(&json!("v1.11")));
     let flows = get(&front, "/_matrix/client/v3/login").await.ok().unwrap();
     assert!(flows["flows"].as_array().unwrap().contains(&json!({"type": "m.login.password"})));
+    let page = format!("{}/_matrix/static/client/login/", front.base());
+    let page = front.http.get(&page).send().await.unwrap();
+    assert!(page.text().await.unwrap().contains("window.matrixLogin.onLogin"));
     let name = front.name("alice");
     let free = format!("/_matrix/client/v3/register/available?username={name}");
     assert_eq!(get(&front, &free).await.ok().unwrap()["available"], true);
@@ -158,6 +161,7 @@ async fn guests_look_around_and_become_users() {
     let grown = post(&front, "/register", body(&guest.token)).await.ok().unwrap();
     let grown = Session::from_login(&front.http, &front.base(), &grown).unwrap();
     assert_eq!(grown.user_id, guest.user_id);
+    assert_eq!(until(&guest, "/account/whoami", 401).await.body["errcode"], "M_UNKNOWN_TOKEN");
     grown.create_room(&json!({})).await.unwrap();
 }
 

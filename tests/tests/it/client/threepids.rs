@@ -167,6 +167,15 @@ async fn what_cannot_be_mailed_is_refused() {
     let body = json!({"client_secret": "x", "email": "refused@example.org", "send_attempt": 1});
     let refused = post.post("/register/email/requestToken", body).await;
     assert_error(&refused, &[400], &["M_THREEPID_MEDIUM_NOT_SUPPORTED"]);
+    let away = json!({
+        "client_secret": "x", "email": "a@example.org", "send_attempt": 1, "next_link": "https://elsewhere.example/",
+    });
+    let refused = post.post("/account/password/email/requestToken", away.clone()).await;
+    assert_error(&refused, &[400], &["M_INVALID_PARAM"]);
+    let mut stay = away;
+    stay["next_link"] = Value::Null;
+    post.post("/account/password/email/requestToken", stay).await.ok().unwrap();
+    assert!(post.mail("a@example.org", 1).await.text().contains("no account"));
     let alice = post.world.user("alice").await;
     let named = json!({"medium": "email", "address": "alice@example.org"});
     let unbound = call(&alice, "/account/3pid/unbind", named).await.ok().unwrap();
