@@ -32,7 +32,7 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { push_wait_ms: 50, members_at_once: 8_000 }
+        Self { push_wait_ms: 50, members_at_once: 3_000 }
     }
 }
 

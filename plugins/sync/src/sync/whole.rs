@@ -20,7 +20,7 @@ use crate::filter::Filter;
 use crate::state::{Undone, select_undone};
 
 /// Rooms of one part.
-const MAX_ROOMS: usize = 300;
+const MAX_ROOMS: usize = 150;
 /// Rooms looked at in one go to find out how large they are.
 const MAX_SIZED: usize = 3_000;
 /// Cuts that are kept from one part to the next: the rest is found anew.
@@ -28,7 +28,7 @@ const MAX_CUTS: usize = 50;
 /// Where members' events are so large that as many as configured cannot be read, fewer are tried, down to these.
 const FEW_MEMBERS: usize = 100;
 /// Events of one part.
-const MAX_EVENTS: usize = 8_000;
+const MAX_EVENTS: usize = 2_500;
 /// First byte of what is kept between parts.
 const STATE_VERSION: u8 = 1;
 /// What is kept is capped at 16 KiB by the host.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tessera_tests::api::{Session, timeline};
 
 use super::Front;
+use crate::common::World;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -158,4 +159,43 @@ async fn the_old_initial_sync_and_event_stream_still_serve() {
         let answer = carol.call(Method::GET, &path, None).await.unwrap();
         assert_eq!((answer.status, answer.errcode()), (status, code), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_first_sync_comes_in_pieces_and_reads_as_one() {
+    let world = World::start_with_config("[plugins.sync.config]\nmembers-at-once = 3\n").await;
+    let alice = world.user("alice").await;
+    let mut rooms = Vec::new();
+    for n in 0..4 {
+        let name = format!("Room {n}");
+        let options = json!({ "preset": "public_chat", "name": name });
+        rooms.push(alice.create_room(&options).await.unwrap());
+    }
+    for n in 0..8 {
+        let user = world.user(&format!("user{n}")).await;
+        // Rooms of two, four, six and nine.
+        for room in rooms.iter().skip([3, 3, 3, 2, 2, 1, 1, 0][n]) {
+            user.join(room).await.unwrap();
+        }
+    }
+    for n in 0..6 {
+        alice.text(&rooms[3], &n.to_string(), "hello").await.unwrap();
+    }
+    let body = alice.sync(None, Duration::ZERO, "").await.unwrap();
+    for room in &rooms {
+        let told = &body["rooms"]["join"][room];
+        let there = alice.get(&format!("/rooms/{room}/members?membership=join")).await.unwrap();
+        let there = there["chunk"].as_array().unwrap().len();
+        assert_eq!(told["summary"]["m.joined_member_count"], there);
+        let state = told["state"]["events"].as_array().unwrap();
+        let events = state.iter().chain(timeline(&body, room));
+        let members = events.filter(|event| event["type"] == "m.room.member");
+        let members: std::collections::BTreeSet<_> =
+            members.map(|event| event["state_key"].as_str().unwrap()).collect();
+        assert_eq!(members.len(), there, "{room}");
+    }
+    let id = alice.text(&rooms[0], "next", "next").await.unwrap();
+    let since = body["next_batch"].as_str().unwrap();
+    let body = alice.sync(Some(since), SOON, "").await.unwrap();
+    assert_eq!(ids(timeline(&body, &rooms[0])), [id]);
 }
