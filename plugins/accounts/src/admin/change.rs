@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tessera_sdk::http::Request;
-use tessera_sdk::matrix::Error;
+use tessera_sdk::matrix::{Error, localpart};
 use tessera_sdk::storage::{Batch, Failure, race};
 use tessera_sdk::{clock, crypto, log, params};
 
@@ -12,7 +12,6 @@ use crate::endpoints::{deactivate, profile_field_set};
 use crate::registration::{self, NewAccount};
 use crate::uia::Object;
 use crate::{identity, modules, password, session, threepids, topics};
-use tessera_sdk::matrix::localpart;
 
 /// How often addresses are written that somebody else wrote at the same moment.
 const TRIES: usize = 3;
@@ -76,10 +75,10 @@ impl Wish {
     /// `M_INVALID_USERNAME`, `M_USER_IN_USE`, `M_RESOURCE_LIMIT_EXCEEDED`, a module's refusal.
     pub fn make(&self, user: &str, request: &Request) -> Result<(), Error> {
         let name = localpart(user);
-        registration::free(&name)?;
+        registration::free(name)?;
         let requests = [request.info()];
         let shadow_banned =
-            modules::check_registration(Some(name.to_string()), None, "admin", &requests)?;
+            modules::check_registration(Some(name.to_owned()), None, "admin", &requests)?;
         let account = NewAccount {
             user: user.to_owned(),
             password_hash: self.password.as_deref().map(crypto::hash_password),

@@ -82,10 +82,11 @@ pub fn send_once(admin: &str, id: &str, notice: &Notice) -> Result<String, Error
         .commit();
     match fresh {
         Ok(_) => {}
-        Err(storage::Error::Conflict(_)) => match resume(admin, id, notice, now)? {
-            Some(event) => return Ok(event),
-            None => {}
-        },
+        Err(storage::Error::Conflict(_)) => {
+            if let Some(event) = resume(admin, id, notice, now)? {
+                return Ok(event);
+            }
+        }
         Err(error) => return Err(error.into()),
     }
     let sent = send(notice);
@@ -162,7 +163,10 @@ fn note(admin: &str, id: &str, event: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a localpart is that of the user who sends notices.
+/// Whether this is the user who sends notices.
+///
+/// # Errors
+/// `M_UNKNOWN`, as [`config::get`].
 pub fn is_sender(user: &str) -> Result<bool, Error> {
     Ok(config::get()?.server_notices.is_some_and(|it| it.localpart == localpart(user)))
 }

@@ -104,16 +104,25 @@ fn rooms_of(user: &str) -> Result<Vec<String>, Error> {
     Ok(rooms.into_iter().map(|(room,)| room).collect())
 }
 
-/// Whether a job is done, and what went wrong. `None`: there is no such job.
+/// How a job is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// There is nothing left to be done.
+    pub done: bool,
+    /// By event, what went wrong.
+    pub failed: Map<String, Value>,
+}
+
+/// How a job is. `None`: there is no such job.
 ///
 /// # Errors
 /// Storage.
-pub fn state(id: &str) -> Result<Option<(bool, Map<String, Value>)>, Error> {
+pub fn state(id: &str) -> Result<Option<State>, Error> {
     let sql = "SELECT done, failed FROM accounts_redactions WHERE id = $1";
     let Some((done, failed)) = query(sql, params![id])?.first::<(bool, String)>()? else {
         return Ok(None);
     };
-    Ok(Some((done, serde_json::from_str(&failed).map_err(Error::internal)?)))
+    Ok(Some(State { done, failed: serde_json::from_str(&failed).map_err(Error::internal)? }))
 }
 
 /// Works for a while; called by the timer.

@@ -66,9 +66,9 @@ pub fn status(request: &Request) -> Result {
     admin::only(request)?;
     match redactions::state(request.param("redactId"))? {
         None => Err(Error::not_found("no such redaction")),
-        Some((false, _)) => Answer::json(&json!({ "status": "active" })),
-        Some((true, failed)) => {
-            Answer::json(&json!({ "status": "complete", "failed_redactions": failed }))
+        Some(state) if state.done => {
+            Answer::json(&json!({ "status": "complete", "failed_redactions": state.failed }))
         }
+        Some(_) => Answer::json(&json!({ "status": "active" })),
     }
 }
