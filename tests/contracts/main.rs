@@ -36,6 +36,7 @@ macro_rules! held {
 mod accounts;
 mod compat;
 mod keys;
+mod peer;
 mod presence;
 mod push;
 mod rooms;
