@@ -14,6 +14,7 @@ mod membership;
 mod presence;
 mod push;
 mod rooms;
+mod rooms_admin;
 mod search;
 mod sliding;
 mod sync_v2;
