@@ -23,13 +23,16 @@ use crate::matrix::Error;
 /// What a handler gives: an answer (or a place to wait), or an error for the client.
 pub type Result = std::result::Result<Answer, Error>;
 
+/// The handler that gives the next piece of an answer.
+type Next = fn(&Continued) -> std::result::Result<Piece, Error>;
+
 /// One route of the manifest and the functions that answer it.
 #[derive(Debug, Clone, Copy)]
 pub struct Route {
     id: &'static str,
     handle: fn(&Request) -> Result,
     resume: Option<fn(&Parked) -> Result>,
-    next: Option<fn(&Continued) -> std::result::Result<Piece, Error>>,
+    next: Option<Next>,
 }
 
 impl Route {
