@@ -1,12 +1,13 @@
 //! The cache of compiled code.
 //!
-//! An entry is a file named after the component's content, the engine's version and its settings. It starts
-//! with a MAC under a key that lives in the data folder. Whatever does not fit is compiled again.
+//! An entry is a file named after the component's content, the engine's version and its settings. It ends with a MAC
+//! under a key that lives in the data folder. Whatever does not fit is compiled again. Code that is authentic is mapped
+//! from its file where nobody else can write to that; otherwise it is copied.
 
 use std::{
     fs,
     hash::{Hash, Hasher},
-    io::{self, Write},
+    io::{self, Read as _, Seek as _, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,9 @@ use wasmtime::{Engine, component::Component};
 use super::{Compiler, jail, native};
 use crate::metrics::Metrics;
 
-const MAC: usize = 32;
+const MAC: u64 = 32;
+/// Of the files: in their names, so that others are not even looked at.
+const FORMAT: &str = "code before MAC";
 /// Entries kept: several versions of each plug-in that one machine runs, some 10 MiB each at most.
 const ENTRIES_MAX: usize = 128;
 
@@ -42,6 +45,7 @@ impl CodeCache {
         let mut hasher = Blake(blake3::Hasher::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        FORMAT.hash(&mut hasher);
         let engine = *hasher.0.finalize().as_bytes();
         Ok(Self { dir: dir.to_owned(), key, compiler, engine })
     }
@@ -55,22 +59,22 @@ impl CodeCache {
     ) -> wasmtime::Result<Component> {
         let name = blake3::Hasher::new_keyed(&self.engine).update(bytes).finalize();
         let path = self.dir.join(format!("{}.code", name.to_hex()));
-        match fs::read(&path) {
-            Ok(entry) => match self.open_entry(name.as_bytes(), &entry) {
-                Some(code) => match native::load(engine, code) {
-                    Ok(component) => {
-                        metrics.compile_hits.inc();
-                        return Ok(component);
-                    }
-                    Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "cached code does not load: compiling again");
-                    }
-                },
-                None => {
-                    metrics.compile_rejected.inc();
-                    tracing::warn!(path = %path.display(), "cached code is damaged or not ours: compiling again");
+        match fs::File::open(&path)
+            .and_then(|file| Ok((self.authentic(name.as_bytes(), &file)?, file)))
+        {
+            Ok((true, file)) => match load(engine, &file) {
+                Ok(component) => {
+                    metrics.compile_hits.inc();
+                    return Ok(component);
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "cached code does not load: compiling again");
                 }
             },
+            Ok((false, _)) => {
+                metrics.compile_rejected.inc();
+                tracing::warn!(path = %path.display(), "cached code is damaged or not ours: compiling again");
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read cached code: compiling again");
@@ -94,15 +98,20 @@ impl CodeCache {
         blake3::Hasher::new_keyed(&self.key).update(name).update(code).finalize()
     }
 
-    fn open_entry<'a>(&self, name: &[u8; 32], entry: &'a [u8]) -> Option<&'a [u8]> {
-        let (mac, code) = entry.split_first_chunk::<MAC>()?;
+    /// Whether the file holds code that this installation kept under this name. It is read from its beginning.
+    fn authentic(&self, name: &[u8; 32], mut file: &fs::File) -> io::Result<bool> {
+        let Some(length) = file.metadata()?.len().checked_sub(MAC) else { return Ok(false) };
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(name).update_reader(file.take(length))?;
+        let mut mac = [0; MAC as usize];
+        file.read_exact(&mut mac)?;
         // blake3's comparison takes the same time wherever the bytes differ.
-        (self.mac(name, code) == blake3::Hash::from_bytes(*mac)).then_some(code)
+        Ok(hasher.finalize() == blake3::Hash::from_bytes(mac))
     }
 
     fn store(&self, name: &[u8; 32], path: &Path, code: &[u8]) -> io::Result<()> {
         let mac = self.mac(name, code);
-        let part = part(path, 0o644, &[mac.as_bytes(), code])?;
+        let part = part(path, 0o644, &[code, mac.as_bytes()])?;
         fs::rename(&part, path).inspect_err(|_| drop(fs::remove_file(&part)))?;
         self.trim()
     }
@@ -127,6 +136,28 @@ impl CodeCache {
         }
         Ok(())
     }
+}
+
+/// Loads what [`CodeCache::authentic`] has approved.
+fn load(engine: &Engine, mut file: &fs::File) -> wasmtime::Result<Component> {
+    if cfg!(target_os = "linux") && is_ours_alone(file) {
+        match native::map(engine, file) {
+            Ok(component) => return Ok(component),
+            Err(error) => tracing::debug!(%error, "cached code is not mapped: it is copied"),
+        }
+    }
+    let mut code = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut code)?;
+    code.truncate(code.len().saturating_sub(MAC as usize));
+    native::load(engine, &code)
+}
+
+/// Whether only this process's user can write to the file.
+fn is_ours_alone(file: &fs::File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::geteuid().as_raw();
+    file.metadata().is_ok_and(|about| about.uid() == user && about.mode() & 0o022 == 0)
 }
 
 /// Reads the key, or makes one that only the owner can read.

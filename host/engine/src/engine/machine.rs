@@ -118,6 +118,8 @@ pub(crate) fn compiling() -> Config {
         .epoch_interruption(true)
         // Guests are blocking; the concurrent machinery costs each call several microseconds.
         .concurrency_support(false)
+        // Only for tools that unwind from outside; wasmtime's own traces need none, and it takes memory beside all code.
+        .native_unwind_info(false)
         // Names in traps, without the text of whole modules.
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
     settings

@@ -63,6 +63,37 @@ fn changed_code_is_not_believed() {
 }
 
 #[test]
+fn code_to_which_others_may_write_is_copied_and_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path());
+    fs::set_permissions(entry(dir.path()), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(load(dir.path()), (1, 0, 0));
+    let registry = prometheus::Registry::new();
+    let engine = engine(dir.path(), &registry);
+    let plugin = Plugin::load(&engine, "x.wasm", &packed("x", "", "timer", FIRE)).unwrap();
+    assert!(!mapped(dir.path()), "it would change under us");
+    drop(plugin);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn code_that_only_we_can_write_is_mapped() {
+    let dir = tempfile::tempdir().unwrap();
+    load(dir.path());
+    let registry = prometheus::Registry::new();
+    let engine = engine(dir.path(), &registry);
+    let plugin = Plugin::load(&engine, "x.wasm", &packed("x", "", "timer", FIRE)).unwrap();
+    assert!(mapped(dir.path()));
+    drop(plugin);
+}
+
+/// Whether a file of the cache is in this process's memory now.
+fn mapped(dir: &Path) -> bool {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.contains(&*dir.join("cache").to_string_lossy())
+}
+
+#[test]
 fn code_of_another_installation_is_not_believed() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     load(theirs.path());
