@@ -24,9 +24,12 @@ const CLUSTER: &str = include_str!("cluster.sql");
 const CLUSTER_2: &str = include_str!("cluster_2.sql");
 const TENANT: &str = include_str!("tenant.sql");
 const TENANT_2: &str = include_str!("tenant_2.sql");
+const TENANT_3: &str = include_str!("tenant_3.sql");
 
-/// Newest version of the host's tables that this program knows, shared ones and a tenant's.
-const SCHEMA_VERSION: i64 = 2;
+/// Newest version of the shared tables that this program knows.
+const CLUSTER_VERSION: i64 = 2;
+/// Newest version of a tenant's tables of the host's that this program knows.
+const TENANT_VERSION: i64 = 3;
 
 /// The oldest server: views and functions that the host uses.
 const OLDEST: u64 = 150_000;
@@ -75,13 +78,15 @@ pub(super) async fn prepare_database(pool: &Arc<Pool>) -> Result<(), OpenError> 
         leased.in_transaction = false;
     }
     let version = version_of(&mut leased, "tessera.meta").await.map_err(&failed)?;
-    let found = upgrade(&mut leased, "tessera.meta", version, CLUSTER_2).await.map_err(&failed)?;
+    let found = upgrade(&mut leased, "tessera.meta", version, &[(CLUSTER_VERSION, CLUSTER_2)])
+        .await
+        .map_err(&failed)?;
     if leased.epoch().is_empty() {
         // It is from before there was an epoch.
         leased.discard();
     }
-    if found > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path: pool.database(), found, known: SCHEMA_VERSION });
+    if found > CLUSTER_VERSION {
+        return Err(OpenError::Newer { path: pool.database(), found, known: CLUSTER_VERSION });
     }
     Ok(())
 }
@@ -92,9 +97,14 @@ async fn version_of(leased: &mut Leased, meta: &str) -> Result<i64, Error> {
     Ok(text(&rows, 0, 0).parse().unwrap_or(i64::MAX))
 }
 
-/// Brings the host's tables from version 1 to 2, unless they are there. Gives their version.
-async fn upgrade(leased: &mut Leased, meta: &str, found: i64, sql: &str) -> Result<i64, Error> {
-    if found >= SCHEMA_VERSION {
+/// Brings the host's tables up by what leads to each version, in order, unless they are there. Gives their version.
+async fn upgrade(
+    leased: &mut Leased,
+    meta: &str,
+    found: i64,
+    steps: &[(i64, &str)],
+) -> Result<i64, Error> {
+    if steps.iter().all(|(version, _)| *version <= found) {
         return Ok(found);
     }
     leased.in_transaction = true;
@@ -103,10 +113,12 @@ async fn upgrade(leased: &mut Leased, meta: &str, found: i64, sql: &str) -> Resu
         format!("BEGIN; SET LOCAL statement_timeout = '1h'; SELECT pg_advisory_xact_lock({LOCK})");
     ask_on(leased, Step::Quiet, &lock).await?;
     let mut found = version_of(leased, meta).await?;
-    // Another process may have done it while this one waited.
-    if found < SCHEMA_VERSION {
-        ask_on(leased, Step::Quiet, sql).await?;
-        found = SCHEMA_VERSION;
+    for (version, sql) in steps {
+        // Another process may have done it while this one waited.
+        if found < *version {
+            ask_on(leased, Step::Quiet, sql).await?;
+            found = *version;
+        }
     }
     ask_on(leased, Step::Quiet, "COMMIT").await?;
     leased.in_transaction = false;
@@ -159,10 +171,11 @@ async fn create(leased: &mut Leased, tenant: &str) -> Result<Found, Error> {
             let number = text(&rows, 0, 0)
                 .parse::<i32>()
                 .map_err(|_| Error::Unavailable("a tenant without a number".to_owned()))?;
-            let (made, more) = (filled(TENANT, &schema, number), filled(TENANT_2, &schema, number));
+            let made =
+                [TENANT, TENANT_2, TENANT_3].map(|sql| filled(sql, &schema, number)).concat();
             let epoch = quoted(&leased.epoch());
             let sql = format!(
-                "CREATE SCHEMA {schema}; {made}; {more}; \
+                "CREATE SCHEMA {schema}; {made}; \
                  UPDATE {schema}.tessera_meta SET value = {epoch} WHERE key = 'server_start'; \
                  REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC"
             );
@@ -195,11 +208,12 @@ pub(super) async fn open(
     let epoch = leased.epoch();
     let meta = format!("{schema}.tessera_meta");
     let version = version_of(&mut leased, &meta).await.map_err(&failed)?;
-    let more = filled(TENANT_2, &schema, key);
-    let version = upgrade(&mut leased, &meta, version, &more).await.map_err(&failed)?;
-    if version > SCHEMA_VERSION {
+    let (second, third) = (filled(TENANT_2, &schema, key), filled(TENANT_3, &schema, key));
+    let steps = [(2, second.as_str()), (TENANT_VERSION, third.as_str())];
+    let version = upgrade(&mut leased, &meta, version, &steps).await.map_err(&failed)?;
+    if version > TENANT_VERSION {
         let path = format!("{}, tenant {tenant}", pool.database());
-        return Err(OpenError::Newer { path, found: version, known: SCHEMA_VERSION });
+        return Err(OpenError::Newer { path, found: version, known: TENANT_VERSION });
     }
     after_restart(&mut leased, &schema, key, &epoch).await.map_err(&failed)?;
     ask_on(&mut leased, Step::Quiet, &forget_sql(&schema)).await.map_err(&failed)?;

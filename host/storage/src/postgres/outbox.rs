@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::clock::now_ms;
 use crate::{Consumer, DeadLetter, Delivery, Error, Head, OutboxQuery};
@@ -9,6 +10,9 @@ use crate::{Consumer, DeadLetter, Delivery, Error, Head, OutboxQuery};
 use super::Engine;
 use super::ops::{ask_on, cell, int, number, one_nul, text, uint};
 use super::script::{Step, integer_array, quoted, quoted_or_null};
+
+/// Pause before consumers are moved on again: what is settled meanwhile goes together.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Dead letters per consumer; beyond it the oldest go.
 const MAX_DEAD: u64 = 100_000;
@@ -232,6 +236,9 @@ impl Engine {
                     if let Err(error) = done {
                         tracing::debug!(%error, topic, consumer, "a consumer did not move on");
                     }
+                }
+                if !engine.closed.load(Ordering::Acquire) {
+                    tokio::time::sleep(GATHER).await;
                 }
                 engine.advancing.store(false, Ordering::Release);
                 if engine.settled().is_empty() || engine.advancing.swap(true, Ordering::AcqRel) {

@@ -259,7 +259,7 @@ async fn a_schema_of_the_first_version_is_brought_up() {
     let schema = database.sql("SELECT schema FROM tessera.tenants").unwrap();
     let schema = schema.trim();
     let back = format!(
-        "DROP INDEX {schema}.tessera_deliveries_open; \
+        "DROP INDEX {schema}.tessera_deliveries_open; DROP FUNCTION {schema}.tessera_settled; \
          UPDATE {schema}.tessera_meta SET value = '1' WHERE key = 'schema'; \
          DROP FUNCTION tessera.epoch(); DROP TABLE tessera.epoch; \
          UPDATE tessera.meta SET value = '1' WHERE key = 'schema'"
@@ -269,6 +269,10 @@ async fn a_schema_of_the_first_version_is_brought_up() {
     let db = open(&postgres, "t").await;
     let index = format!("SELECT to_regclass('{schema}.tessera_deliveries_open') IS NOT NULL");
     assert_eq!(database.sql(&index).unwrap().trim(), "t");
+    let rights =
+        format!("SELECT proacl::text FROM pg_proc WHERE oid = '{schema}.tessera_settled'::regproc");
+    let rights = database.sql(&rights).unwrap();
+    assert!(!rights.contains("{=X") && !rights.contains(",=X") && rights.contains('='), "{rights}");
     assert_eq!(database.sql("SELECT count(*) FROM tessera.epoch").unwrap().trim(), "1");
     assert_eq!(count(&session(&db, "rooms"), "rooms_events").await, 1);
 }
