@@ -67,6 +67,9 @@ pub fn shut_down(asker: &Asker, room_id: &str, block: bool) -> Result<u32, Error
     }
 }
 
+/// A user and their membership.
+pub(crate) type Member = (String, String);
+
 /// Users of this server who are in a room or at its door, as many as may leave in one call.
 fn members(room_id: &str) -> Result<Vec<String>, Error> {
     let (members, _) = local_members(room_id, "", IN_ONE_CALL)?;
@@ -82,7 +85,7 @@ pub(crate) fn local_members(
     room_id: &str,
     after: &str,
     limit: usize,
-) -> Result<(Vec<(String, String)>, Option<String>), Error> {
+) -> Result<(Vec<Member>, Option<String>), Error> {
     // Most rooms have few users of others; a room full of them costs a look at each.
     let mut local = Vec::new();
     let mut last = after.to_owned();

@@ -46,11 +46,11 @@ fn wish(
     let asker = admin::only(request)?;
     let room_id = ids::room(request.param("roomId"))?;
     let wish: Wish = body::of(request)?;
-    if let Some(user) = &wish.new_room_user_id {
-        if !ids::is_local(ids::user(user)?) {
-            let text = format!("{user} is no user of this server");
-            return Err(Error::new(ErrorCode::Unknown, text).status(400));
-        }
+    if let Some(user) = &wish.new_room_user_id
+        && !ids::is_local(ids::user(user)?)
+    {
+        let text = format!("{user} is no user of this server");
+        return Err(Error::new(ErrorCode::Unknown, text).status(400));
     }
     if hooks::answered(ROOM_RULES) {
         hooks::can_shut_down(asker.who(), room_id)?;

@@ -3,7 +3,7 @@
 //!
 //! Errors: `M_NOT_FOUND`, `M_INVALID_PARAM`.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -101,10 +101,12 @@ pub fn list(request: &Request) -> Result {
     let reports: Vec<_> = next()?.all::<Row>()?.into_iter().map(|row| told(kind, row)).collect();
     let total = next()?.first::<(i64,)>()?.map_or(0, |(n,)| n);
     let end = from.saturating_add(i64::try_from(reports.len()).unwrap_or(limit));
-    let mut answer = json!({"total": total});
-    answer[format!("{}_reports", kind.name())] = reports.into();
+    let mut answer = Map::from_iter([
+        ("total".to_owned(), total.into()),
+        (format!("{}_reports", kind.name()), reports.into()),
+    ]);
     if end < total {
-        answer["next_token"] = end.into();
+        answer.insert("next_token".to_owned(), end.into());
     }
     Answer::json(&answer)
 }
