@@ -1,6 +1,9 @@
 //! `tessera plugin log`
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -97,41 +100,14 @@ fn show(logged: &Logged) -> String {
     line
 }
 
-/// `2026-11-23 10:15:00.123 UTC` of milliseconds since the epoch.
+/// `2026-11-23T10:15:00.123Z` of milliseconds since the epoch.
 fn moment(ms: u64) -> String {
-    let (days, rest) = (ms / 86_400_000, ms % 86_400_000);
-    let (year, month, day) = date(days);
-    let (hours, minutes) = (rest / 3_600_000, rest / 60_000 % 60);
-    let (seconds, millis) = (rest / 1000 % 60, rest % 1000);
-    format!("{year:04}-{month:02}-{day:02} {hours:02}:{minutes:02}:{seconds:02}.{millis:03} UTC")
+    let since = Duration::from_millis(ms.min(LAST_MS));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
-/// Year, month and day of days since the epoch, in the Gregorian calendar.
-fn date(days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let (mut year, mut left) = (1970, days);
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if left < length {
-            break;
-        }
-        left -= length;
-        year += 1;
-    }
-    let february = if leap(year) { 29 } else { 28 };
-    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in months {
-        if left < length {
-            break;
-        }
-        left -= length;
-        month += 1;
-    }
-    (year, month, left + 1)
-}
+/// The end of the year 9999: later moments have no such form.
+const LAST_MS: u64 = 253_402_300_799_999;
 
 #[cfg(test)]
 mod tests {
@@ -148,14 +124,15 @@ mod tests {
         let logged = Logged { tenant: "t".to_owned(), plugin: "p".to_owned(), entry };
         assert_eq!(
             show(&logged),
-            "1970-01-01 00:00:00.000 UTC  t  p 1.0.0  fault  in f  request r\u{fffd}1970\n    it\n    fell\u{fffd}\u{fffd}[1A\u{fffd}"
+            "1970-01-01T00:00:00.000Z  t  p 1.0.0  fault  in f  request r\u{fffd}1970\n    it\n    fell\u{fffd}\u{fffd}[1A\u{fffd}"
         );
     }
 
     #[test]
     fn moments_are_told_as_dates() {
-        assert_eq!(moment(0), "1970-01-01 00:00:00.000 UTC");
-        assert_eq!(moment(951_827_696_789), "2000-02-29 12:34:56.789 UTC");
-        assert_eq!(moment(1_798_761_599_999), "2026-12-31 23:59:59.999 UTC");
+        assert_eq!(moment(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(moment(951_827_696_789), "2000-02-29T12:34:56.789Z");
+        assert_eq!(moment(1_798_761_599_999), "2026-12-31T23:59:59.999Z");
+        assert_eq!(moment(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 }
