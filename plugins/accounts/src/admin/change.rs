@@ -7,7 +7,7 @@ use tessera_sdk::storage::{Batch, Failure, race};
 use tessera_sdk::{clock, crypto, log, params};
 
 use super::user::{self, Row};
-use super::{Flag, set};
+use super::{Flag, notices, set};
 use crate::endpoints::{deactivate, profile_field_set};
 use crate::registration::{self, NewAccount};
 use crate::uia::Object;
@@ -115,6 +115,9 @@ impl Wish {
         if self.admin == Some(false) && *is_admin && request.user()? == user {
             return Err(Error::invalid_param("you may not demote yourself"));
         }
+        if self.password.is_some() {
+            has_password(user)?;
+        }
         let reopened = *was_deactivated && self.deactivated == Some(false);
         if reopened {
             deactivate::reopen(user)?;
@@ -166,11 +169,20 @@ impl Wish {
     }
 }
 
+/// Nobody logs in as the user who speaks for the server.
+fn has_password(user: &str) -> Result<(), Error> {
+    match notices::is_sender(user)? {
+        true => Err(Error::forbidden("the user who sends server notices has no password")),
+        false => Ok(()),
+    }
+}
+
 /// Gives a user a new password; their devices are logged out unless they are to be kept.
 ///
 /// # Errors
-/// `M_NOT_FOUND` for who is not there or deactivated, storage.
+/// `M_NOT_FOUND` for who is not there or deactivated, `M_FORBIDDEN` for who sends server notices, storage.
 pub fn set_password(user: &str, password: &str, keep_devices: bool) -> Result<(), Error> {
+    has_password(user)?;
     let mut batch = password::replace(user, password);
     if !keep_devices {
         batch = session::remove_all(batch, user, None)?;

@@ -199,6 +199,13 @@ fn nobody_has_the_name_of_the_sender() {
     world.send().ok();
     let login = admin(host, "POST", "admin-login userId=@notices:hs1", json!({}));
     assert_eq!(login.error(), (403, "M_FORBIDDEN".to_owned()));
+    for (method, path, body) in [
+        ("POST", "admin-reset-password", json!({ "new_password": "x" })),
+        ("PUT", "admin-user-put", json!({ "password": "x", "displayname": "I" })),
+    ] {
+        let set = admin(host, method, &format!("{path} userId={SENDER}"), body);
+        assert_eq!(set.error(), (403, "M_FORBIDDEN".to_owned()));
+    }
     // Somebody who had it before sends nothing in the server's name.
     host.acting("accounts", || {
         let sql = "UPDATE accounts_users SET notices = FALSE WHERE user_id = $1";
