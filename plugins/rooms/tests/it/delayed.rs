@@ -5,7 +5,7 @@ use tessera_plugin_rooms::Plugin;
 use tessera_sdk::params;
 use tessera_test_host::TestAnswer;
 
-use crate::harness::{ALICE, BOB, Server, server};
+use crate::harness::{ALICE, BOB, Server, configured, server};
 
 const MINUTE: u64 = 60_000;
 
@@ -256,4 +256,23 @@ fn state_that_comes_from_another_server_cancels_a_delayed_one() {
     let left = waiting(&server, ALICE);
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["delay_id"], other);
+}
+
+#[test]
+fn two_at_once_do_not_pass_the_cap() {
+    let server = configured(&json!({"max-delayed-events": 1}));
+    let room = server.create(ALICE, &json!({}));
+    let elsewhere = room.clone();
+    server.host.before_next_commit(move |host| {
+        host.install();
+        host.act_as("rooms");
+        let request = host.request("PUT", "send").user(ALICE).device("OTHER");
+        let request = request.param("roomId", &elsewhere).param("txnId", "other");
+        let request = request.param("eventType", "m.room.message");
+        let request = request.query("org.matrix.msc4140.delay", "60000");
+        let _ = request.json(&json!({"body": "quicker"})).send::<Plugin>().ok();
+    });
+    let answer = delay(&server, ALICE, &room, "t", "60000");
+    assert_eq!(answer.error(), (400, "M_UNKNOWN".to_owned()));
+    assert_eq!(waiting(&server, ALICE).len(), 1);
 }
