@@ -112,7 +112,6 @@ pub fn slice(room_id: &str, wish: &Wish, progress: &mut jobs::Progress) -> Resul
             Batch::new()
                 .run("DELETE FROM rooms_aliases WHERE room_id = $1", params![room_id])
                 .run("DELETE FROM rooms_delayed WHERE room_id = $1", params![room_id])
-                .run("DELETE FROM rooms_about WHERE room_id = $1", params![room_id])
                 .commit_blind()?;
             Stage::Purge
         }

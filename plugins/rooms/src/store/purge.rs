@@ -205,6 +205,8 @@ pub fn room(room_id: &str) -> Result<bool, Error> {
     if there.first::<(String,)>()?.is_some() {
         Batch::new()
             .run("DELETE FROM rooms_rooms WHERE room_id = $1", params![room_id])
+            // With it, so that nobody fills it anew.
+            .run("DELETE FROM rooms_about WHERE room_id = $1", params![room_id])
             .commit_blind()?;
         return Ok(false);
     }
