@@ -40,9 +40,10 @@ impl Granted {
         self.watch.as_ref().is_none_or(Watch::is_fired)
     }
 
-    /// Whether it is older than an answer may become with so many nodes, for requests that hold on to theirs.
-    pub(crate) fn is_stale(&self, nodes: u32) -> bool {
-        nodes > 1 && self.asked.elapsed() >= LONGEST_OF_MANY
+    /// Whether one who holds on to it has to ask anew: it is void, or older than an answer may become with so many
+    /// nodes.
+    pub(crate) fn is_over(&self, nodes: u32) -> bool {
+        self.is_void() || nodes > 1 && self.asked.elapsed() >= LONGEST_OF_MANY
     }
 
     fn holds(&self) -> bool {
@@ -163,8 +164,10 @@ mod tests {
     #[test]
     fn of_several_nodes_none_trusts_an_answer_for_long() {
         let (young, old) = (asked(Duration::ZERO), asked(LONGEST_OF_MANY));
-        assert!(!young.is_stale(3) && old.is_stale(3));
-        assert!(!old.is_stale(1), "a process by itself is told of every logout");
+        assert!(!young.is_over(3) && old.is_over(3));
+        assert!(!old.is_over(1), "a process by itself is told of every logout");
+        let unwatched = Granted { watch: None, ..asked(Duration::ZERO) };
+        assert!(unwatched.is_over(1), "it is told of none");
         assert!(old.holds() && !asked(Duration::from_secs(60)).holds());
     }
 }

@@ -1,6 +1,7 @@
 //! The edge: from a request to its response.
 
 mod admission;
+mod again;
 mod context;
 mod flow;
 mod parking;

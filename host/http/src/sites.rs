@@ -53,8 +53,8 @@ pub trait Sites: Send + Sync + 'static {
     /// one tenant at once, and any may be dropped: they wait for one waking, which goes on without them.
     fn find<'a>(&'a self, host: Option<&'a str>) -> BoxFuture<'a, Result<Arc<Site>, NoSite>>;
 
-    /// What the tenant of `site` serves now, for a request that was parked: the same, or what has taken its place
-    /// since. The caller holds `site`, so the tenant is awake unless its operator has stopped it.
+    /// What the tenant of `site` serves now, for a request that was parked or is answered in pieces: the same,
+    /// or what has taken its place since. The caller holds `site`, so the tenant is awake unless its operator has stopped it.
     fn current<'a>(&'a self, site: &'a Arc<Site>) -> BoxFuture<'a, Result<Arc<Site>, NoSite>>;
 
     /// Whether there can only be one tenant, which may then use all that the process has. Asked
@@ -74,7 +74,8 @@ impl OneSite {
         Arc::new(Self(ArcSwap::from_pointee(site)))
     }
 
-    /// Serves another site from now on. Requests in hand end on the old one; parked ones resume on the new one.
+    /// Serves another site from now on. Requests in hand end on the old one; parked ones resume on the new one,
+    /// and further pieces of answers come from it.
     /// [`crate::Edge::forget_authentications`] belongs to it where the plug-ins have changed.
     pub fn replace(&self, site: Site) {
         tell(&site);

@@ -1,5 +1,5 @@
-//! Turns of parked requests that go on: tenant by tenant in a circle, so that a topic that ten thousand requests of one
-//! tenant watch does not put them before another's single one.
+//! Turns of parked requests that go on, and of further pieces of answers: tenant by tenant in a circle, so that a topic
+//! that ten thousand requests of one tenant watch does not put them before another's single one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::share::Lone;
 
-/// `[http] max-resumes` turns. Who waits for one is a parked request, so their number has a cap.
+/// `[http] max-resumes` turns. Who waits for one is a parked request or an answer that a connection takes, so their number
+/// has a cap.
 pub(crate) struct Turns {
     queue: Mutex<Queue>,
 }

@@ -77,10 +77,9 @@ impl Edge {
         self.sites.tenant(Some(name)).is_some_and(|owner| Some(&*owner) != tenant)
     }
 
-    /// What the tenant of a request that was parked serves now.
-    pub(crate) async fn current(&self, served: &Served) -> Result<Served, Box<Response<Body>>> {
-        let found = self.sites.current(&served.site).await;
-        let site = found.map_err(|reason| self.no_site(&reason))?;
+    /// What the tenant of a request that was parked, or is answered in pieces, serves now.
+    pub(crate) async fn current(&self, served: &Served) -> Result<Served, NoSite> {
+        let site = self.sites.current(&served.site).await?;
         Ok(self.served(site, Arc::clone(&served.tenant)))
     }
 
@@ -91,7 +90,7 @@ impl Edge {
         Served { site, tenant }
     }
 
-    fn no_site(&self, reason: &NoSite) -> Box<Response<Body>> {
+    pub(crate) fn no_site(&self, reason: &NoSite) -> Box<Response<Body>> {
         self.case(match reason {
             NoSite::Unknown => Case::UnknownHost,
             NoSite::Suspended => Case::Suspended,

@@ -21,7 +21,7 @@ use crate::tenants::Tenant;
 const GONE: u16 = 499;
 
 pub(crate) struct Context {
-    edge: Arc<Edge>,
+    pub(crate) edge: Arc<Edge>,
     /// `x-request-id`.
     pub(crate) id: String,
     pub(crate) method: Method,

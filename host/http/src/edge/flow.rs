@@ -29,7 +29,7 @@ use crate::tenants::Tenant;
 use crate::wire::Wire;
 
 /// What the engine may take beyond a route's own time before the edge gives up by itself.
-pub(crate) const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Where a request stands. The error is a response, too: one that ends the request early.
 pub(crate) enum Step {
@@ -242,11 +242,11 @@ impl Edge {
     }
 
     /// Keeps a route's time a second time: the engine keeps it first.
-    pub(crate) async fn timed(
+    pub(crate) async fn timed<T>(
         &self,
         target: &Target,
-        call: impl Future<Output = Result<Answer, CallError>>,
-    ) -> Result<Answer, CallError> {
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         let Some(time) = target.timeout else { return call.await };
         tokio::time::timeout(time + SLACK, call).await.unwrap_or(Err(CallError::Timeout))
     }
@@ -267,8 +267,7 @@ impl Edge {
             }
             Ok(Answer::Begun(response, state)) => {
                 let begun = self.made(context, &served, target, response).await?;
-                let granted = asker.map(|asker| asker.granted);
-                let rest = pieces::rest(context, served, target, granted, state);
+                let rest = pieces::rest(context, served, target, asker, state);
                 Ok(Step::Done(begun.map(|first| first.and(rest))))
             }
             Ok(Answer::Park(parked)) => {

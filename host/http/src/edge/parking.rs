@@ -10,10 +10,10 @@ use tessera_engine::api::{MAX_PARKED_STATE, Parked, Principal, WakeReason};
 use tokio::time::sleep_until;
 
 use crate::answers::Case;
-use crate::auth::Verdict;
 use crate::body::Body;
 use crate::edge::Edge;
 use crate::edge::admission::Served;
+use crate::edge::again::Refused;
 use crate::edge::context::Context;
 use crate::edge::flow::{Asker, Step, Stepped};
 use crate::metrics::Held;
@@ -58,8 +58,9 @@ impl ParkedAuth {
         self.watch.is_fired() || self.asker.granted.is_void()
     }
 
-    fn is_stale(&self, nodes: u32) -> bool {
-        self.asker.granted.is_stale(nodes)
+    /// As [`ParkedAuth::is_void`], and where it is so old that it may have been elsewhere.
+    fn is_over(&self, nodes: u32) -> bool {
+        self.watch.is_fired() || self.asker.granted.is_over(nodes)
     }
 }
 
@@ -140,7 +141,7 @@ impl Edge {
         // A topic that ten thousand watch must not put ten thousand calls before everybody else's.
         let admitted = self.turns.take(&waiting.served.tenant.name).await;
         let nodes = self.nodes();
-        if waiting.auth.as_ref().is_some_and(|auth| auth.is_void() || auth.is_stale(nodes)) {
+        if waiting.auth.as_ref().is_some_and(|auth| auth.is_over(nodes)) {
             // Logged out while it waited for its turn; or so long ago that it may have been elsewhere.
             self.ask_anew(context, &mut waiting).await?;
             if waiting.auth.as_ref().is_some_and(ParkedAuth::is_void) {
@@ -154,7 +155,7 @@ impl Edge {
         self.metrics.resumed.with_label_values(&[label]).inc();
         let _running = Held::new(&self.metrics.running);
 
-        let served = self.current(&served).await?;
+        let served = self.served_now(&served).await?;
         let asker = auth.map(|auth| auth.asker);
         let principal: Option<Principal> =
             asker.as_ref().map(|asker| asker.granted.grant.principal.clone());
@@ -184,26 +185,29 @@ impl Edge {
         context: &Context,
         waiting: &mut Waiting,
     ) -> Result<(), Box<Response<Body>>> {
-        let served = self.current(&waiting.served).await?;
+        let served = self.served_now(&waiting.served).await?;
         let Some(ParkedAuth { asker, .. }) = waiting.auth.take() else {
             return Err(self.case(Case::Internal));
         };
-        let credentials = asker.credentials.clone();
-        let asking = self.asking(&served.site, &asker.who);
-        let granted = match asking.ask(credentials, &served.tenant.auth, None).await {
-            Ok(Verdict::Granted(granted)) => granted,
-            Ok(Verdict::Denied(denial)) => return Err(Box::new(self.denied(denial))),
-            Ok(Verdict::Anonymous) => return Err(self.case(Case::Internal)),
-            Err(error) => return Err(self.failed(context, &asker.who.plugin, &error)),
+        let granted = match self.granted_again(&served, &asker).await {
+            Ok(granted) => granted,
+            Err(Refused::Denied(denial)) => return Err(Box::new(self.denied(denial))),
+            Err(Refused::Nobody) => return Err(self.case(Case::Internal)),
+            Err(Refused::Failed(error)) => {
+                return Err(self.failed(context, &asker.who.plugin, &error));
+            }
+            Err(Refused::Changed) => {
+                tracing::warn!(request_id = context.id, "credentials changed hands while parked");
+                return Err(self.case(Case::Unavailable));
+            }
         };
-        let (old, new) = (&asker.granted.grant.principal, &granted.grant.principal);
-        if old.user != new.user || old.device != new.device || old.service != new.service {
-            tracing::warn!(request_id = context.id, "credentials changed hands while parked");
-            return Err(self.case(Case::Unavailable));
-        }
         let asker = Asker { granted, ..asker };
         waiting.auth = Some(self.parked_auth(&served.site, asker)?);
         Ok(())
+    }
+
+    async fn served_now(&self, served: &Served) -> Result<Served, Box<Response<Body>>> {
+        self.current(served).await.map_err(|reason| self.no_site(&reason))
     }
 }
 

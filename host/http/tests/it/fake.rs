@@ -35,9 +35,11 @@ pub(crate) struct Fake {
     pub(crate) parks_always: AtomicBool,
     /// `next` had no room once.
     pub(crate) was_busy: AtomicBool,
+    /// Pieces that came to `gate`.
+    pub(crate) gated: AtomicUsize,
     /// Told when a call has begun.
     pub(crate) begun: Notify,
-    /// What `resume` adds to its answer.
+    /// What `resume` adds to its answer, and the piece `name`.
     pub(crate) name: &'static str,
 }
 
@@ -68,6 +70,7 @@ impl Fake {
             hold_resumes: AtomicBool::new(false),
             parks_always: AtomicBool::new(false),
             was_busy: AtomicBool::new(false),
+            gated: AtomicUsize::new(0),
             begun: Notify::new(),
             name: "first",
         }
@@ -274,8 +277,10 @@ impl Dispatch for Fake {
                 }
                 "error" => return Ok(Err("no more".to_owned())),
                 "trap" => return Err(CallError::Trapped("unreachable".to_owned())),
+                "name" => self.name.as_bytes().to_vec(),
+                "panic" => panic!("a bug"),
                 "gate" => {
-                    self.begun.notify_one();
+                    self.gated.fetch_add(1, Ordering::SeqCst);
                     self.gate.acquire().await.unwrap().forget();
                     b"through".to_vec()
                 }

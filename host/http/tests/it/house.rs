@@ -122,12 +122,22 @@ impl House {
         sites: impl FnOnce(&Arc<OneSite>) -> Arc<dyn Sites>,
         tls: Option<Arc<dyn Certificates>>,
     ) -> Self {
+        Self::on(Bus::default(), change, change_fake, sites, tls).await
+    }
+
+    /// The same on this bus.
+    pub(crate) async fn on(
+        bus: Bus,
+        change: impl FnOnce(&mut Http),
+        change_fake: impl FnOnce(&mut Fake),
+        sites: impl FnOnce(&Arc<OneSite>) -> Arc<dyn Sites>,
+        tls: Option<Arc<dyn Certificates>>,
+    ) -> Self {
         let mut settings = settings();
         change(&mut settings);
         let dir = tempfile::tempdir().unwrap();
         let store = BlobStore::open(dir.path(), BlobConfig::default()).unwrap();
         let blobs = store.tenant(TENANT).unwrap();
-        let bus = Bus::default();
         let mut fake = Fake::new(bus.clone());
         change_fake(&mut fake);
         let fake = Arc::new(fake);

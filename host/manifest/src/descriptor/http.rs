@@ -24,7 +24,7 @@ pub struct Http {
     pub max_requests: NonZeroU32,
     /// Parked requests at once; more are answered `unavailable`.
     pub max_parked: NonZeroU32,
-    /// Parked requests that go on at the same moment.
+    /// Parked requests that go on at the same moment, with answers whose next piece is made.
     pub max_resumes: NonZeroU32,
     /// Connections at once.
     pub max_connections: NonZeroU32,
