@@ -19,7 +19,8 @@ use tessera_sdk::{log, matrix, storage};
 
 use self::ledger::Ledger;
 use self::read::Work;
-use crate::pushers;
+pub(crate) use self::upgrade::slice as upgrade_slice;
+use crate::{later, pushers};
 
 /// Topic of docs/views.md: events of some room have been evaluated.
 pub(crate) const PROGRESS: &str = "push.progress";
@@ -72,8 +73,15 @@ pub(crate) fn handle(messages: &[Message]) -> Result<usize, String> {
         }
         tries += 1;
         let ledgers = evaluated(&work).map_err(text)?;
-        for (room, ledger) in work.rooms.iter().zip(&ledgers) {
-            upgrade::carry_over(room, ledger).map_err(text)?;
+        // Before the commit, so that it is done for sure; once, whatever comes in between.
+        if tries == 1 {
+            for (room, ledger) in work.rooms.iter().zip(&ledgers) {
+                upgrade::joined(room, ledger).map_err(text)?;
+            }
+        }
+        let upgraded = ledgers.iter().any(|ledger| !ledger.replaced_by.is_empty());
+        if upgraded {
+            later::serve(false);
         }
         let shards: BTreeSet<i64> =
             ledgers.iter().flat_map(|ledger| &ledger.told).map(|pusher| pusher.shard).collect();
@@ -83,6 +91,9 @@ pub(crate) fn handle(messages: &[Message]) -> Result<usize, String> {
             Err(error) => return Err(format!("storage: {error:?}")),
             Ok(()) => {
                 pushers::serve(&shards, true);
+                if upgraded {
+                    later::serve(true);
+                }
                 return Ok(told.len());
             }
         }

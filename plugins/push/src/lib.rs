@@ -5,6 +5,7 @@
 mod consumer;
 mod endpoints;
 mod events;
+mod later;
 mod purged;
 mod pushers;
 mod receipts;
@@ -23,6 +24,9 @@ tessera_sdk::serve_http!(Plugin, endpoints::ROUTES);
 
 impl timer::Guest for Plugin {
     fn fire(name: String, _payload: String) -> Result<(), String> {
+        if name == later::TIMER {
+            return later::fire().map_err(|error| error.to_string());
+        }
         match name.strip_prefix(pushers::TIMER_PREFIX) {
             Some(shard) => send::shard(shard).map_err(|error| error.to_string()),
             None => Err(format!("no timer is called {name}")),

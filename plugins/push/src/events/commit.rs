@@ -55,6 +55,7 @@ struct Rows {
     changed: Vec<Vec<Value>>,
     same: Vec<Vec<Value>>,
     clear: Vec<Vec<Value>>,
+    upgrades: Vec<Vec<Value>>,
     wake: BTreeSet<String>,
 }
 
@@ -135,6 +136,11 @@ pub(super) fn all(
             "UPDATE push_marks SET notifications = notifications + $4, highlights = highlights + $5, same_at = $6 \
              WHERE room_id = $1 AND user_id IN ($2) AND thread_id = $3 AND read_position < $7",
             rows.same,
+        )
+        .run_many(
+            "INSERT INTO push_upgrades (new_room, old_room, user_id) VALUES ($1, $2, '') \
+             ON CONFLICT (new_room, old_room) DO UPDATE SET user_id = ''",
+            rows.upgrades,
         );
     for sql in CLEAR {
         batch = batch.run_many(sql, rows.clear.clone());
@@ -171,6 +177,9 @@ impl Rows {
         self.rooms.push(params![room, ledger.last, ledger.seen.unwrap_or(-1)]);
         for user in &ledger.left {
             self.left.push(params![room, user]);
+        }
+        for new in &ledger.replaced_by {
+            self.upgrades.push(params![new, room]);
         }
         for (thread, changes) in &ledger.threads {
             self.thread(ledger, thread, changes, tenant, at);

@@ -9,7 +9,7 @@ use tessera_sdk::matrix::server_name;
 
 use super::evaluate::{self, Parsed};
 use super::own::{Case, Memo, Own, Verdict, unchanged};
-use super::read::{Custom, Event, Room};
+use super::read::{Change, Custom, Event, Room};
 use super::room;
 use crate::pushers::Pusher;
 
@@ -73,7 +73,10 @@ pub(super) struct Ledger {
     pub last: i64,
     pub threads: BTreeMap<String, Thread>,
     pub joined: BTreeMap<String, i64>,
+    /// Whose marks go; those who joined get new ones.
     pub left: BTreeSet<String>,
+    /// Rooms that replace this one from now on.
+    pub replaced_by: Vec<String>,
     pub notified: Vec<Notified>,
     pub pushes: Vec<Push>,
     /// Pushers that are told something.
@@ -129,14 +132,15 @@ impl Draft<'_> {
             members_changed: room.members_changed,
             first: room.events.first().map_or(0, |event| event.position),
             last: room.events.last().map_or(0, |event| event.position),
+            replaced_by: room.replaced_by.clone(),
             ..Ledger::default()
         };
+        for change in &room.changes {
+            ledger.member(change);
+        }
         for (event, notified) in room.events.iter().zip(self.notified) {
             if event.silent {
                 continue;
-            }
-            if !room.stays.contains(&event.position) {
-                ledger.member(event, tenant);
             }
             let notified = notified.and_then(|mut notified| {
                 if let Some(users) = room.ignoring.get(&event.sender) {
@@ -153,24 +157,19 @@ impl Draft<'_> {
 }
 
 impl Ledger {
-    fn member(&mut self, event: &Event, tenant: &str) {
-        let Some(user) = event.state_key.as_ref().filter(|_| event.kind == "m.room.member") else {
-            return;
-        };
-        if server_name(user) != tenant {
+    /// What a member event says does not count: where the graph forked it may not be in force.
+    fn member(&mut self, change: &Change) {
+        let Change { position, user_id, membership, before } = change;
+        if membership == "join" && before == "join" {
             return;
         }
-        let content = serde_json::from_str::<serde_json::Value>(&event.json).ok();
-        let membership = content
-            .as_ref()
-            .and_then(|event| event.get("content")?.get("membership")?.as_str())
-            .unwrap_or_default();
         if membership == "join" {
-            self.joined.entry(user.clone()).or_insert(event.position);
+            self.joined.insert(user_id.clone(), *position);
         } else {
-            self.joined.remove(user);
-            self.left.insert(user.clone());
+            self.joined.remove(user_id);
         }
+        // Also of those who come in: they begin anew, whatever is left of their last time here.
+        self.left.insert(user_id.clone());
     }
 
     /// What pushers are told: all of a user's are told the same.

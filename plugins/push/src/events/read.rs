@@ -9,9 +9,9 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{self, FromRow, RowError, Rows, Select, Value, select};
 use tessera_sdk::{crypto, log};
 
-use super::Payload;
 use super::evaluate::{self, Relation};
 use super::own::Own;
+use super::{Payload, upgrade};
 use crate::pushers::{Key, Pusher};
 use crate::rules;
 
@@ -71,6 +71,15 @@ pub(super) struct Custom {
     pub rules: Rc<Own>,
 }
 
+/// A change of a local user's membership.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub position: i64,
+    pub user_id: String,
+    pub membership: String,
+    pub before: String,
+}
+
 /// A room and its events of the batch, oldest first, without those that were evaluated before.
 #[derive(Debug, Default)]
 pub(super) struct Room {
@@ -88,8 +97,11 @@ pub(super) struct Room {
     pub events: Vec<Event>,
     /// The roots of threads that events of the batch belong to and that are in the room, by event.
     pub threads: HashMap<String, String>,
-    /// Positions of member events that let a joined member stay joined: changes of profiles.
-    pub stays: BTreeSet<i64>,
+    /// How memberships of local users changed at the events' positions, oldest first: by the events themselves, or by what state
+    /// resolution made of them.
+    pub changes: Vec<Change>,
+    /// The rooms that tombstones of the batch name anew.
+    pub replaced_by: Vec<String>,
     /// Joined members: the first page.
     pub custom: Vec<Custom>,
     /// There may be more of them.
@@ -202,12 +214,12 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
              AND m.membership IN ('join', 'invite') AND a.user_id = m.user_id AND a.room_id = '' \
              AND a.type = 'm.ignored_user_list' AND s.room_id = m.room_id AND s.sender <> m.user_id \
              AND REPLACE(a.content, '\"' || s.sender || '\"', '') <> a.content",
-            params![ids, names.clone()],
+            params![ids.clone(), names.clone()],
         ),
+        changes(ids, &tenant),
     ];
     if !concerned.is_empty() {
-        let members: Vec<String> = member_events.map(|event| event.event_id.clone()).collect();
-        selects.extend(of_member_events(concerned.clone(), members));
+        selects.extend(of_member_events(concerned.clone()));
     }
     let mut answers = storage::snapshot(&selects)?.answers();
     let events: Vec<Event> = next(&mut answers)?;
@@ -216,11 +228,11 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
     let members: Vec<Member> = next(&mut answers)?;
     let pushers: Vec<PusherRow> = next(&mut answers)?;
     let ignoring: Vec<(String, String, String)> = next(&mut answers)?;
-    let (mut invitees, mut invited, mut stays) = (Vec::new(), Vec::new(), Vec::new());
+    let changes: Vec<ChangeRow> = next(&mut answers)?;
+    let (mut invitees, mut invited) = (Vec::new(), Vec::new());
     if !concerned.is_empty() {
         invitees = next::<(String, i64)>(&mut answers)?;
         invited = next::<PusherRow>(&mut answers)?;
-        stays = next::<(String, i64)>(&mut answers)?;
     }
 
     let mut rooms: BTreeMap<String, Room> = known
@@ -243,9 +255,11 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
         rooms.entry(room).and_modify(|room| room.pushers.push(pusher));
     }
     let invited = invited.into_iter().map(|row| pusher(row).1).collect();
-    for (room, position) in stays {
-        if let Some(room) = rooms.get_mut(&room) {
-            room.stays.insert(position);
+    for (room, position, user_id, membership, before) in changes {
+        if let Some(room) = rooms.get_mut(&room)
+            && room.seen.is_none_or(|seen| position > seen)
+        {
+            room.changes.push(Change { position, user_id, membership, before });
         }
     }
     for (room, user, sender) in ignoring {
@@ -280,6 +294,7 @@ pub(super) fn batch(told: &[&Payload]) -> Result<Work, Error> {
         }
     }
     state(&mut rooms, !concerned.is_empty())?;
+    upgrade::replaced(&mut rooms)?;
     Ok(Work { tenant, invited, rooms: rooms.into_values().collect(), more })
 }
 
@@ -288,8 +303,24 @@ fn next<T: FromRow>(answers: &mut impl Iterator<Item = Rows>) -> Result<Vec<T>, 
     Ok(answer.all()?)
 }
 
-/// What is asked of local users whom member events are about: their rules and pushers, and who stays what they were.
-fn of_member_events(users: Vec<String>, events: Vec<String>) -> [Select; 3] {
+/// `room_id, position, user_id, membership, prev_membership`
+type ChangeRow = (String, i64, String, String, String);
+
+/// How memberships of local users changed where these events are.
+fn changes(events: Vec<String>, tenant: &str) -> Select {
+    let suffix = format!(":{tenant}");
+    let length = i64::try_from(suffix.chars().count()).unwrap_or(i64::MAX);
+    select(
+        "SELECT c.room_id, c.position, c.user_id, c.membership, c.prev_membership FROM rooms_v1_events e \
+         JOIN rooms_v1_membership_changes c ON c.room_id = e.room_id AND c.position = e.position \
+         WHERE e.event_id IN ($1) AND LENGTH(c.user_id) > $2 \
+         AND SUBSTR(c.user_id, LENGTH(c.user_id) - $2 + 1) = $3 ORDER BY c.position",
+        params![events, length, suffix],
+    )
+}
+
+/// What is asked of local users whom member events are about: their rules and pushers.
+fn of_member_events(users: Vec<String>) -> [Select; 2] {
     [
         select(
             "SELECT user_id, position FROM push_rules WHERE user_id IN ($1)",
@@ -299,12 +330,6 @@ fn of_member_events(users: Vec<String>, events: Vec<String>) -> [Select; 3] {
             "SELECT '' AS room_id, user_id, app_id, pushkey, shard, kind, tries FROM push_pushers \
              WHERE user_id IN ($1) AND enabled = TRUE LIMIT $2",
             params![users, MAX_PUSHERS],
-        ),
-        select(
-            "SELECT c.room_id, c.position FROM rooms_v1_events e JOIN rooms_v1_membership_changes c \
-             ON c.room_id = e.room_id AND c.position = e.position WHERE e.event_id IN ($1) \
-             AND c.membership = 'join' AND c.prev_membership = 'join'",
-            params![events],
         ),
     ]
 }

@@ -111,3 +111,34 @@ fn new_members_of_a_thread_have_its_news_only() {
     assert_eq!(world.unread_in(DAVE, &root.id), (1, 0));
     assert_eq!(world.unread_in(BOB, &root.id), (2, 0));
 }
+
+#[test]
+fn who_was_taken_out_by_state_resolution_begins_anew() {
+    let world = world_with_room();
+    world.say(ALICE, "1");
+    world.deliver();
+    world.resolve(ROOM, BOB, "leave");
+    world.say(ALICE, "while bob is out");
+    world.deliver();
+    world.join(ROOM, BOB);
+    world.deliver();
+    assert_eq!(world.unread(BOB), (0, 0));
+    world.resolve(ROOM, BOB, "leave");
+    world.say(ALICE, "out again");
+    world.deliver();
+    world.resolve(ROOM, BOB, "join");
+    world.say(ALICE, "an older join is in force again");
+    world.deliver();
+    assert_eq!(world.unread(BOB), (1, 0));
+}
+
+#[test]
+fn a_member_event_that_is_not_in_force_changes_nothing() {
+    let world = world_with_room();
+    world.say(ALICE, "1");
+    world.deliver();
+    world.leave_in_vain(ROOM, BOB);
+    world.say(ALICE, "2");
+    world.deliver();
+    assert_eq!(world.unread(BOB), (2, 0));
+}

@@ -62,7 +62,44 @@ fn who_made_the_new_room_before_the_old_one_said_so_keeps_them_too() {
     assert_eq!(ids(&world, ALICE, "room"), [ROOM], "anybody could claim that");
     tombstone(&world);
     world.deliver();
+    world.fire_timers();
     assert_eq!(ids(&world, ALICE, "room"), [ROOM, NEW]);
+}
+
+#[test]
+fn a_tombstone_that_says_the_same_again_asks_for_nothing() {
+    let world = world_with_room();
+    world.mute(ALICE);
+    successor(&world);
+    tombstone(&world);
+    world.deliver();
+    world.fire_timers();
+    world.request(ALICE, "DELETE", "rule", &[("kind", "room"), ("ruleId", NEW)], None).ok();
+    tombstone(&world);
+    world.deliver();
+    world.fire_timers();
+    assert_eq!(ids(&world, ALICE, "room"), [ROOM]);
+}
+
+#[test]
+fn rules_of_many_are_carried_over_page_by_page() {
+    let world = world_with_room();
+    successor(&world);
+    let users: Vec<String> = (0..120).map(|n| format!("@muted{n}:hs1")).collect();
+    for room in [ROOM, NEW] {
+        world.join_all(room, users.iter().cloned());
+    }
+    world.rules_of(users.iter().map(|user| (user.clone(), "[]")));
+    tombstone(&world);
+    world.deliver();
+    assert!(ids(&world, &users[0], "room") == [ROOM], "not while events wait");
+    for _ in 0..20 {
+        world.fire_timers();
+        world.host.advance(1000);
+    }
+    for user in &users {
+        assert_eq!(ids(&world, user, "room"), [ROOM, NEW], "{user}");
+    }
 }
 
 #[test]

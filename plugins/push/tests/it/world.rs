@@ -101,6 +101,15 @@ impl World {
                 params![position(at), &id, room, kind, state_key, sender, ts, json.to_string()],
             )
             .emit("rooms.events", room, payload.to_string());
+        if kind == "m.room.tombstone" {
+            batch = batch.run(
+                "INSERT INTO rooms_state_deltas (position, room_id, type, state_key, event_id, prev_event_id) \
+                 SELECT $1, r.room_id, 'm.room.tombstone', '', $3, (SELECT s.event_id FROM rooms_current_state s \
+                 WHERE s.room_id = $2 AND s.type = 'm.room.tombstone' AND s.state_key = '') \
+                 FROM rooms_rooms r WHERE r.room_id = $2",
+                params![position(at), room, &id],
+            );
+        }
         if let Some(key) = state_key {
             batch = batch.run(
                 "INSERT INTO rooms_current_state (room_id, type, state_key, event_id, position) VALUES ($1, $2, $3, $4, $5) \
@@ -176,6 +185,44 @@ impl World {
     pub(crate) fn member(&self, room: &str, sender: &str, user: &str, membership: &str) -> Stored {
         let content = json!({ "membership": membership, "displayname": "Some One" });
         self.state(room, sender, "m.room.member", user, &content)
+    }
+
+    /// Changes a membership by a resolution that came with a message of alice, without an event of its own.
+    pub(crate) fn resolve(&self, room: &str, user: &str, membership: &str) {
+        let event = self.event(room, ALICE, "m.room.message", None, &json!({ "body": "forked" }));
+        let slot = (room.to_owned(), user.to_owned());
+        let before = self.memberships.borrow_mut().insert(slot, membership.to_owned());
+        let batch = Batch::new()
+            .run(
+                "UPDATE rooms_memberships SET membership = $3, position = $4 WHERE room_id = $1 AND user_id = $2",
+                params![room, user, membership, event.position],
+            )
+            .run(
+                "INSERT INTO rooms_membership_changes (position, room_id, user_id, membership, prev_membership, event_id) \
+                 VALUES ($1, $2, $3, $4, $5, '$old')",
+                params![event.position, room, user, membership, before.unwrap_or_default()],
+            );
+        self.host.acting("rooms", || batch.commit()).unwrap();
+    }
+
+    /// A leave of a member that state resolution does not put in force.
+    pub(crate) fn leave_in_vain(&self, room: &str, user: &str) {
+        let event = self.member(room, user, user, "leave");
+        self.memberships.borrow_mut().insert((room.to_owned(), user.to_owned()), "join".to_owned());
+        let batch = Batch::new()
+            .run(
+                "UPDATE rooms_memberships SET membership = 'join' WHERE room_id = $1 AND user_id = $2",
+                params![room, user],
+            )
+            .run(
+                "DELETE FROM rooms_membership_changes WHERE position = $1",
+                params![event.position],
+            );
+        self.host.acting("rooms", || batch.commit()).unwrap();
+    }
+
+    pub(crate) fn fire_timers(&self) -> usize {
+        self.host.fire_timers::<Plugin>("push")
     }
 
     pub(crate) fn join(&self, room: &str, user: &str) -> Stored {
