@@ -20,6 +20,7 @@ mod limits;
 mod links;
 mod load;
 mod peers;
+mod pieces;
 mod quotas;
 mod refusals;
 mod remote;

@@ -48,6 +48,12 @@ world over { import calc; export back; }
 world sends-bytes { export bytes; }
 world sends-poor { export poor; }
 world web { import tessera:host/bus@0.1.0; export tessera:plugin/http@0.1.0; }
+world pieces {
+    import tessera:host/bus@0.1.0;
+    import tessera:host/answer@0.1.0;
+    export tessera:plugin/http@0.1.0;
+    export tessera:plugin/continuation@0.1.0;
+}
 "#;
 
 /// Memory, an allocator that only goes up, and `fail`: the answer `err(text of that length)`.

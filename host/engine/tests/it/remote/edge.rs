@@ -21,6 +21,7 @@ use tessera_engine::{
 use super::{Pair, Wire};
 use crate::{
     http::{WEB, request},
+    pieces::{alice, pieces, text, told},
     support::{packed, packed_of},
 };
 
@@ -83,6 +84,33 @@ async fn a_request_parked_by_another_node_waits_here() {
         tenant.resume("web", "r1", "park", parked.state, WakeReason::Woken, Some(principal));
     let Answer::Done(response) = resumed.await.unwrap() else { panic!("parked") };
     assert_eq!(response.status, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_pieces_comes_from_another_node() {
+    let pair = Pair::new(&[(pieces(), false), (website(), false)]).await;
+    let tenant = &pair.house.tenant;
+    let answer = tenant.handle("pieces", request("begin")).await.unwrap();
+    let Answer::Begun(first, state) = answer else { panic!("{answer:?}") };
+    assert_eq!((first.status, text(&first), &*state), (200, "hello", &b"abc"[..]));
+    let next =
+        async |state: &[u8], who| tenant.next("pieces", "r1", "begin", state.to_vec(), who).await;
+    let piece = next(&state, None).await.unwrap().unwrap();
+    assert_eq!(told(&piece), ("abc", Some("bc")));
+    let piece = next(b"c", Some(alice())).await.unwrap().unwrap();
+    assert_eq!(told(&piece), ("@alice:t", None));
+    assert_eq!(next(b"e", None).await.unwrap().unwrap_err(), "hello");
+    let trapped = next(b"x", None).await.unwrap_err();
+    assert!(matches!(&trapped, CallError::Trapped(text) if text.contains("32768")), "{trapped}");
+    assert_eq!(pair.wire.calls(), 5);
+    // Neither a route nor the interface that is not there is asked for in vain.
+    let error = tenant.next("pieces", "r1", "nowhere", vec![1], None).await.unwrap_err();
+    assert!(matches!(&error, CallError::Unavailable(text) if text.contains("no route")), "{error}");
+    let error = tenant.next("web", "r1", "answer", vec![1], None).await.unwrap_err();
+    assert!(
+        matches!(&error, CallError::Unavailable(text) if text.contains("offers no")),
+        "{error}"
+    );
 }
 
 /// Notifies while the answer is under way.
