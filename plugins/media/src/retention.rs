@@ -22,8 +22,9 @@ use crate::store::files::{self, COLUMNS, File};
 /// The timer's name.
 pub(crate) const TIMER: &str = "retention";
 
-/// Files that are looked at in one round, and rooms of one page.
+/// Files and rooms that are looked at in one round, and rooms of one page: what takes a few calls to the host each.
 const ROUND: usize = 300;
+const ROOMS_OF_ROUND: usize = 500;
 const ROOMS: u32 = 100;
 /// Files of one page.
 const PAGE: u32 = 100;
@@ -70,7 +71,7 @@ fn pass(config: &Config) -> Result<bool, Error> {
     let mut cursor = load()?;
     let mut policies = Policies::new(config);
     let mut left = ROUND;
-    loop {
+    for _ in 0..ROOMS_OF_ROUND / ROOMS as usize {
         let rooms: Vec<(String,)> = storage::query(
             "SELECT DISTINCT room_id FROM media_mentions WHERE room_id > $1 ORDER BY room_id LIMIT $2",
             params![&cursor.done, ROOMS],
@@ -94,7 +95,9 @@ fn pass(config: &Config) -> Result<bool, Error> {
             save(&Cursor::default())?;
             return Ok(true);
         }
+        save(&cursor)?;
     }
+    Ok(false)
 }
 
 /// Goes through the files of a room. False: there is more than this round takes.
@@ -161,18 +164,21 @@ fn ended(id: &str, room: &str, policies: &mut Policies<'_>) -> Result<u64, Error
              WHERE m.media_id = $1 AND m.room_id <> $2 LIMIT $3",
             params![id, room, OTHERS],
         ),
+        // Not by the id of the event that was read last: after a fork another one may be in force.
         select(
             "SELECT count(*) AS n FROM media_places p JOIN rooms_v1_current_state s \
              ON s.room_id = p.room_id AND s.type = p.type AND s.state_key = p.state_key \
-             AND s.event_id = p.event_id WHERE p.media_id = $1",
-            params![id],
+             WHERE p.media_id = $1 AND replace(s.json, $2, '') <> s.json",
+            params![id, place.uri()],
         ),
+        select("SELECT position FROM media_progress WHERE name = $1", params![mentions::NAME]),
     ])?
     .answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     let file: Option<File> = next()?.first()?;
     let others: Vec<(String, u64)> = next()?.all()?;
     let in_force: Option<(u64,)> = next()?.first()?;
+    let known: Option<(i64,)> = next()?.first()?;
     let Some(file) = file else {
         files::unmention(Batch::new(), id).commit_blind()?;
         return Ok(0);
@@ -183,9 +189,10 @@ fn ended(id: &str, room: &str, policies: &mut Policies<'_>) -> Result<u64, Error
         || file.uploaded_ms == 0
         || in_force.is_some_and(|(n,)| n > 0)
         || others.len() >= OTHERS as usize
-        || kept_elsewhere(&others, policies)?
-        || in_profile(&file)?;
-    if spared || !files::delete(&place)? {
+        || kept_elsewhere(&others, policies)?;
+    // What was sent since the index was brought up to date counts, too.
+    let known = known.map_or(-1, |(position,)| position);
+    if spared || !files::delete_unnamed(&place, known)? {
         return Ok(0);
     }
     Ok(file.size)
@@ -198,16 +205,6 @@ fn kept_elsewhere(others: &[(String, u64)], policies: &mut Policies<'_>) -> Resu
     Ok(others.iter().any(|(room, newest_ms)| {
         policies.of(room).age_ms.is_none_or(|age| *newest_ms >= now.saturating_sub(age))
     }))
-}
-
-fn in_profile(file: &File) -> Result<bool, Error> {
-    let Some(user) = &file.user else { return Ok(false) };
-    let found: Option<(String,)> = storage::query(
-        "SELECT user_id FROM accounts_v1_profiles WHERE user_id = $1 AND avatar_url = $2",
-        params![user, file.place.uri()],
-    )?
-    .first()?;
-    Ok(found.is_some())
 }
 
 /// Bytes of what a room's events name and it could end.

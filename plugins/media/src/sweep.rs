@@ -58,19 +58,23 @@ fn unseen() -> Result<usize, Error> {
     )?)
 }
 
+/// Those of users with a time of their own: so many of all of them together.
 fn unseen_of_users() -> Result<usize, Error> {
-    let mut most = 0;
+    let mut left = ROUND;
     for own in &config::checked()?.limits_by_user {
         let Some(before) = own.days.and_then(days_ago) else { continue };
         let found = storage::query(
             "SELECT origin, media_id FROM media_files WHERE user_id = $1 AND seen_ms < $2 \
              AND uploaded_ms > 0 AND protected = FALSE AND quarantined_by IS NULL \
              ORDER BY created_ms LIMIT $3",
-            params![&own.user, before, ROUND],
+            params![&own.user, before, left],
         )?;
-        most = most.max(delete(found)?);
+        left = left.saturating_sub(u32::try_from(delete(found)?).unwrap_or(u32::MAX));
+        if left == 0 {
+            break;
+        }
     }
-    Ok(most)
+    Ok((ROUND - left) as usize)
 }
 
 /// None: no time is set.

@@ -11,11 +11,10 @@ use crate::place::Place;
 /// Rooms that are read at once.
 const ROOMS: u32 = 1_000;
 
-/// Those of these files (with who uploaded them) that are: media ids of this server.
-pub(super) fn among(files: &[(Place, Option<String>)]) -> Result<HashSet<String>, Error> {
-    let wanted: HashSet<String> = files.iter().map(|(place, _)| place.uri()).collect();
-    let users: HashSet<&String> = files.iter().filter_map(|(_, user)| user.as_ref()).collect();
-    let users: Vec<String> = users.into_iter().cloned().collect();
+/// Those of these files that are, whoever uploaded them: media ids of this server.
+pub(super) fn among(files: &[Place]) -> Result<HashSet<String>, Error> {
+    let wanted: HashSet<String> = files.iter().map(Place::uri).collect();
+    let uris: Vec<String> = wanted.iter().cloned().collect();
     let mut found = HashSet::new();
     let mut see = |uri: &str| {
         if let Some(place) = Place::of_uri(uri).filter(|_| wanted.contains(uri)) {
@@ -24,10 +23,12 @@ pub(super) fn among(files: &[(Place, Option<String>)]) -> Result<HashSet<String>
     };
     // Everywhere, and in single rooms.
     for sql in [
-        "SELECT avatar_url FROM accounts_v1_profiles WHERE user_id IN ($1) AND avatar_url IS NOT NULL",
-        "SELECT DISTINCT avatar_url FROM rooms_v1_memberships WHERE user_id IN ($1) AND avatar_url IS NOT NULL",
+        "SELECT DISTINCT avatar_url FROM accounts_v1_profiles \
+         WHERE avatar_url IN ($1) AND length(avatar_url) <= 600",
+        "SELECT DISTINCT avatar_url FROM rooms_v1_memberships \
+         WHERE avatar_url IN ($1) AND length(avatar_url) <= 600",
     ] {
-        let urls: Vec<(String,)> = storage::query(sql, params![users.clone()])?.all()?;
+        let urls: Vec<(String,)> = storage::query(sql, params![uris.clone()])?.all()?;
         urls.iter().for_each(|(url,)| see(url));
     }
     let mut after = String::new();

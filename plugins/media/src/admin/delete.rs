@@ -57,12 +57,13 @@ pub(crate) fn one(request: &Request) -> Result {
 /// go before the answer, which names them; the others after it.
 ///
 /// # Errors
-/// `M_FORBIDDEN`, `M_MISSING_PARAM`, `M_INVALID_PARAM`.
+/// `M_FORBIDDEN`, `M_MISSING_PARAM`, `M_INVALID_PARAM`; `M_UNKNOWN` (400) where the path names another server.
 pub(crate) fn many(request: &Request) -> Result {
     administrator(request)?;
     let server = Some(request.param("serverName")).filter(|name| !name.is_empty());
     if server.is_some_and(|name| name != crypto::tenant_name()) {
-        return Err(Error::invalid_param("files of other servers are purged, not deleted"));
+        let text = "files of other servers are purged, not deleted";
+        return Err(Error::with_status(400, "M_UNKNOWN", text));
     }
     let job = Job {
         others: false,
@@ -103,9 +104,9 @@ pub(crate) fn resume(payload: &str) -> std::result::Result<(), Error> {
 /// Deletes the next files, and sees to it that those behind them follow. The ids of those that are gone.
 fn round(mut job: Job) -> std::result::Result<Vec<String>, Error> {
     let whose = if job.others { "origin <> $1" } else { "origin = $1 AND protected = FALSE" };
-    let found: Vec<(String, String, i64, Option<String>)> = storage::query(
+    let found: Vec<(String, String, i64)> = storage::query(
         &format!(
-            "SELECT origin, media_id, seen_ms, user_id FROM media_files WHERE {whose} \
+            "SELECT origin, media_id, seen_ms FROM media_files WHERE {whose} \
              AND seen_ms < $2 AND size > $3 AND uploaded_ms > 0 AND quarantined_by IS NULL \
              AND (seen_ms, media_id) > ($4, $5) ORDER BY seen_ms, media_id LIMIT $6"
         ),
@@ -113,14 +114,13 @@ fn round(mut job: Job) -> std::result::Result<Vec<String>, Error> {
     )?
     .all()?;
     let more = found.len() >= ROUND as usize;
-    if let Some((_, id, seen, _)) = found.last() {
+    if let Some((_, id, seen)) = found.last() {
         (job.seen, job.id) = (*seen, id.clone());
     }
-    let found: Vec<(Place, Option<String>)> =
-        found.into_iter().map(|(origin, id, _, user)| (Place { origin, id }, user)).collect();
+    let found: Vec<Place> = found.into_iter().map(|(origin, id, _)| Place { origin, id }).collect();
     let kept = if job.keep_profiles { avatars::among(&found)? } else { HashSet::new() };
     let mut deleted = Vec::with_capacity(found.len());
-    for (place, _) in found {
+    for place in found {
         if !kept.contains(&place.id) && files::delete(&place)? {
             deleted.push(place.id);
         }

@@ -10,7 +10,8 @@ use tessera_sdk::{crypto, params};
 
 use crate::place::Place;
 
-const NAME: &str = "mentions";
+/// What `media_progress` calls how far it has come.
+pub(crate) const NAME: &str = "mentions";
 /// Events that are read at once; fewer where they are large.
 const PAGE: u32 = 2_000;
 /// Pages of one round.

@@ -140,6 +140,28 @@ pub(crate) fn unmention(batch: Batch, id: &str) -> Batch {
 
 /// Deletes a file with its thumbnails; whether there was one.
 pub(crate) fn delete(place: &Place) -> Result<bool, Error> {
+    delete_if(place, None)
+}
+
+/// As [`delete`], unless an event above this position or a profile names the file at the moment of the commit.
+pub(crate) fn delete_unnamed(place: &Place, after: i64) -> Result<bool, Error> {
+    delete_if(place, Some(after))
+}
+
+/// Of the URI `$1` and the position `$2`.
+const NAMED: &str = "EXISTS (SELECT 1 FROM rooms_v1_events e WHERE e.position > $2 \
+    AND e.rejected = FALSE AND replace(e.json, $1, '') <> e.json) \
+    OR EXISTS (SELECT 1 FROM accounts_v1_profiles p WHERE p.avatar_url = $1 AND length(p.avatar_url) <= 600)";
+
+fn named(place: &Place, after: i64) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT media_id FROM media_files WHERE origin = $3 AND media_id = $4 AND ({NAMED})"
+    );
+    let found = storage::query(&sql, params![place.uri(), after, &place.origin, &place.id])?;
+    Ok(!found.rows.is_empty())
+}
+
+fn delete_if(place: &Place, unnamed_after: Option<i64>) -> Result<bool, Error> {
     for _ in 0..TRIES {
         let Some(file) = find(place)? else { return Ok(false) };
         let key = || params![&place.origin, &place.id];
@@ -151,11 +173,20 @@ pub(crate) fn delete(place: &Place) -> Result<bool, Error> {
         let count = thumbnails.len() as u64;
         let blobs: Vec<String> =
             thumbnails.into_iter().map(|(blob,)| blob).chain(file.blob.clone()).collect();
-        let mut batch = Batch::new()
-            .run(
+        let batch = match unnamed_after {
+            None => Batch::new().run(
                 "DELETE FROM media_files WHERE origin = $1 AND media_id = $2 AND uploaded_ms = $3",
                 params![&place.origin, &place.id, file.uploaded_ms],
-            )
+            ),
+            Some(after) => Batch::new().run(
+                &format!(
+                    "DELETE FROM media_files WHERE origin = $3 AND media_id = $4 \
+                     AND uploaded_ms = $5 AND NOT ({NAMED})"
+                ),
+                params![place.uri(), after, &place.origin, &place.id, file.uploaded_ms],
+            ),
+        };
+        let mut batch = batch
             .expect(1)
             .run("DELETE FROM media_thumbnails WHERE origin = $1 AND media_id = $2", key())
             .expect(count)
@@ -174,8 +205,11 @@ pub(crate) fn delete(place: &Place) -> Result<bool, Error> {
         }
         match batch.wake(place.topic()).commit() {
             Ok(_) => return Ok(true),
-            // It was filled, or got a thumbnail.
-            Err(storage::Error::Conflict(_)) => {}
+            // It was filled, or got a thumbnail, or somebody names it now.
+            Err(storage::Error::Conflict(_)) => match unnamed_after {
+                Some(after) if named(place, after)? => return Ok(false),
+                _ => {}
+            },
             Err(error) => return Err(error.into()),
         }
     }

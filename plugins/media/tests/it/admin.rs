@@ -296,3 +296,29 @@ fn long_deletion_goes_on_after_the_answer() {
     assert!(left.is_empty());
     server.counts_hold();
 }
+
+#[test]
+fn pictures_stay_whoever_uploaded_them() {
+    let server = server();
+    let [profile, member, old] =
+        ["1", "2", "3"].map(|text| server.upload(BOB, text.as_bytes(), "a/b"));
+    let uri = |id: &str| format!("mxc://hs1/{id}");
+    server.host.acting("accounts", || {
+        let sql = "INSERT INTO accounts_profiles (user_id, avatar_url) VALUES ($1, $2)";
+        Batch::new().run(sql, params!["@ghost:hs1", uri(&profile)]).commit().unwrap();
+    });
+    server.host.acting("rooms", || {
+        let sql =
+            "INSERT INTO rooms_members (room_id, user_id, avatar_url) VALUES ('!r:hs1', $1, $2)";
+        Batch::new().run(sql, params!["@ghost:hs1", uri(&member)]).commit().unwrap();
+    });
+    server.host.advance(1);
+    let before = server.host.now_ms().to_string();
+    let ask = |name: &str| {
+        let request = server.host.request("POST", "admin-delete").user(ALICE).mark("admin");
+        let request = request.param("serverName", name).query("before_ts", &before);
+        server.send(request.build())
+    };
+    assert_eq!(ask("hs2").error(), (400, "M_UNKNOWN".to_owned()));
+    assert_eq!(ask("hs1").answer.ok(), json!({ "total": 1, "deleted_media": [old] }));
+}

@@ -209,3 +209,91 @@ fn encrypted_rooms_end_nothing() {
     server.pass();
     assert_eq!(server.download(&id).status(), 200);
 }
+
+#[test]
+fn pass_over_many_rooms_goes_on_where_it_was() {
+    let server = server_with(&json!({ "retention-by-room": [{ "room": "*", "days": 1 }] }));
+    let old = server.upload(BOB, b"old", "a/b");
+    server.image("!z:hs1", BOB, &old);
+    server.host.advance(2 * DAY_MS);
+    let rows = (0..1_200).map(|n| params![format!("!{n:04}:hs1"), server.host.now_ms()]).collect();
+    Batch::new()
+        .run_many(
+            "INSERT INTO media_mentions (media_id, room_id, newest_ms, own) \
+             VALUES ('young', $1, $2, TRUE)",
+            rows,
+        )
+        .commit()
+        .unwrap();
+    server.sweep();
+    let _ = server.host.calls();
+    while server.host.fire_timers::<tessera_plugin_media::Plugin>("media") > 0 {
+        let calls = server.host.calls();
+        assert!(calls < 1_000, "{calls}");
+        server.host.advance(1_000);
+    }
+    assert_eq!(server.download(&old).status(), 404);
+    let left: Vec<(String,)> = server.rows("SELECT state FROM media_progress WHERE name = 'pass'");
+    assert!(left[0].0.contains(r#""done":"""#), "{left:?}");
+}
+
+#[test]
+fn picture_in_force_stays_though_another_branch_names_it_too() {
+    let server = kept_for_30_days();
+    let id = server.upload(BOB, b"1", "a/b");
+    server.image(ROOM, BOB, &id);
+    let picture = json!({ "url": format!("mxc://hs1/{id}") });
+    server.event(ROOM, ALICE, "m.room.avatar", Some(""), &picture);
+    let force: Vec<(String,)> =
+        server.host.acting("rooms", || server.rows("SELECT event_id FROM rooms_state"));
+    server.event(ROOM, BOB, "m.room.avatar", Some(""), &picture);
+    // The first one wins.
+    server.host.acting("rooms", || {
+        let sql = "UPDATE rooms_state SET event_id = $1";
+        Batch::new().run(sql, params![&force[0].0]).commit().unwrap();
+    });
+    server.host.advance(31 * DAY_MS);
+    server.pass();
+    assert_eq!(server.download(&id).status(), 200);
+}
+
+#[test]
+fn what_is_named_while_it_is_being_ended_stays() {
+    let server = kept_for_30_days();
+    let [again, profile] = ["1", "2"].map(|text| server.upload(BOB, text.as_bytes(), "a/b"));
+    for id in [&again, &profile] {
+        server.image(ROOM, BOB, id);
+        server.host.advance(1);
+    }
+    server.pass();
+    server.host.advance(31 * DAY_MS);
+    let (named, shown) = (again.clone(), profile.clone());
+    server.host.before_next_commit(move |host| {
+        let server = Server { host: host.clone() };
+        server.image(OTHER, ALICE, &named);
+        server.host.acting("accounts", || {
+            let sql = "INSERT INTO accounts_profiles (user_id, avatar_url) VALUES ($1, $2)";
+            let uri = format!("mxc://hs1/{shown}");
+            Batch::new().run(sql, params!["@ghost:hs1", uri]).commit().unwrap();
+        });
+    });
+    server.pass();
+    assert_eq!(statuses(&server, [&again, &profile]), [200; 2]);
+    server.counts_hold();
+}
+
+#[test]
+fn one_round_ends_so_many_files_of_all_users_with_a_time_of_their_own() {
+    let users = [ALICE, BOB].map(|user| json!({ "user": user, "days": 1 }));
+    let server = server_with(&json!({ "limits-by-user": users }));
+    for n in 0..300 {
+        server.upload([ALICE, BOB][n % 2], format!("{n}").as_bytes(), "a/b");
+    }
+    server.host.advance(2 * DAY_MS);
+    let left = || server.rows::<(String,)>("SELECT media_id FROM media_files").len();
+    server.sweep();
+    assert_eq!(left(), 100);
+    assert!(server.host.next_timer().unwrap() <= server.host.now_ms() + 1_000);
+    server.sweep();
+    assert_eq!(left(), 0);
+}
