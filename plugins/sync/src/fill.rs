@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
-use tessera_sdk::storage::{self, Rows, Select, select};
+use tessera_sdk::storage::{Rows, Select, select};
 
 use crate::aggregate;
+use crate::budget::{Budget, Failure};
 use crate::event::{EventRow, Extra, STATE, Writer};
 use crate::near::{Moved, Movements};
 use crate::receipts;
@@ -44,14 +45,14 @@ impl<'a, T> Reads<'a, T> {
     /// Reads it all. No storage call where that is nothing.
     ///
     /// # Errors
-    /// The database does not answer, or a view is not as documented.
-    pub(crate) fn run(self, into: &mut T) -> Result<(), Error> {
+    /// It is more than the budget allows; the database does not answer, or a view is not as documented.
+    pub(crate) fn run(self, into: &mut T, mut budget: Budget) -> Result<(), Failure> {
         if self.selects.is_empty() {
             return Ok(());
         }
-        let mut answers = storage::snapshot(&self.selects)?.answers();
+        let mut answers = budget.snapshot(&self.selects)?.answers();
         let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
-        self.takes.into_iter().try_for_each(|take| take(into, &mut next))
+        Ok(self.takes.into_iter().try_for_each(|take| take(into, &mut next))?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What clients read. Owns no rows: it reads the views of `docs/views.md`.
 
 mod aggregate;
+mod budget;
 mod context;
 pub(crate) mod devices;
 pub mod event;

@@ -32,6 +32,7 @@ use queries::Path;
 use read::Basics;
 use response::Response;
 
+use crate::budget::Failure;
 use crate::filter::Filter;
 use crate::online;
 
@@ -124,20 +125,34 @@ fn watch_and_look(mut ask: Ask, may_hold: bool, over: bool) -> Result {
     }
 }
 
-/// Reads what is new. An answer whose unread counts are not there yet is put off for a moment, if it may be.
+/// Reads what is new, or where that is too much to be told at once, all.
 fn look(
     ask: &Ask,
     filter: &Filter,
     horizon: Option<i64>,
     may_hold: bool,
 ) -> std::result::Result<Found, Error> {
+    match look_for_news(ask, filter, horizon, may_hold) {
+        Err(Failure::TooLarge) => {
+            let ask = Ask { full_state: true, ..ask.clone() };
+            Ok(Found::Answer(whole::answer(&ask, filter)?))
+        }
+        found => Ok(found?),
+    }
+}
+
+/// Reads what is new. An answer whose unread counts are not there yet is put off for a moment, if it may be.
+fn look_for_news(
+    ask: &Ask,
+    filter: &Filter,
+    horizon: Option<i64>,
+    may_hold: bool,
+) -> std::result::Result<Found, Failure> {
     let progress =
         (may_hold && ask.since.is_some()).then(|| bus::watch(&[read::PROGRESS_TOPIC.to_owned()]));
     let news = read::news(ask, filter, horizon)?;
     if news.deltas.len() > queries::MAX_DELTAS {
-        // Too much has changed to be told one by one.
-        let ask = Ask { full_state: true, ..ask.clone() };
-        return Ok(Found::Answer(whole::answer(&ask, filter)?));
+        return Err(Failure::TooLarge);
     }
     let now = clock::now_ms();
     if let (Some(progress), Some(until)) = (progress, news.wants_hold(ask, now)) {

@@ -7,6 +7,7 @@ use tessera_sdk::params;
 use tessera_sdk::storage::{FromRow, select};
 
 use super::ask::Ask;
+use crate::budget::Budget;
 use crate::event::{COLUMNS, EventRow, TRANSACTION, Writer};
 use crate::fill::{Asker, Given, Reads, Wants, list};
 use crate::members::{self, First, HEROES};
@@ -115,7 +116,7 @@ impl Plan<'_> {
             });
         }
         self.wants.plan(Asker { user, device, since, horizon }, writer, &mut reads);
-        reads.run(&mut filled)?;
+        reads.run(&mut filled, Budget::default())?;
         Ok(filled)
     }
 }

@@ -7,13 +7,15 @@ use tessera_sdk::http::{Answer, Parked, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{IntoValue, Value};
 
+use crate::budget::Budget;
 use crate::filter::Filter;
 use crate::token::SyncToken;
 
 /// The longest wait: clients ask for 30 s as a rule; proxies cut what is silent for minutes.
 pub(super) const MAX_TIMEOUT_MS: u64 = 120_000;
-/// An inline filter is kept while the request is parked, and that state is capped at 16 KiB.
-const MAX_INLINE_FILTER: usize = 12 * 1024;
+/// An inline filter is kept while the request is parked and between the parts of an answer, as a string within JSON. What is kept is
+/// capped at 16 KiB, and of that ids may take 5.
+const MAX_INLINE_FILTER: usize = 10 * 1024;
 /// First byte of the parked state: another version of this plug-in may resume it.
 const STATE_VERSION: u8 = 1;
 
@@ -45,6 +47,9 @@ pub(super) struct Ask {
     /// The part of a long answer that is to be told; none: all of it.
     #[serde(skip)]
     pub part: Option<Part>,
+    /// How much may be read.
+    #[serde(skip)]
+    pub budget: Budget,
 }
 
 /// Rooms that stand together in an answer.
@@ -82,7 +87,8 @@ impl Part {
 impl Ask {
     pub(super) fn from_request(request: &Request) -> std::result::Result<Self, Error> {
         let filter = request.query("filter").filter(|f| !f.is_empty()).map(str::to_owned);
-        if filter.as_ref().is_some_and(|f| f.len() > MAX_INLINE_FILTER) {
+        let kept = serde_json::to_string(&filter).map_err(Error::internal)?;
+        if kept.len() > MAX_INLINE_FILTER {
             return Err(Error::invalid_param("the filter is too long: store it and pass its id"));
         }
         let since = match request.query("since") {
@@ -105,6 +111,7 @@ impl Ask {
             rooms: 0,
             held_until_ms: None,
             part: None,
+            budget: Budget::usual(),
         })
     }
 
@@ -123,6 +130,7 @@ impl Ask {
             rooms: 0,
             held_until_ms: None,
             part: None,
+            budget: Budget::default(),
         }
     }
 
@@ -134,7 +142,12 @@ impl Ask {
             }
             _ => return Err(Error::internal("parked by an unknown version")),
         };
-        Ok(Self { user: principal.user.clone(), device: principal.device.clone(), ..ask })
+        Ok(Self {
+            user: principal.user.clone(),
+            device: principal.device.clone(),
+            budget: Budget::usual(),
+            ..ask
+        })
     }
 
     pub(super) fn park(&self, watch: WatchId, timeout_ms: u64) -> Result {

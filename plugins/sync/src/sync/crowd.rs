@@ -56,31 +56,52 @@ pub(super) struct Scribe<'a> {
 /// Members as they are sent.
 #[derive(Debug, Default)]
 pub(super) struct Written {
+    /// Whether the text goes on with others before it: it begins with a comma then.
+    pub follows: bool,
     /// With commas between.
     pub text: String,
     pub events: Vec<Box<RawValue>>,
 }
 
+impl Written {
+    /// Adds an event to the text.
+    pub(super) fn push(&mut self, event: &str) {
+        self.comma();
+        self.text.push_str(event);
+    }
+
+    fn comma(&mut self) {
+        if self.follows || !self.text.is_empty() {
+            self.text.push(',');
+        }
+    }
+}
+
 impl Scribe<'_> {
-    /// Members of one room as they were before changes, which are undone.
-    pub(super) fn write(&self, members: &[Member], undone: &[Undone]) -> Result<Written, Error> {
+    /// Writes members of one room as they were before changes, which are undone. Rows go as they are written, so that they are not
+    /// held twice.
+    pub(super) fn write(
+        &self,
+        members: Vec<Member>,
+        undone: &[Undone],
+        written: &mut Written,
+    ) -> Result<(), Error> {
         if members.first().is_none_or(|member| !self.wanted.allows_room(&member.room_id)) {
-            return Ok(Written::default());
+            return Ok(());
         }
         let mut before: HashMap<&str, Option<&EventRow>> = HashMap::new();
         for Undone { delta, replaced } in undone.iter().rev().filter(|u| u.delta.kind == MEMBER) {
             before.insert(&delta.state_key, replaced.as_ref());
         }
-        let mut written = Written::default();
         for member in members {
             let (event_id, json) = match before.get(member.user.as_str()) {
                 None => (&member.event_id, &member.json),
                 Some(Some(row)) => (&row.event_id, &row.json),
                 Some(None) => continue,
             };
-            self.one(&mut written, &member.room_id, &member.user, event_id, json)?;
+            self.one(written, &member.room_id, &member.user, event_id, json)?;
         }
-        Ok(written)
+        Ok(())
     }
 
     fn one(
@@ -104,9 +125,7 @@ impl Scribe<'_> {
         }
         if self.direct {
             let begins = written.text.len();
-            if begins > 0 {
-                written.text.push(',');
-            }
+            written.comma();
             if parts
                 .and_then(|parts| parts.write(&mut written.text, event_id, self.writer.now_ms))
                 .is_some()
@@ -125,10 +144,7 @@ impl Scribe<'_> {
         };
         let event = self.writer.write(&row, Extra::default())?;
         if self.direct {
-            if !written.text.is_empty() {
-                written.text.push(',');
-            }
-            written.text.push_str(event.get());
+            written.push(event.get());
         } else {
             written.events.push(event);
         }

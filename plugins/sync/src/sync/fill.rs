@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::select;
 
@@ -11,6 +10,7 @@ use super::crowd::{self, Member};
 use super::queries;
 use super::read::AccountData;
 use super::summary::{self, Summaries};
+use crate::budget::{Budget, Failure};
 use crate::event::{COLUMNS, EventRow, STATE, TRANSACTION, Writer};
 use crate::fill::{Asker, Given, Reads, Wants, list};
 use crate::state::{Undone, select_undone, undone_selects};
@@ -67,7 +67,8 @@ impl Plan<'_> {
         ask: &Ask,
         writer: &Writer<'_>,
         horizon: i64,
-    ) -> Result<Filled, Error> {
+        budget: Budget,
+    ) -> Result<Filled, Failure> {
         let mut filled = Filled { summaries: self.summaries.known(), ..Filled::default() };
         let device = ask.device.as_deref();
         let mut reads: Reads<'_, Filled> = Reads::new();
@@ -111,7 +112,7 @@ impl Plan<'_> {
         }
         let asker = Asker { user: &ask.user, device, since: ask.new_from(), horizon };
         self.wants.plan(asker, writer, &mut reads);
-        reads.run(&mut filled)?;
+        reads.run(&mut filled, budget)?;
         Ok(filled)
     }
 

@@ -149,16 +149,18 @@ pub(super) fn timelines(ask: &Ask, filter: &Filter, path: Path, upto: i64) -> Se
 pub(super) fn fresh(ask: &Ask, filter: &Filter, upto: i64) -> Select {
     let device = ask.device.as_deref().unwrap_or("");
     let looks = i64::try_from(fresh_looks(filter)).unwrap_or(i64::MAX);
+    let mut params = params![&ask.user, device, ask.new_from(), looks, upto];
+    let part = ask.within("c.room_id", &mut params);
     select(
         &format!(
             "SELECT {COLUMNS}, {RELATED}, NULL AS counted, {CURRENT} FROM rooms_v1_membership_changes c CROSS JOIN rooms_v1_memberships m \
-             CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE c.user_id = $1 AND c.position > $3 \
+             CROSS JOIN rooms_v1_events e {TRANSACTION} WHERE c.user_id = $1{part} AND c.position > $3 \
              AND c.membership = 'join' AND c.prev_membership <> 'join' AND m.room_id = c.room_id AND {JOINED} \
              AND e.room_id = c.room_id AND e.position > COALESCE((SELECT l.position FROM rooms_v1_events l \
              WHERE l.room_id = c.room_id AND l.position <= $5 AND l.stream AND NOT l.rejected \
              ORDER BY l.position DESC LIMIT 1 OFFSET $4), 0) AND e.position <= $5 AND {LIVE} ORDER BY e.position DESC"
         ),
-        params![&ask.user, device, ask.new_from(), looks, upto],
+        params,
     )
 }
 

@@ -10,6 +10,7 @@ use tessera_sdk::{cache, config, params};
 use super::ask::Ask;
 use super::queries::{self, Path};
 use super::settle;
+use crate::budget::{Budget, Failure};
 use crate::devices::{self, Devices};
 use crate::event::EventRow;
 use crate::filter::Filter;
@@ -168,6 +169,8 @@ pub(super) type Count = (String, String, i64, i64, i64);
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub horizon: i64,
+    /// What may be read beyond it.
+    pub budget: Budget,
     pub memberships: Vec<Membership>,
     pub changes: Vec<Change>,
     /// Newest first in each room; one more than the limit where there are more.
@@ -195,8 +198,8 @@ pub(super) struct News {
 }
 
 /// Everything that is new, as of the horizon: one storage call, or two where what lies above it left too little room for what lies
-/// below. `horizon`: as last known, to choose the way.
-pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<News, Error> {
+/// below. `horizon`: as last known, to choose the way. No more is read than the budget of who asks allows.
+pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<News, Failure> {
     let gap = horizon.map(|horizon| horizon.saturating_sub(ask.from()));
     let looks = queries::looks(filter);
     let path = Path::choose(ask, gap, looks);
@@ -210,7 +213,7 @@ pub(super) fn news(ask: &Ask, filter: &Filter, horizon: Option<i64>) -> Result<N
 }
 
 /// `upto`: the horizon, where it is known.
-fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<News, Error> {
+fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<News, Failure> {
     let last = upto.unwrap_or(i64::MAX);
     let mut selects = vec![
         queries::memberships(ask, filter),
@@ -231,12 +234,14 @@ fn read(ask: &Ask, filter: &Filter, path: Path, upto: Option<i64>) -> Result<New
     ];
     let since = if ask.goes_on() { i64::MAX } else { ask.new_from() };
     selects.extend(devices::selects(&ask.user, ask.device.as_deref(), ask.told(), since));
-    let moment = storage::snapshot(&selects)?;
+    let mut budget = ask.budget;
+    let moment = budget.snapshot(&selects)?;
     let horizon = upto.unwrap_or_else(|| i64::try_from(moment.horizon).unwrap_or(i64::MAX));
     let mut answers = moment.answers();
     let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
     Ok(News {
         horizon,
+        budget,
         memberships: next()?.all()?,
         changes: next()?.all()?,
         events: next()?.all()?,

@@ -135,45 +135,58 @@ pub(super) struct Response {
 }
 
 /// Takes closing brackets off.
-fn reopen(out: &mut String, closing: &str) {
-    debug_assert!(out.ends_with(closing));
+fn reopen(out: &mut Vec<u8>, closing: &str) {
+    debug_assert!(out.ends_with(closing.as_bytes()));
     out.truncate(out.len().saturating_sub(closing.len()));
 }
 
-fn append(out: &mut String, value: &impl Serialize) -> Result<(), Error> {
-    out.push_str(&serde_json::to_string(value).map_err(Error::internal)?);
-    Ok(())
+fn append(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Error> {
+    serde_json::to_writer(out, value).map_err(Error::internal)
+}
+
+/// About as many bytes as rooms take when they are written: a text that grows is held twice for a moment.
+fn weigh(rooms: &BTreeMap<String, Room>) -> usize {
+    let events = |events: &[Box<RawValue>]| -> usize {
+        events.iter().map(|event| event.get().len().saturating_add(1)).sum()
+    };
+    let one = |room: &Room| {
+        let state = [&room.state, &room.state_after, &room.unstable_state_after];
+        let state: usize = state.into_iter().flatten().map(|state| events(&state.events)).sum();
+        1024 + events(&room.timeline.events) + state + room.more_state.len()
+    };
+    rooms.values().map(one).sum()
 }
 
 /// Writes rooms as members of an object that has been begun. `some`: whether there are any before. Gives where the last one goes on, if it
-/// does: nothing may follow then but what it lacks.
+/// does: nothing may follow then but what it lacks. Rooms go as they are written, so that they are not held twice.
 pub(super) fn write_rooms(
-    out: &mut String,
-    rooms: &BTreeMap<String, Room>,
+    out: &mut Vec<u8>,
+    rooms: BTreeMap<String, Room>,
     some: &mut bool,
 ) -> Result<Option<(String, Open)>, Error> {
+    out.reserve(weigh(&rooms));
     for (id, room) in rooms {
         if std::mem::replace(some, true) {
-            out.push(',');
+            out.push(b',');
         }
-        append(out, id)?;
-        out.push(':');
-        append(out, room)?;
+        append(out, &id)?;
+        out.push(b':');
+        append(out, &room)?;
         if room.more_state.is_empty() && room.open.is_none() {
             continue;
         }
         reopen(out, END_OF_STATE);
         if !room.more_state.is_empty() {
-            if !out.ends_with('[') {
-                out.push(',');
+            if !out.ends_with(b"[") {
+                out.push(b',');
             }
-            out.push_str(&room.more_state);
+            out.extend_from_slice(room.more_state.as_bytes());
         }
-        if let Some(open) = &room.open {
-            let open = Open { some: !out.ends_with('['), ..open.clone() };
-            return Ok(Some((id.clone(), open)));
+        if let Some(open) = room.open {
+            let open = Open { some: !out.ends_with(b"["), ..open };
+            return Ok(Some((id, open)));
         }
-        out.push_str(END_OF_STATE);
+        out.extend_from_slice(END_OF_STATE.as_bytes());
     }
     Ok(None)
 }
@@ -183,44 +196,44 @@ pub(super) const END_OF_STATE: &str = "]}}";
 
 impl Response {
     /// All up to the rooms that the user is or was in: the next is the name of a member of `rooms`.
-    pub(super) fn begin(&self) -> Result<String, Error> {
-        let mut out = String::new();
+    pub(super) fn begin(&self) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
         append(&mut out, self)?;
         reopen(&mut out, "}");
-        out.push_str(",\"rooms\":");
+        out.extend_from_slice(b",\"rooms\":");
         append(&mut out, &self.rooms)?;
         reopen(&mut out, "}");
-        if !out.ends_with('{') {
-            out.push(',');
+        if !out.ends_with(b"{") {
+            out.push(b',');
         }
         Ok(out)
     }
 
     /// The whole answer.
-    pub(super) fn text(&self) -> Result<String, Error> {
+    pub(super) fn text(self) -> Result<Vec<u8>, Error> {
         if self.rooms.none() {
-            return serde_json::to_string(self).map_err(Error::internal);
+            return serde_json::to_vec(&self).map_err(Error::internal);
         }
         let mut out = self.begin()?;
-        for (name, rooms) in [("join", &self.rooms.join), ("leave", &self.rooms.leave)] {
+        for (name, rooms) in [("join", self.rooms.join), ("leave", self.rooms.leave)] {
             if rooms.is_empty() {
                 continue;
             }
             append(&mut out, &name)?;
-            out.push_str(":{");
+            out.extend_from_slice(b":{");
             write_rooms(&mut out, rooms, &mut false)?;
-            out.push_str("},");
+            out.extend_from_slice(b"},");
         }
-        if out.ends_with(',') {
+        if out.ends_with(b",") {
             out.pop();
         }
-        out.push_str("}}");
+        out.extend_from_slice(b"}}");
         Ok(out)
     }
 
     /// The whole answer, to be sent.
-    pub(super) fn answer(&self) -> Outcome {
-        Ok(Answer::raw_json(200, self.text()?.into_bytes()))
+    pub(super) fn answer(self) -> Outcome {
+        Ok(Answer::raw_json(200, self.text()?))
     }
 }
 

@@ -7,13 +7,14 @@ use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{cache, clock, hooks, log, services};
 
 use super::ask::Ask;
-use super::crowd::{self, Member, Scribe};
+use super::crowd::{Member, Scribe, Written};
 use super::draft::{self, Draft, drafts};
 use super::ephemeral;
 use super::fill::{Filled, Plan};
 use super::read::{Count, Membership, News};
 use super::response::{Counts, Events, Invited, Knocked, Open, Response, Room, Rooms, Timeline};
 use super::whole;
+use crate::budget::Failure;
 use crate::devices::DeviceLists;
 use crate::event::{EventRow, Extra, Writer, content};
 use crate::fill::Given;
@@ -79,13 +80,14 @@ fn offers(ask: &Ask, filter: &Filter, news: &mut News, rooms: &mut Rooms) -> Res
     Ok(())
 }
 
-/// Makes the answer, or of a later part what it tells of its rooms. At most one storage call.
+/// Makes the answer, or of a later part what it tells of its rooms. At most one storage call, which reads no more than the news have
+/// left of the budget.
 pub(super) fn assemble(
     ask: &Ask,
     filter: &Filter,
     mut news: News,
     format: ClientFormat,
-) -> Result<Response, Error> {
+) -> Result<Response, Failure> {
     let answering = Answering {
         ask,
         filter,
@@ -99,7 +101,7 @@ pub(super) fn assemble(
     let (mut plan, newly_sent) = answering.plan(&drafts);
     plan.wants.movements = movements;
     plan.wants.ignored = news.ignored.clone();
-    let mut filled = plan.fill(ask, &answering.writer, news.horizon)?;
+    let mut filled = plan.fill(ask, &answering.writer, news.horizon, news.budget)?;
     let (fresh, left) = (plan.fresh, plan.left);
     let given = std::mem::take(&mut filled.given);
     let Given { members, extras, receipts: fresh_receipts, moved } = given;
@@ -381,12 +383,12 @@ impl Answering<'_> {
             wanted.allows_room(&row.room_id) && wanted.allows(&row.kind, &row.sender, &row.json)
         };
         let mut rows: BTreeMap<state::Key, EventRow> = BTreeMap::new();
-        let mut members = crowd::Written::default();
+        let mut members = Written::default();
         if draft.full {
             let later = undone.iter().position(|u| u.delta.position >= at).unwrap_or(undone.len());
             let undone = undone.get(later..).unwrap_or(&[]);
             let scribe = Scribe { wanted, writer: &self.writer, direct: self.direct };
-            members = scribe.write(&crowd, undone)?;
+            scribe.write(crowd, undone, &mut members)?;
             rows = state::rewound(current, undone);
         } else {
             let shown: HashMap<&str, i64> =
@@ -407,9 +409,9 @@ impl Answering<'_> {
                 }
             }
         }
-        let rows = rows.values().filter(|row| allowed(row));
+        let rows = rows.into_values().filter(allowed);
         let mut events = rows
-            .map(|row| self.writer.write(row, Extra::default()))
+            .map(|row| self.writer.write(&row, Extra::default()))
             .collect::<Result<Vec<_>, _>>()?;
         events.append(&mut members.events);
         Ok((events, members.text))

@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Continued, Piece, Result as Outcome};
 use tessera_sdk::matrix::{ClientFormat, Error};
-use tessera_sdk::storage;
-use tessera_sdk::{params, presentation};
+use tessera_sdk::{params, presentation, storage};
 
 use super::ask::{Ask, Part, Section};
-use super::crowd::{self, Member, Scribe};
+use super::crowd::{self, Member, Scribe, Written};
 use super::response::{END_OF_STATE, Open, Response, write_rooms};
 use super::{queries, read, rooms};
+use crate::budget::{self, Budget, Failure};
 use crate::filter::Filter;
 use crate::state::{Undone, select_undone};
 
@@ -25,8 +25,11 @@ const MAX_ROOMS: usize = 150;
 const MAX_SIZED: usize = 3_000;
 /// Cuts that are kept from one part to the next: the rest is found anew.
 const MAX_CUTS: usize = 50;
-/// Where members' events are so large that as many as configured cannot be read, fewer are tried, down to these.
-const FEW_MEMBERS: usize = 100;
+/// Where events are so large that as many members as configured cannot be read, fewer are tried, and fewer rooms with them, down to
+/// these: what is needed then is needed.
+const FEW_MEMBERS: usize = 20;
+/// After a part that is smaller than this the next may have twice the members.
+const SMALL: usize = budget::MOST / 8;
 /// Events of one part.
 const MAX_EVENTS: usize = 2_500;
 /// First byte of what is kept between parts.
@@ -62,7 +65,7 @@ struct Rest {
 }
 
 /// A stretch of the answer, and what follows it.
-type Told = (String, Option<Rest>);
+type Told = (Vec<u8>, Option<Rest>);
 
 /// Whether the members of rooms are told that nobody asked for.
 pub(super) fn crowds(filter: &Filter) -> bool {
@@ -70,7 +73,7 @@ pub(super) fn crowds(filter: &Filter) -> bool {
     !wanted.lazy_load_members && wanted.allows_type(crowd::MEMBER)
 }
 
-/// Cuts what follows a room of a section into parts.
+/// Cuts what follows a room of a section into parts of so many members at most.
 fn cuts(
     ask: &Ask,
     filter: &Filter,
@@ -107,7 +110,8 @@ fn cuts(
         return Ok(VecDeque::new());
     }
     let looks = queries::looks(filter).max(1);
-    let most_rooms = (MAX_EVENTS / looks).clamp(1, MAX_ROOMS);
+    let most_rooms = (MAX_EVENTS / looks).clamp(1, MAX_ROOMS).saturating_mul(most);
+    let most_rooms = (most_rooms / read::members_at_once()).max(1);
     let mut cuts = VecDeque::new();
     let (mut rooms, mut members, mut last) = (0, 0_usize, None);
     for (room, size) in sized {
@@ -139,7 +143,7 @@ fn cuts(
 /// Storage; a view is not as documented.
 pub(super) fn answer(ask: &Ask, filter: &Filter) -> Outcome {
     let (text, rest) = begin(ask, filter)?;
-    let answer = Answer::raw_json(200, text.into_bytes());
+    let answer = Answer::raw_json(200, text);
     match rest {
         Some(rest) => answer.and_then(&rest.kept()?),
         None => Ok(answer),
@@ -160,20 +164,28 @@ pub(crate) fn next(continued: &Continued) -> Result<Piece, Error> {
     rest.ask.device.clone_from(&principal.device);
     let (text, rest) = go_on(rest)?;
     let more = rest.map(Rest::kept).transpose()?;
-    Ok(Piece { bytes: text.into_bytes(), more })
+    Ok(Piece { bytes: text, more })
 }
 
-/// Tries it with fewer and fewer members where the database gives up on too many bytes.
-fn with_fewer<T>(members: usize, attempt: impl Fn(usize) -> Result<T, Error>) -> Result<T, Error> {
+/// Tries it with fewer and fewer members where it would be too many bytes.
+fn with_fewer<T>(
+    members: usize,
+    attempt: impl Fn(usize) -> Result<T, Failure>,
+) -> Result<T, Error> {
     let mut members = members;
     loop {
         match attempt(members) {
-            Err(error) if error.http_status() == 500 && members > FEW_MEMBERS => {
+            Err(Failure::TooLarge) if members > FEW_MEMBERS => {
                 members = (members / 8).max(FEW_MEMBERS);
             }
-            other => return other,
+            other => return Ok(other?),
         }
     }
+}
+
+/// What a part of so many members may read.
+fn budget(members: usize) -> Budget {
+    if members > FEW_MEMBERS { Budget::usual() } else { Budget::default() }
 }
 
 /// The first part.
@@ -187,7 +199,8 @@ fn begin(ask: &Ask, filter: &Filter) -> Result<Told, Error> {
             left.transpose()?.is_none_or(|cuts| cuts.len() < 2)
         };
         if whole {
-            return Ok((tell(ask, filter)?.0.text()?, None));
+            let ask = Ask { budget: budget(members), ..ask.clone() };
+            return Ok((tell(&ask, filter)?.0.text()?, None));
         }
         let rest = Rest {
             ask: ask.clone(),
@@ -207,7 +220,7 @@ fn begin(ask: &Ask, filter: &Filter) -> Result<Told, Error> {
 fn go_on(rest: Rest) -> Result<Told, Error> {
     let filter = read::filter(&rest.ask)?;
     let before = rest.members;
-    with_fewer(before, |members| {
+    let (text, mut rest) = with_fewer(before, |members| {
         let mut rest = Rest { members, ..rest.clone() };
         if let Some((room, open)) = rest.open.take() {
             return rest.slice(&filter, &room, &open);
@@ -217,10 +230,14 @@ fn go_on(rest: Rest) -> Result<Told, Error> {
             rest.cuts = cuts(&rest.ask, &filter, rest.section, &rest.after, members)?;
         }
         match rest.cuts.pop_front() {
-            Some(cut) => rest.part(&filter, cut, String::new()),
-            None => rest.finish(&filter, None, String::new()),
+            Some(cut) => rest.part(&filter, cut),
+            None => Ok(rest.finish(&filter, None, Vec::new())?),
         }
-    })
+    })?;
+    if let Some(rest) = rest.as_mut().filter(|_| text.len() < SMALL) {
+        rest.members = rest.members.saturating_mul(2).min(read::members_at_once());
+    }
+    Ok((text, rest))
 }
 
 /// Whether any rooms that were left are told.
@@ -229,7 +246,7 @@ fn leaves(ask: &Ask, filter: &Filter) -> bool {
 }
 
 /// What is told of the rooms of a part, or of all, and the horizon.
-fn tell(ask: &Ask, filter: &Filter) -> Result<(Response, i64), Error> {
+fn tell(ask: &Ask, filter: &Filter) -> Result<(Response, i64), Failure> {
     let news = read::news(ask, filter, None)?;
     let horizon = news.horizon;
     let mut response = rooms::assemble(ask, filter, news, ClientFormat::WithoutRoomId)?;
@@ -260,32 +277,33 @@ impl Rest {
             horizon,
             slice: cut.large.then_some(self.members),
         };
-        Ask { part: Some(part), ..self.ask.clone() }
+        Ask { part: Some(part), budget: budget(self.members), ..self.ask.clone() }
     }
 
     /// All but rooms, and the first of these.
-    fn first(mut self, filter: &Filter, cut: Cut) -> Result<Told, Error> {
+    fn first(mut self, filter: &Filter, cut: Cut) -> Result<Told, Failure> {
         let (response, horizon) = tell(&self.asking(&cut, None), filter)?;
         self.horizon = horizon;
         let mut out = response.begin()?;
-        out.push_str("\"join\":{");
-        self.open = write_rooms(&mut out, &response.rooms.join, &mut self.some)?;
-        self.finish(filter, cut.upto, out)
+        out.extend_from_slice(b"\"join\":{");
+        self.open = write_rooms(&mut out, response.rooms.join, &mut self.some)?;
+        Ok(self.finish(filter, cut.upto, out)?)
     }
 
     /// The next rooms.
-    fn part(mut self, filter: &Filter, cut: Cut, mut out: String) -> Result<Told, Error> {
+    fn part(mut self, filter: &Filter, cut: Cut) -> Result<Told, Failure> {
         let (response, _) = tell(&self.asking(&cut, Some(self.horizon)), filter)?;
         let rooms = match self.section {
-            Section::Join => &response.rooms.join,
-            Section::Leave => &response.rooms.leave,
+            Section::Join => response.rooms.join,
+            Section::Leave => response.rooms.leave,
         };
+        let mut out = Vec::new();
         self.open = write_rooms(&mut out, rooms, &mut self.some)?;
-        self.finish(filter, cut.upto, out)
+        Ok(self.finish(filter, cut.upto, out)?)
     }
 
     /// More members of a large room.
-    fn slice(mut self, filter: &Filter, room: &str, open: &Open) -> Result<Told, Error> {
+    fn slice(mut self, filter: &Filter, room: &str, open: &Open) -> Result<Told, Failure> {
         let ask = &self.ask;
         let mut selects = vec![crowd::select_slice(room, &open.member, self.members)];
         selects.extend(select_undone(
@@ -293,38 +311,33 @@ impl Rest {
             ask.device.as_deref(),
             [(&room.to_owned(), &open.at)],
         ));
-        let mut answers = storage::snapshot(&selects)?.answers();
+        let mut answers = budget(self.members).snapshot(&selects)?.answers();
         let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
         let members: Vec<Member> = next()?.all()?;
         let undone: Vec<Undone> = next()?.all()?;
         let writer = rooms::writer(filter, ClientFormat::WithoutRoomId);
         let direct = rooms::direct(filter, ClientFormat::WithoutRoomId);
         let scribe = Scribe { wanted: &filter.room.state, writer: &writer, direct };
-        let mut written = scribe.write(&members, &undone)?;
+        let last = members.last().filter(|_| members.len() >= self.members);
+        let last = last.map(|last| last.user.clone());
+        let mut written = Written { follows: open.some, ..Written::default() };
+        scribe.write(members, &undone, &mut written)?;
         if filter.shows_unsigned() {
             let events = written.events.iter_mut().map(|event| (Some(room), event));
             presentation::add_fields(events, &ask.user);
         }
-        for event in &written.events {
-            if !written.text.is_empty() {
-                written.text.push(',');
-            }
-            written.text.push_str(event.get());
+        for event in std::mem::take(&mut written.events) {
+            written.push(event.get());
         }
         let some = open.some || !written.text.is_empty();
-        let mut out = String::new();
-        if open.some && !written.text.is_empty() {
-            out.push(',');
-        }
-        out.push_str(&written.text);
-        match members.last().filter(|_| members.len() >= self.members) {
-            Some(last) => {
-                let open = Open { member: last.user.clone(), at: open.at, some };
-                self.open = Some((room.to_owned(), open));
+        let mut out = written.text.into_bytes();
+        match last {
+            Some(member) => {
+                self.open = Some((room.to_owned(), Open { member, at: open.at, some }));
             }
-            None => out.push_str(END_OF_STATE),
+            None => out.extend_from_slice(END_OF_STATE.as_bytes()),
         }
-        self.finish(filter, Some(room.to_owned()), out)
+        Ok(self.finish(filter, Some(room.to_owned()), out)?)
     }
 
     /// Closes what is over, and says what is next. `upto`: the last room of what was told; none: it was the section's end.
@@ -332,7 +345,7 @@ impl Rest {
         mut self,
         filter: &Filter,
         upto: Option<String>,
-        mut out: String,
+        mut out: Vec<u8>,
     ) -> Result<Told, Error> {
         if self.open.is_some() {
             return Ok((out, Some(self)));
@@ -349,13 +362,13 @@ impl Rest {
         if self.section == Section::Join && leaves(&self.ask, filter) {
             self.cuts = cuts(&self.ask, filter, Section::Leave, "", self.members)?;
             if !self.cuts.is_empty() {
-                out.push_str("},\"leave\":{");
+                out.extend_from_slice(b"},\"leave\":{");
                 let rest =
                     Self { section: Section::Leave, after: String::new(), some: false, ..self };
                 return Ok((out, Some(rest)));
             }
         }
-        out.push_str("}}}");
+        out.extend_from_slice(b"}}}");
         Ok((out, None))
     }
 }

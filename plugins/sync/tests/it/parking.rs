@@ -147,3 +147,21 @@ fn stored_filters_hold_while_parked() {
     let body = world.resume(&answer, Woken).ok();
     assert_eq!(ids(&joined(&body, ROOM)["timeline"]["events"]), [id]);
 }
+
+#[test]
+fn an_inline_filter_is_refused_that_could_not_be_kept() {
+    let world = world_with_room();
+    let first = token(&world.sync(ALICE, &[]));
+    // Each quote takes two bytes where it is kept.
+    let filter = |rooms: usize| {
+        let none = vec!["\"\""; rooms].join(",");
+        format!("{{\"room\":{{\"ephemeral\":{{\"not_rooms\":[{none}]}}}}}}")
+    };
+    let ask = |filter: &str| {
+        let query = [("since", first.as_str()), ("timeout", "30000"), ("filter", filter)];
+        world.get(ALICE, "sync", &[], &query)
+    };
+    let state = ask(&filter(2_000)).parked().expect("nothing is new").state.len();
+    assert!((10_000..11_000).contains(&state), "{state}");
+    assert_eq!(ask(&filter(3_000)).error(), (400, "M_INVALID_PARAM".to_owned()));
+}

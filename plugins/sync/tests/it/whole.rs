@@ -1,6 +1,9 @@
 //! Answers that tell all rooms are made in parts where they are long, and read as if they were made at once.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use tessera_plugin_sync::Plugin;
 
 use crate::world::*;
 
@@ -116,7 +119,7 @@ fn what_happens_between_parts_comes_with_the_next_answer() {
         parts.say(room, CAROL, "news");
     }
     parts.leave("!r6:hs1", CAROL);
-    let mut pieced = sorted(begun.whole::<tessera_plugin_sync::Plugin>());
+    let mut pieced = sorted(begun.whole::<Plugin>());
     // The room that was left meanwhile may be missing: what became of it is told next.
     let left = pieced["rooms"]["join"].as_object_mut().unwrap().remove("!r6:hs1");
     assert_eq!(left, None);
@@ -155,4 +158,65 @@ fn members_are_not_counted_where_rooms_keeps_count() {
     assert!(joined(&world.sync(ALICE, &[]), ROOM)["summary"].get("m.heroes").is_none());
     world.state(ROOM, ALICE, "m.room.name", "", json!({}));
     assert_eq!(joined(&world.sync(ALICE, &[]), ROOM)["summary"]["m.heroes"], json!([BOB]));
+}
+
+/// The pieces of an answer, none of which is large, and all of them as one.
+fn small_pieces(world: &World, query: &[(&str, &str)]) -> (usize, Value) {
+    let pieces = world.get(ALICE, "sync", &[], query).pieces::<Plugin>();
+    let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
+    assert!(sizes.iter().all(|size| *size < 9 << 20), "{sizes:?}");
+    (sizes.len(), serde_json::from_slice(&pieces.concat()).expect("JSON"))
+}
+
+#[test]
+fn large_member_events_make_no_large_piece() {
+    let world = world();
+    let rooms = [("!a:hs1", 100), ("!b:hs1", 2_700), ("!c:hs1", 100), ("!d:hs1", 100)];
+    for (room, _) in rooms {
+        world.create(room, ALICE);
+    }
+    let first = token(&world.sync(ALICE, &[]));
+    let name = "n".repeat(8 << 10);
+    for (room, members) in rooms {
+        for n in 0..members {
+            let user = format!("@user{n:04}:hs1");
+            let content = json!({ "membership": "join", "displayname": name });
+            world.state(room, &user, "m.room.member", &user, content);
+        }
+    }
+    let filter = ("filter", r#"{"room":{"timeline":{"limit":0}}}"#);
+    // New, or away for long: what has changed is as much.
+    for query in [vec![filter], vec![filter, ("since", first.as_str())]] {
+        let (pieces, body) = small_pieces(&world, &query);
+        assert!((4..20).contains(&pieces), "{pieces}");
+        for (room, members) in rooms {
+            let room = joined(&body, room);
+            let told = room["state"]["events"].as_array().unwrap().iter();
+            let told = told.filter(|event| event["type"] == "m.room.member");
+            let told: Vec<&str> = told.map(|event| event["state_key"].as_str().unwrap()).collect();
+            assert_eq!(told.len(), members + 1);
+            assert_eq!(BTreeSet::from_iter(told).len(), members + 1, "each once");
+        }
+    }
+}
+
+#[test]
+fn large_messages_make_no_large_piece() {
+    let world = world();
+    let text = "n".repeat(60 << 10);
+    let rooms: Vec<String> = (0..20).map(|n| format!("!r{n:02}:hs1")).collect();
+    for room in &rooms {
+        world.create(room, ALICE);
+        for _ in 0..11 {
+            world.say(room, ALICE, &text);
+        }
+    }
+    let lazy = r#"{"room":{"state":{"lazy_load_members":true}}}"#;
+    for query in [vec![], vec![("filter", lazy)]] {
+        let (pieces, body) = small_pieces(&world, &query);
+        assert!((2..20).contains(&pieces), "{pieces}");
+        for room in &rooms {
+            assert_eq!(joined(&body, room)["timeline"]["events"].as_array().unwrap().len(), 10);
+        }
+    }
 }
