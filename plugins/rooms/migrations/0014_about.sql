@@ -34,9 +34,9 @@ CREATE VIEW rooms_v1_public AS
 
 -- Reports have numbers, as the tools of administrators know them.
 ALTER TABLE rooms_reports ADD COLUMN number bigint NOT NULL DEFAULT 0;
-UPDATE rooms_reports SET number = (SELECT COUNT(o.report_id) FROM rooms_reports o
-  WHERE o.created_ms < rooms_reports.created_ms
-    OR (o.created_ms = rooms_reports.created_ms AND o.report_id <= rooms_reports.report_id));
+UPDATE rooms_reports SET number = o.place FROM
+  (SELECT report_id AS id, row_number() OVER (ORDER BY created_ms, report_id) AS place FROM rooms_reports) o
+  WHERE o.id = rooms_reports.report_id;
 CREATE INDEX rooms_reports_number ON rooms_reports (number);
 
 -- Raised with each event that a user leaves to be sent later: the guard of how many there may be.

@@ -1,14 +1,16 @@
 //! Redactions: what is pruned, and who may.
 
 use ruma::canonical_json::{CanonicalJsonObject, redact_in_place};
+use serde_json::{Map, Value as Json};
 use tessera_sdk::matrix::{Error, ErrorCode};
 use tessera_sdk::params;
-use tessera_sdk::storage::{Batch, Select, select};
+use tessera_sdk::storage::{Batch, Select, Value, select};
 
 use crate::asker::Asker;
 use crate::core::Version;
 use crate::core::power::Power;
 use crate::store::View;
+use crate::store::about::columns;
 
 /// An event that is to be redacted.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub struct Target {
     room_id: String,
     /// None if it is pruned already.
     pruned: Option<String>,
+    /// Of a state event that lists tell of: its type, and what they tell now.
+    told: Option<(String, Vec<(&'static str, Value)>)>,
 }
 
 impl Target {
@@ -72,14 +76,30 @@ impl Target {
         json: &str,
     ) -> Result<Self, Error> {
         let pruned = if redacted { None } else { Some(prune(version, json)?) };
-        Ok(Self { event_id: event_id.to_owned(), room_id: room_id.to_owned(), pruned })
+        let told = pruned.as_deref().map(told).transpose()?.flatten();
+        Ok(Self { event_id: event_id.to_owned(), room_id: room_id.to_owned(), pruned, told })
     }
 
     /// Prunes the event in the commit that stores the redaction.
-    pub fn write(self, batch: Batch, redaction: &str) -> Batch {
+    pub fn write(self, mut batch: Batch, redaction: &str) -> Batch {
         let Some(pruned) = self.pruned else {
             return batch;
         };
+        if let Some((kind, columns)) = self.told {
+            let mut values = params![&self.room_id, kind, &self.event_id];
+            let mut sets = Vec::new();
+            for (column, value) in columns {
+                values.push(value);
+                sets.push(format!("{column} = ${}", values.len()));
+            }
+            let sql = format!(
+                "UPDATE rooms_about SET {} WHERE room_id = $1 AND EXISTS
+                   (SELECT s.event_id FROM rooms_current_state s
+                    WHERE s.room_id = $1 AND s.type = $2 AND s.state_key = '' AND s.event_id = $3)",
+                sets.join(", ")
+            );
+            batch = batch.run(&sql, values);
+        }
         batch
             .run(
                 "UPDATE rooms_events SET json = $2, redacted_by = $3 WHERE event_id = $1 AND room_id = $4",
@@ -93,6 +113,18 @@ impl Target {
             )
             .text("messages", &self.event_id, &self.room_id, None)
     }
+}
+
+/// What lists tell of a room by a state event, and its type.
+fn told(json: &str) -> Result<Option<(String, Vec<(&'static str, Value)>)>, Error> {
+    let event: Map<String, Json> = serde_json::from_str(json).map_err(Error::internal)?;
+    let text = |key: &str| event.get(key).and_then(Json::as_str);
+    let (Some(kind), Some("")) = (text("type"), text("state_key")) else {
+        return Ok(None);
+    };
+    let content = event.get("content").and_then(Json::as_object).cloned().unwrap_or_default();
+    let columns = columns(kind, &content);
+    Ok((!columns.is_empty()).then(|| (kind.to_owned(), columns)))
 }
 
 /// The answer to what suspended users may not do.

@@ -23,6 +23,7 @@ use crate::core::power::Power;
 use crate::core::{Draft, Version};
 use crate::ids;
 use crate::policy::{ROOM_POLICY, ROOM_RULES};
+use crate::store::about::publish;
 use crate::store::{Needs, View};
 
 /// State that goes along. Spec: as above; the ban list and a space's children go along, too.
@@ -219,6 +220,7 @@ fn plan<'a>(
         alias: None,
         published,
         asked: None,
+        along: None,
     })
 }
 
@@ -277,10 +279,9 @@ fn end(room_id: &str, user: &str, new_room: &str) -> std::result::Result<String,
 
 /// Aliases lead to the new room, the old one is listed no more and falls silent.
 fn take_names(room_id: &str, user: &str, new_room: &str) -> std::result::Result<(), Error> {
-    Batch::new()
-        .run("UPDATE rooms_aliases SET room_id = $2 WHERE room_id = $1", params![room_id, new_room])
-        .run("UPDATE rooms_rooms SET published = FALSE WHERE room_id = $1", params![room_id])
-        .commit_blind()?;
+    let aliases = "UPDATE rooms_aliases SET room_id = $2 WHERE room_id = $1";
+    let batch = Batch::new().run(aliases, params![room_id, new_room]);
+    publish(batch, room_id, false).commit_blind()?;
     // The old room falls silent as far as the user's power reaches; that it does not is no failure.
     for change in [unname, silence] {
         match change(room_id, user) {

@@ -15,12 +15,11 @@ use super::placing::Given;
 use super::{OTHER_ROOM, Outcome, Received, settle, state_of, version_of};
 use crate::core::incoming::{self, Incoming};
 use crate::core::{Decision, StoredEvent, Version, decide, power, reads};
-use crate::ids;
-use crate::store::about::About;
 use crate::store::new_event::search_text;
 use crate::store::states::Key;
 use crate::store::write::{Id, Marks, Rows, announce};
 use crate::store::{NewEvent, RoomRow, auth};
+use crate::{filling, ids};
 
 /// Most entries of a state.
 const MOST: usize = 100_000;
@@ -157,7 +156,11 @@ fn begin(
     let batch =
         batch(version, room_id, incoming, given, (&creator, create.id()), replaced.as_ref())?;
     match batch.commit() {
-        Ok(_) => Ok(Some(Outcome::Accepted)),
+        Ok(_) => {
+            // The database knows by now what lists tell of it; if that fails it is done later.
+            filling::now(room_id);
+            Ok(Some(Outcome::Accepted))
+        }
         Err(storage::Error::Conflict(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -215,7 +218,6 @@ fn batch(
             params![event.id(), room_id],
         );
     let mut rows = Rows::default();
-    rows.about.begin(room_id, false);
     rows.groups.push(params![before, room_id, Value::Null, before]);
     rows.event(&room, place, &new, (before, after), Marks::default());
     if let Some((kind, key)) = &own {
@@ -228,12 +230,9 @@ fn batch(
         }
     }
     members(version, given, own.as_ref(), |user, member| {
-        if given.entries.len() > TOGETHER && !ids::is_local(user) {
-            let membership = member.membership().unwrap_or_default();
-            rows.about.membership(room_id, user, "", &membership);
-            return Ok(());
+        if given.entries.len() <= TOGETHER || ids::is_local(user) {
+            rows.membership(&room, place, user, (Some(member), None), None);
         }
-        rows.membership(&room, place, user, (Some(member), None), None);
         Ok(())
     })?;
     let mut ids: Vec<String> = given.entries.values().cloned().collect();
@@ -279,9 +278,7 @@ fn members_before(
     let room = RoomRow::nascent(version, room_id);
     let (mut rows, mut count) = (Rows::default(), 0);
     let store = |rows: &mut Rows| {
-        let mut rows = std::mem::take(rows);
-        // They are counted where the room begins.
-        rows.about = About::default();
+        let rows = std::mem::take(rows);
         let mut batch = Batch::new();
         batch.take_positions(1);
         rows.statements(batch).commit_blind()

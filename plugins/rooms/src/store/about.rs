@@ -1,10 +1,15 @@
 //! What lists tell of a room: numbers of members and the like, in a row of its own that the commits keep up.
+//!
+//! The row names the state group that it is true for. A commit that changes the state takes the row from the group before to the one after; if
+//! the row is of another group (a node of an older version has written meanwhile) it stays as it is until `filling.rs` writes it anew.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
+use tessera_sdk::params;
 use tessera_sdk::storage::{Batch, IntoValue, Value};
 
+use super::write::Id;
 use crate::core::StoredEvent;
 use crate::ids;
 
@@ -28,6 +33,7 @@ pub const TYPES: [&str; 8] = [
 pub struct About {
     room_id: String,
     begins: Option<bool>,
+    groups: Option<(Id, Id)>,
     joined: i64,
     joined_local: i64,
     invited: i64,
@@ -40,6 +46,13 @@ impl About {
     pub fn begin(&mut self, room_id: &str, published: bool) {
         room_id.clone_into(&mut self.room_id);
         self.begins = Some(published);
+    }
+
+    /// The group of the room's state before the commit and after it; where the room begins, the latter twice. Without it nothing is
+    /// written.
+    pub(crate) fn moves(&mut self, room_id: &str, before: Id, after: Id) {
+        room_id.clone_into(&mut self.room_id);
+        self.groups = Some((before, after));
     }
 
     /// A piece of the current state changes.
@@ -71,11 +84,14 @@ impl About {
 
     /// Adds what is to be written.
     pub fn statements(self, mut batch: Batch) -> Batch {
+        let Some((before, after)) = self.groups else {
+            return batch;
+        };
         if let Some(published) = self.begins {
             batch = batch.run(
-                "INSERT INTO rooms_about (room_id, published, joined, joined_local, invited, state_events)
-                 VALUES ($1, $2, 0, 0, 0, 0) ON CONFLICT (room_id) DO NOTHING",
-                vec![self.room_id.as_str().into_value(), published.into_value()],
+                "INSERT INTO rooms_about (room_id, published, joined, joined_local, invited, state_events, state_group)
+                 VALUES ($1, $2, 0, 0, 0, 0, $3) ON CONFLICT (room_id) DO NOTHING",
+                params![self.room_id.as_str(), published, after],
             );
         }
         let counts = [
@@ -85,7 +101,11 @@ impl About {
             ("state_events", self.state_events),
         ];
         let mut sets: Vec<String> = Vec::new();
-        let mut values = vec![self.room_id.into_value()];
+        let mut values = params![self.room_id, before];
+        if before != after {
+            values.push(after.into_value());
+            sets.push("state_group = $3".to_owned());
+        }
         for (column, change) in counts.into_iter().filter(|(_, change)| *change != 0) {
             values.push(change.into_value());
             sets.push(format!("{column} = {column} + ${}", values.len()));
@@ -97,10 +117,20 @@ impl About {
         if sets.is_empty() {
             return batch;
         }
-        // A room whose row is not there yet gets it with all that is true then.
-        let sql = format!("UPDATE rooms_about SET {} WHERE room_id = $1", sets.join(", "));
+        // A room whose row is not there yet, or out of date, gets it with all that is true then.
+        let sql = format!(
+            "UPDATE rooms_about SET {} WHERE room_id = $1 AND state_group = $2",
+            sets.join(", ")
+        );
         batch.run(&sql, values)
     }
+}
+
+/// Lists a room, or no longer.
+pub fn publish(batch: Batch, room_id: &str, listed: bool) -> Batch {
+    batch
+        .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
+        .run("UPDATE rooms_about SET published = $2 WHERE room_id = $1", params![room_id, listed])
 }
 
 /// What the content of a state event says in the row.

@@ -273,6 +273,7 @@ impl Placement<'_> {
         batch = groups.statements(batch);
         rows.event(room, place, self.new, (before.id, after.id), self.marks);
         batch = self.current_state(batch, place, &mut rows);
+        rows.about.moves(room_id, Id::Known(room.group), current.id);
         batch = rows.statements(batch);
         if self.was_outlier {
             batch = batch.run(

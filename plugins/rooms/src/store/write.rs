@@ -19,7 +19,7 @@ use crate::core::{Extremity, StoredEvent};
 pub(super) const MAX_CHAIN: i64 = 50;
 
 /// A row number that may be one of this commit's positions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Id {
     Known(i64),
     New(u32),
@@ -138,6 +138,8 @@ pub fn write(
         extremities.push(new.extremity.clone());
     }
 
+    let before = new_room.map_or(Id::Known(room.group), |_| groups.group);
+    rows.about.moves(&room.room_id, before, groups.group);
     let extremities = serde_json::to_string(&extremities).map_err(Error::internal)?;
     let depth = events.iter().map(|new| new.extremity.2).max().unwrap_or_default();
     batch = match new_room {

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod about;
 mod admin;
 mod bad_input;
 mod blocking;

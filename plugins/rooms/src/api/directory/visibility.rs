@@ -14,6 +14,7 @@ use tessera_sdk::{hooks, params};
 use super::aliases::may_name;
 use crate::asker::Asker;
 use crate::policy::{ROOM_POLICY, ROOM_RULES};
+use crate::store::about::publish;
 use crate::{api::body, ids};
 
 #[derive(Serialize)]
@@ -67,10 +68,7 @@ fn name(listed: bool) -> &'static str {
 /// `M_NOT_FOUND`, `M_INVALID_PARAM`.
 pub fn list(room_id: &str, listed: bool) -> std::result::Result<(), Error> {
     published(ids::room(room_id)?)?;
-    Batch::new()
-        .run("UPDATE rooms_rooms SET published = $2 WHERE room_id = $1", params![room_id, listed])
-        .run("UPDATE rooms_about SET published = $2 WHERE room_id = $1", params![room_id, listed])
-        .commit()?;
+    publish(Batch::new(), room_id, listed).commit()?;
     Ok(())
 }
 
