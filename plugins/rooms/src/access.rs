@@ -13,8 +13,17 @@ use crate::store::state_at;
 pub enum Access {
     /// The current one.
     Now,
-    /// The one in which they left: a state group.
-    Until(i64),
+    /// The one in which they left.
+    Until(Left),
+}
+
+/// When a user left a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Of the event by which they left.
+    pub position: i64,
+    /// State group after it; none where history has gone meanwhile: what changed since then tells the state all the same.
+    pub group: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -42,8 +51,8 @@ pub struct Standing {
     pub membership: String,
     /// They asked to forget the room.
     pub forgotten: bool,
-    /// State group after the last event by which they left a room that they were in.
-    pub left_at: Option<i64>,
+    /// The last time they left the room, having been in it.
+    pub left_at: Option<Left>,
     /// Setting in force.
     pub visibility: Visibility,
 }
@@ -61,8 +70,8 @@ impl Standing {
                 params![room_id, user],
             ),
             select(
-                "SELECT e.state_after FROM rooms_membership_changes c
-                 JOIN rooms_events e ON e.position = c.position
+                "SELECT c.position AS position, e.state_after FROM rooms_membership_changes c
+                 LEFT JOIN rooms_events e ON e.position = c.position
                  WHERE c.room_id = $1 AND c.user_id = $2 AND c.prev_membership = 'join' AND c.membership <> 'join'
                  ORDER BY c.position DESC LIMIT 1",
                 params![room_id, user],
@@ -79,7 +88,8 @@ impl Standing {
             return Err(not_there());
         }
         let (membership, forgotten) = next()?.first::<(String, bool)>()?.unwrap_or_default();
-        let left_at = next()?.first::<(Option<i64>,)>()?.and_then(|(group,)| group);
+        let left_at = next()?.first::<(i64, Option<i64>)>()?;
+        let left_at = left_at.map(|(position, group)| Left { position, group });
         let visibility = visibility_in(next()?)?;
         Ok(Self { membership, forgotten, left_at, visibility })
     }
@@ -93,10 +103,10 @@ impl Standing {
             return Ok(Access::Now);
         }
         match self.left_at {
-            Some(group)
+            Some(left)
                 if !self.forgotten && matches!(self.membership.as_str(), "leave" | "ban") =>
             {
-                Ok(Access::Until(group))
+                Ok(Access::Until(left))
             }
             _ => Err(not_there()),
         }

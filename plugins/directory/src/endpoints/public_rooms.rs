@@ -76,14 +76,24 @@ fn answer(request: &Request, wish: &Wish) -> Result {
     let limit = wish.limit.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let limit = limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
     let wanted = Wanted::of(wish.filter.as_ref().unwrap_or(&Filter::default()));
-    let (total, chunk) = wanted.page(from, limit)?;
-    let next = from.saturating_add(chunk.len());
+    let Page { total, rows, chunk } = wanted.page(from, limit)?;
+    let next = from.saturating_add(rows);
     Answer::json(&Response {
-        next_batch: (next < total && !chunk.is_empty()).then(|| format!("p{next}")),
+        next_batch: (next < total && rows > 0).then(|| format!("p{next}")),
         prev_batch: (from > 0).then(|| format!("p{}", from.saturating_sub(limit))),
         total_room_count_estimate: total,
         chunk,
     })
+}
+
+/// A page of the list.
+struct Page {
+    /// Rooms that fit, on all pages.
+    total: usize,
+    /// Rows of the list on this one: pages are counted by them.
+    rows: usize,
+    /// What is known of them: a room that has just gone is not among these.
+    chunk: Vec<About>,
 }
 
 /// What of the list is wanted: a condition on `rooms_v1_public`, and what stands in it.
@@ -117,8 +127,8 @@ impl Wanted {
         Self { condition, values }
     }
 
-    /// How many rooms fit, and some of them, the largest first.
-    fn page(self, from: usize, limit: usize) -> std::result::Result<(usize, Vec<About>), Error> {
+    /// Some of the rooms that fit, the largest first.
+    fn page(self, from: usize, limit: usize) -> std::result::Result<Page, Error> {
         let Self { condition, values } = self;
         let mut paged = values.clone();
         paged.extend(params![as_integer(limit), as_integer(from)]);
@@ -137,7 +147,8 @@ impl Wanted {
         let mut next = || answers.next().ok_or_else(|| Error::internal("an answer is missing"));
         let total = next()?.first::<(i64,)>()?.map_or(0, |(n,)| n);
         let some = next()?.all::<(String, i64)>()?;
-        Ok((usize::try_from(total).unwrap_or_default(), described(some)?))
+        let total = usize::try_from(total).unwrap_or_default();
+        Ok(Page { total, rows: some.len(), chunk: described(some)? })
     }
 }
 

@@ -49,6 +49,28 @@ fn listed_rooms_are_found() {
 }
 
 #[test]
+fn pages_are_counted_by_what_the_list_holds() {
+    let server = server();
+    let body = json!({"visibility": "public"});
+    let gone = server.create(ALICE, &body);
+    server.join(BOB, &gone);
+    let there = server.create(ALICE, &body);
+    // It goes while somebody reads: the list still has it.
+    server.host.acting("rooms", || {
+        tessera_sdk::storage::Batch::new()
+            .run("DELETE FROM rooms_rooms WHERE room_id = $1", tessera_sdk::params![&gone])
+            .commit()
+            .unwrap();
+    });
+    let first = server.get(None, "public-rooms", &[], &[("limit", "1")]).ok();
+    assert_eq!(first["chunk"], json!([]));
+    let token = first["next_batch"].as_str().unwrap();
+    let second = server.get(None, "public-rooms", &[], &[("limit", "1"), ("since", token)]).ok();
+    assert_eq!(ids(&second["chunk"]), [there]);
+    assert!(second.get("next_batch").is_none());
+}
+
+#[test]
 fn wrong_questions_are_refused() {
     let server = server();
     let bad = server.get(None, "public-rooms", &[], &[("since", "x")]);

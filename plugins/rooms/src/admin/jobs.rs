@@ -1,7 +1,8 @@
 //! Work that takes a while: history or a whole room goes, in slices, by a timer, one slice of a room at a time.
 //!
 //! A job is a row that says what is to be done and how far it has come. Each slice may be done twice: the row is written after it, guarded
-//! by its revision, and a crash between the two repeats the slice. The timer is set before the row is there, and again after: none is lost.
+//! by its revision, and a crash between the two repeats the slice. Whoever goes on with a job claims it first, so that nobody else does at
+//! the same time; a claim that is not given back runs out. The timer is set before the row is there, and again after: none is lost.
 
 use serde::{Deserialize, Serialize};
 use tessera_sdk::matrix::{Error, ErrorCode};
@@ -27,8 +28,13 @@ const MOST: u32 = 200;
 const GO_MS: u64 = 1_000;
 /// Rest between two goes, where no module says otherwise.
 const REST_MS: u64 = 100;
+/// A claim runs out so long after the last slice: far more than one takes.
+const CLAIM_MS: u64 = 30_000;
 /// The timer of a job whose maker vanished before the row was written, in milliseconds after it.
 const SAFETY_MS: u64 = 10_000;
+
+/// Revision of a job that others go on with: no row has it.
+const NOT_OURS: i64 = -1;
 
 /// What is to be done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,8 +83,22 @@ pub struct Job {
     pub wish: Wish,
     /// How far it has come.
     pub progress: Progress,
-    done: bool,
+    /// The room that users were moved to.
+    pub new_room: Option<String>,
+    /// Nothing is left to do.
+    pub done: bool,
     revision: i64,
+}
+
+/// What became of a job that somebody went on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Went {
+    /// There is more to do.
+    On,
+    /// That was all.
+    Done,
+    /// Somebody else goes on with it; the job is as they left it.
+    Lost,
 }
 
 /// What a slice comes to.
@@ -101,17 +121,16 @@ pub struct Purged {
     pub before: i64,
 }
 
-const COLUMNS: &str =
-    "SELECT purge_id, room_id, status, wish, progress, done, revision FROM rooms_purges";
+const COLUMNS: &str = "SELECT purge_id, room_id, status, wish, progress, new_room_id, done, revision FROM rooms_purges";
 
-type Row = (String, String, String, String, String, bool, i64);
+type Row = (String, String, String, String, String, Option<String>, bool, i64);
 
 fn read(rows: storage::Rows) -> Result<Vec<Job>, Error> {
     let rows = rows.all::<Row>()?.into_iter();
-    rows.map(|(id, room_id, status, wish, progress, done, revision)| {
+    rows.map(|(id, room_id, status, wish, progress, new_room, done, revision)| {
         let wish = serde_json::from_str(&wish).map_err(Error::internal)?;
         let progress = serde_json::from_str(&progress).map_err(Error::internal)?;
-        Ok(Job { id, room_id, status, wish, progress, done, revision })
+        Ok(Job { id, room_id, status, wish, progress, new_room, done, revision })
     })
     .collect()
 }
@@ -170,6 +189,11 @@ pub fn begin(room_id: &str, wish: &Wish, after_ms: u64) -> Result<String, Error>
             params![&id, wish.kind(), room_id, text, progress, now_ms],
         )
         .run(
+            "DELETE FROM rooms_purge_names WHERE purge_id IN
+               (SELECT purge_id FROM rooms_purges WHERE done = TRUE AND changed_ms < $1)",
+            params![now_ms.saturating_sub(KEPT_MS)],
+        )
+        .run(
             "DELETE FROM rooms_purges WHERE done = TRUE AND changed_ms < $1",
             params![now_ms.saturating_sub(KEPT_MS)],
         )
@@ -207,31 +231,89 @@ pub fn fire(room_id: &str) -> Result<(), Error> {
     let pace = if hooks::answered(PACE) { hooks::background_pace(JOB, 0, 0) } else { None };
     let most = pace.as_ref().map_or(SLICES, |pace| pace.items).clamp(1, MOST);
     let rest_ms = pace.map_or(REST_MS, |pace| u64::from(pace.rest_ms).max(1));
-    for _ in 0..most {
+    let mut left = most;
+    while left > 0 && clock::now_ms().saturating_sub(began_ms) <= GO_MS {
         let Some(mut job) = next(room_id)? else {
             return Ok(());
         };
-        let now_ms = clock::now_ms();
-        if job.progress.not_before_ms > now_ms {
+        if job.progress.not_before_ms > clock::now_ms() {
             return set_timer(room_id, job.progress.not_before_ms);
         }
-        if now_ms.saturating_sub(began_ms) > GO_MS {
-            break;
+        if !claim(&mut job)? {
+            // Somebody is at work, or was when they vanished.
+            return set_timer(room_id, clock::now_ms() + CLAIM_MS);
         }
-        advance(&mut job)?;
+        let done = work(&mut job, left, began_ms + GO_MS);
+        release(&job)?;
+        left = left.saturating_sub(done?);
     }
     set_timer(room_id, clock::now_ms() + rest_ms)
 }
 
-/// One slice of a job; whether it was the last. Where somebody else has gone on with it meanwhile, nothing is said of it.
+/// Makes sure that nobody else goes on with a job for now; false where somebody does.
+///
+/// # Errors
+/// Storage failed.
+pub fn claim(job: &mut Job) -> Result<bool, Error> {
+    let now_ms = clock::now_ms();
+    let claimed = Batch::new()
+        .run(
+            "UPDATE rooms_purges SET claimed_until_ms = $3, revision = revision + 1
+             WHERE purge_id = $1 AND revision = $2 AND done = FALSE AND claimed_until_ms <= $4",
+            params![&job.id, job.revision, now_ms + CLAIM_MS, now_ms],
+        )
+        .expect(1)
+        .commit();
+    match claimed {
+        Ok(_) => {
+            job.revision += 1;
+            Ok(true)
+        }
+        Err(storage::Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets others go on with a job, where it is still this call's.
+///
+/// # Errors
+/// Storage failed: the claim runs out by itself.
+pub fn release(job: &Job) -> Result<(), Error> {
+    Batch::new()
+        .run(
+            "UPDATE rooms_purges SET claimed_until_ms = 0 WHERE purge_id = $1 AND revision = $2",
+            params![&job.id, job.revision],
+        )
+        .commit_blind()?;
+    Ok(())
+}
+
+/// Some slices of a job that was claimed, one at least: at most so many, and none begins after that time; how many there were.
+///
+/// # Errors
+/// As [`advance`].
+pub fn work(job: &mut Job, most: u32, until_ms: u64) -> Result<u32, Error> {
+    for n in 1..=most {
+        if advance(job)? != Went::On {
+            return Ok(n);
+        }
+        let now_ms = clock::now_ms();
+        if now_ms > until_ms || job.progress.not_before_ms > now_ms {
+            return Ok(n);
+        }
+    }
+    Ok(most)
+}
+
+/// One slice of a job.
 ///
 /// # Errors
 /// Faults of the server; what fails otherwise ends the job, which says so.
-pub fn advance(job: &mut Job) -> Result<bool, Error> {
+pub fn advance(job: &mut Job) -> Result<Went, Error> {
     job.status = "active".to_owned();
     let slice = match job.wish.clone() {
         Wish::History(wish) => history::slice(&job.room_id, &wish, &mut job.progress),
-        Wish::Room(wish) => delete::slice(&job.room_id, &wish, &mut job.progress),
+        Wish::Room(wish) => delete::slice(job, &wish),
     };
     let mut purged = None;
     match slice {
@@ -250,17 +332,22 @@ pub fn advance(job: &mut Job) -> Result<bool, Error> {
         }
         Err(error) => return Err(error),
     }
-    save(job, purged)?;
-    Ok(job.done)
+    if !save(job, purged)? {
+        return Ok(Went::Lost);
+    }
+    Ok(if job.done { Went::Done } else { Went::On })
 }
 
-fn save(job: &mut Job, purged: Option<Purged>) -> Result<(), Error> {
+/// False where somebody else has gone on with the job.
+fn save(job: &mut Job, purged: Option<Purged>) -> Result<bool, Error> {
     let progress = serde_json::to_string(&job.progress).map_err(Error::internal)?;
+    let now_ms = clock::now_ms();
     let mut batch = Batch::new()
         .run(
-            "UPDATE rooms_purges SET status = $3, done = $4, progress = $5, revision = revision + 1, changed_ms = $6
+            "UPDATE rooms_purges SET status = $3, done = $4, progress = $5, revision = revision + 1, changed_ms = $6,
+               claimed_until_ms = $7
              WHERE purge_id = $1 AND revision = $2",
-            params![&job.id, job.revision, &job.status, job.done, progress, clock::now_ms()],
+            params![&job.id, job.revision, &job.status, job.done, progress, now_ms, now_ms + CLAIM_MS],
         )
         .expect(1);
     if let Some(purged) = purged {
@@ -270,14 +357,14 @@ fn save(job: &mut Job, purged: Option<Purged>) -> Result<(), Error> {
     match batch.commit() {
         Ok(_) => {
             job.revision += 1;
-            Ok(())
+            Ok(true)
         }
-        // Another has done the same slice. What it says is read next time.
+        // The claim ran out meanwhile. What the other says is the truth; the claim is theirs.
         Err(storage::Error::Conflict(0)) => {
             if let Some(newer) = find(&job.id)? {
-                *job = newer;
+                *job = Job { revision: NOT_OURS, ..newer };
             }
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(error.into()),
     }

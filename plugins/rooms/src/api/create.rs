@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{self, select};
+use tessera_sdk::storage::{self, Batch, select};
 use tessera_sdk::{clock, crypto, hooks, limits, params, random};
 
 pub(crate) use self::defaults::{create_content, member};
@@ -51,7 +51,12 @@ pub(crate) struct Founding<'a> {
     pub(crate) published: bool,
     /// Whose doing it is, for modules to judge, and the numbers of the drafts that are asked about.
     pub(crate) asked: Option<(&'a Asker, Vec<usize>)>,
+    /// What else is written in the commit that makes the room.
+    pub(crate) along: Option<Along<'a>>,
 }
+
+/// Adds to the commit that makes a room of that id.
+pub(crate) type Along<'a> = &'a dyn Fn(Batch, &str) -> Batch;
 
 /// Makes the room.
 pub fn handle(request: &Request) -> Result {
@@ -66,6 +71,18 @@ pub fn handle(request: &Request) -> Result {
 pub(crate) fn create(
     asker: &Asker,
     body: Map<String, Value>,
+) -> std::result::Result<String, Error> {
+    create_along(asker, body, None)
+}
+
+/// The same, and something else in the same commit. Where that finds itself too late, no room is made.
+///
+/// # Errors
+/// As the endpoint; 503 where the commit came too late.
+pub(crate) fn create_along(
+    asker: &Asker,
+    body: Map<String, Value>,
+    along: Option<Along<'_>>,
 ) -> std::result::Result<String, Error> {
     let creator = asker.user();
     let (mut wish, mut version) = checked(creator, body.clone())?;
@@ -103,6 +120,7 @@ pub(crate) fn create(
         alias,
         published: wish.is_published()? && !hidden,
         asked: Some((asker, plan.chosen)),
+        along,
     })?;
     // Identity servers are told the room's id, so the room has to be there first. The client hears what went wrong.
     for invite in &wish.invite_3pid {
@@ -202,6 +220,9 @@ pub(crate) fn found(mut founding: Founding<'_>) -> std::result::Result<String, E
                 "INSERT INTO rooms_aliases (alias, room_id, creator, created_ms) VALUES ($1, $2, $3, $4)",
                 params![alias, &room_id, founding.creator, now_ms],
             );
+        }
+        if let Some(along) = founding.along {
+            batch = along(batch, &room_id);
         }
         match batch.commit() {
             Ok(_) => return Ok(room_id),

@@ -13,8 +13,10 @@ use crate::ids;
 
 /// Events of one slice.
 const EVENTS: u32 = 200;
-/// State groups of one slice: one in fifty is a whole state.
+/// State groups that one slice looks at.
 const GROUPS: u32 = 100;
+/// Their entries that go in one slice: one group in fifty is a whole state.
+const ENTRIES: u32 = 10_000;
 /// Rows of each table of one slice of a room that is deleted.
 const ROWS: u32 = 500;
 /// How often a lost race for the room is run again.
@@ -188,14 +190,38 @@ fn groups(room_id: &str, below: i64) -> Result<Slice, Error> {
     if gone.is_empty() {
         return Ok(Some((None, next)));
     }
-    let batch = guard(&room)
-        .run("DELETE FROM rooms_state_entries WHERE group_id IN ($1)", params![gone.clone()])
-        .run("DELETE FROM rooms_state_groups WHERE group_id IN ($1)", params![gone]);
+    let (batch, at) = without(guard(&room), gone)?;
+    let next = at.map(|at| (at + 1).saturating_neg()).or(next);
     Ok(Some((Some(batch), next)))
 }
 
+/// Groups (newest first) go with their entries, as many as a slice may hold; the first one that is left, if any. A group of more entries than that
+/// goes bit by bit: nothing leads to it any more.
+fn without(batch: Batch, mut groups: Vec<i64>) -> Result<(Batch, Option<i64>), Error> {
+    let left = storage::query(
+        "SELECT group_id FROM rooms_state_entries WHERE group_id IN ($1) ORDER BY group_id DESC LIMIT 1 OFFSET $2",
+        params![groups.clone(), ENTRIES],
+    )?;
+    let left = left.first::<(i64,)>()?.map(|(group,)| group);
+    if let Some(left) = left {
+        groups.retain(|group| *group > left);
+        if groups.is_empty() {
+            let batch = batch.run(
+                "DELETE FROM rooms_state_entries WHERE group_id = $1 AND (type, state_key) IN
+                   (SELECT type, state_key FROM rooms_state_entries WHERE group_id = $1 LIMIT $2)",
+                params![left, ENTRIES],
+            );
+            return Ok((batch, Some(left)));
+        }
+    }
+    let batch = batch
+        .run("DELETE FROM rooms_state_entries WHERE group_id IN ($1)", params![groups.clone()])
+        .run("DELETE FROM rooms_state_groups WHERE group_id IN ($1)", params![groups]);
+    Ok((batch, left))
+}
+
 /// One slice of all that is known of a room; whether nothing is left. The first one closes it: whoever writes finds no room.
-/// Tables that are not the graph's (aliases, reports, delayed events, …) are not touched.
+/// Tables that are not the graph's (aliases, reports, delayed events, …) are not touched, but for what lists show of it.
 ///
 /// # Errors
 /// Storage failed: what was done stays done.
@@ -217,7 +243,7 @@ pub fn room(room_id: &str) -> Result<bool, Error> {
             ROWS,
         ),
         some(
-            "SELECT group_id FROM rooms_state_groups WHERE room_id = $1 ORDER BY group_id LIMIT $2",
+            "SELECT group_id FROM rooms_state_groups WHERE room_id = $1 ORDER BY group_id DESC LIMIT $2",
             GROUPS,
         ),
         some("SELECT user_id FROM rooms_memberships WHERE room_id = $1 LIMIT $2", ROWS),
@@ -247,14 +273,15 @@ pub fn room(room_id: &str) -> Result<bool, Error> {
     for sql in [
         "DELETE FROM rooms_memberships WHERE room_id = $1 AND user_id IN
            (SELECT user_id FROM rooms_memberships WHERE room_id = $1 LIMIT $2)",
-        "DELETE FROM rooms_membership_changes WHERE room_id = $1 AND position IN
-           (SELECT position FROM rooms_membership_changes WHERE room_id = $1 ORDER BY position LIMIT $2)",
+        // A room that began elsewhere has as many rows of one position as it had members.
+        "DELETE FROM rooms_membership_changes WHERE room_id = $1 AND (position, user_id) IN
+           (SELECT position, user_id FROM rooms_membership_changes WHERE room_id = $1 ORDER BY position LIMIT $2)",
         "DELETE FROM rooms_current_state WHERE room_id = $1 AND (type, state_key) IN
            (SELECT type, state_key FROM rooms_current_state WHERE room_id = $1 LIMIT $2)",
-        "DELETE FROM rooms_state_deltas WHERE room_id = $1 AND position IN
-           (SELECT position FROM rooms_state_deltas WHERE room_id = $1 ORDER BY position LIMIT $2)",
-        "DELETE FROM rooms_late WHERE room_id = $1 AND position IN
-           (SELECT position FROM rooms_late WHERE room_id = $1 LIMIT $2)",
+        "DELETE FROM rooms_state_deltas WHERE room_id = $1 AND (position, type, state_key) IN
+           (SELECT position, type, state_key FROM rooms_state_deltas WHERE room_id = $1 ORDER BY position LIMIT $2)",
+        "DELETE FROM rooms_late WHERE room_id = $1 AND (position, user_id) IN
+           (SELECT position, user_id FROM rooms_late WHERE room_id = $1 LIMIT $2)",
     ] {
         batch = batch.run(sql, params![room_id, ROWS]);
     }
@@ -267,9 +294,7 @@ pub fn room(room_id: &str) -> Result<bool, Error> {
     ] {
         batch = batch.run(sql, params![events.clone()]);
     }
-    batch = batch
-        .run("DELETE FROM rooms_state_entries WHERE group_id IN ($1)", params![groups.clone()])
-        .run("DELETE FROM rooms_state_groups WHERE group_id IN ($1)", params![groups]);
+    (batch, _) = without(batch, groups)?;
     for id in events {
         batch = batch.text("messages", &id, room_id, None);
     }

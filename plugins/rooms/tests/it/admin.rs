@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 use tessera_plugin_rooms::Plugin;
+use tessera_plugin_rooms::admin::jobs;
 use tessera_sdk::params;
+use tessera_sdk::storage::Batch;
 use tessera_test_host::TestAnswer;
 
 use crate::harness::{ALICE, BOB, CAROL, Server, server};
@@ -121,6 +123,108 @@ fn deletion_in_the_background_moves_users_and_tells_how_far_it_is() {
     assert_eq!(block.ok(), json!({"block": true, "user_id": ADMIN}), "it outlives the room");
 }
 
+/// Goes on with a job by one slice.
+fn slice(server: &Server, id: &str) -> jobs::Went {
+    server.host.acting("rooms", || {
+        let mut job = jobs::find(id).unwrap().unwrap();
+        let went = jobs::advance(&mut job).unwrap();
+        jobs::release(&job).unwrap();
+        went
+    })
+}
+
+/// One slice of a job, of which the job's row hears nothing: whoever did it vanished.
+fn vanishes(server: &Server, id: &str) {
+    let row = "SELECT status, progress, done, revision FROM rooms_purges WHERE purge_id = $1";
+    let before = server.rows::<(String, String, bool, i64)>(row, params![id]).remove(0);
+    let _ = slice(server, id);
+    server.host.acting("rooms", || {
+        Batch::new()
+            .run(
+                "UPDATE rooms_purges SET status = $2, progress = $3, done = $4, revision = $5 WHERE purge_id = $1",
+                params![id, before.0, before.1, before.2, before.3],
+            )
+            .expect(1)
+            .commit()
+            .unwrap();
+    });
+}
+
+#[test]
+fn slices_of_a_deletion_can_be_done_twice() {
+    let server = server();
+    let room = public(&server);
+    let body =
+        json!({"new_room_user_id": "@janitor:hs1", "room_name": "Closed", "message": "So it is."});
+    let begun = delete(&server, "admin-delete-room-later", &room, &body).ok();
+    let id = begun["delete_id"].as_str().unwrap();
+    loop {
+        vanishes(&server, id);
+        if slice(&server, id) == jobs::Went::Done {
+            break;
+        }
+    }
+    let told = status(&server, id)["shutdown_room"].clone();
+    let new = told["new_room_id"].as_str().unwrap();
+    let expected = json!({"kicked_users": [ALICE, BOB], "failed_to_kick_users": [],
+        "local_aliases": ["#here:hs1"], "new_room_id": new});
+    assert_eq!(told, expected);
+    let rooms = server.rows::<(String,)>("SELECT room_id FROM rooms_rooms", params![]);
+    assert_eq!(rooms, [(new.to_owned(),)], "one new room");
+    let said =
+        server.events(new).into_iter().filter(|event| event["content"]["body"] == "So it is.");
+    assert_eq!(said.count(), 1);
+    for user in [ALICE, BOB] {
+        assert_eq!(server.membership(new, user), "join");
+    }
+    assert!(left(&server, &room).is_empty(), "{:?}", left(&server, &room));
+}
+
+#[test]
+fn user_who_left_before_the_move_failed_is_moved_all_the_same() {
+    let server = server();
+    let room = public(&server);
+    let body = json!({"new_room_user_id": "@janitor:hs1"});
+    let begun = delete(&server, "admin-delete-room-later", &room, &body).ok();
+    let id = begun["delete_id"].as_str().unwrap();
+    for _ in 0..2 {
+        assert_eq!(slice(&server, id), jobs::Went::On);
+    }
+    // As far as it comes where storage fails between leaving and joining.
+    let _ = server.leave(BOB, &room).ok();
+    server.host.fire_timers::<Plugin>("rooms");
+    let told = status(&server, id)["shutdown_room"].clone();
+    assert_eq!(told["kicked_users"], json!([ALICE, BOB]));
+    assert_eq!(server.membership(told["new_room_id"].as_str().unwrap(), BOB), "join");
+}
+
+#[test]
+fn nobody_goes_on_with_a_job_that_another_claimed() {
+    let server = server();
+    let room = public(&server);
+    let begun = delete(&server, "admin-delete-room-later", &room, &json!({})).ok();
+    let id = begun["delete_id"].as_str().unwrap();
+    let find = || jobs::find(id).unwrap().unwrap();
+    let mut mine = server.host.acting("rooms", || {
+        let mut job = find();
+        assert!(jobs::claim(&mut job).unwrap());
+        assert!(!jobs::claim(&mut find()).unwrap());
+        job
+    });
+    server.host.fire_timers::<Plugin>("rooms");
+    assert_eq!(status(&server, id)["status"], "scheduled");
+    // A claim that is not given back runs out; who had it finds the job in other hands.
+    server.host.advance(30_000);
+    server.host.fire_timers::<Plugin>("rooms");
+    assert_eq!(status(&server, id)["status"], "active");
+    let went = server.host.acting("rooms", || jobs::advance(&mut mine).unwrap());
+    assert_eq!(went, jobs::Went::Lost);
+    server.host.advance(5_000);
+    server.host.fire_timers::<Plugin>("rooms");
+    assert_eq!(status(&server, id)["status"], "complete");
+    assert_eq!(server.host.messages("rooms.purged").len(), 1);
+}
+
 #[test]
 fn room_that_is_only_shut_down_stays() {
     let server = server();
@@ -146,6 +250,20 @@ fn blocks_are_put_up_and_taken_down_for_rooms_known_and_unknown() {
     let unknown = "!unknown:elsewhere";
     let answer = delete(&server, "admin-delete-room", unknown, &json!({"block": true})).ok();
     assert_eq!(answer["kicked_users"], json!([]));
+    // Of a room that nobody knows there is nothing to purge; a job says so by itself.
+    let other = "!other:elsewhere";
+    let nothing = delete(&server, "admin-delete-room", other, &json!({"purge": false})).ok();
+    assert_eq!(nothing["failed_to_kick_users"], json!([]));
+    let purge = delete(&server, "admin-delete-room", other, &json!({}));
+    assert_eq!(purge.error(), (404, "M_NOT_FOUND".to_owned()));
+    let body = json!({"new_room_user_id": "@janitor:hs1"});
+    let begun = delete(&server, "admin-delete-room-later", other, &body).ok();
+    server.host.fire_timers::<Plugin>("rooms");
+    let now = status(&server, begun["delete_id"].as_str().unwrap());
+    assert_eq!(
+        (&now["status"], &now["shutdown_room"]["new_room_id"]),
+        (&json!("complete"), &Value::Null)
+    );
     assert!(tessera_plugin_rooms::admin::closed(unknown).unwrap());
     assert!(!tessera_plugin_rooms::admin::closed("!other:elsewhere").unwrap());
 }
@@ -203,6 +321,8 @@ fn rooms_are_listed_in_any_order_and_by_a_part_of_the_name() {
         (&page["offset"], &page["total_rooms"], &page["next_batch"], &page["prev_batch"]),
         (&json!(1), &json!(3), &json!(2), &json!(0))
     );
+    let none = admin(&server, "GET", "admin-rooms", &[], &[("limit", "0")], &json!({})).ok();
+    assert!(none.get("next_batch").is_none(), "it would lead nowhere");
     let refused = |query: &[(&str, &str)]| {
         admin(&server, "GET", "admin-rooms", &[], query, &json!({})).error()
     };

@@ -7,7 +7,7 @@ use tessera_plugin_rooms::store::{idle, purge};
 use tessera_sdk::bindings::rooms::exports::tessera::services::rooms::Guest;
 use tessera_sdk::{params, storage};
 
-use crate::harness::{ALICE, BOB, Server, server};
+use crate::harness::{ALICE, BOB, CAROL, Server, server};
 use crate::peer::{Peer, YAN, ZOE};
 
 fn count(server: &Server, table: &str) -> i64 {
@@ -221,6 +221,102 @@ fn whole_room_goes_and_others_stay() {
     // It may begin anew.
     peer.join();
     assert_eq!(server.membership(peer.room(), ZOE), "join");
+}
+
+#[test]
+fn who_left_reads_the_state_of_then_after_history_has_gone() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "private_chat", "name": "Then"}));
+    for user in [BOB, CAROL] {
+        let _ = server.about(ALICE, "invite", &room, user).ok();
+        let _ = server.join(user, &room).ok();
+    }
+    let _ = server.about(ALICE, "kick", &room, BOB).ok();
+    let _ = server.put_state(ALICE, &room, "m.room.name", "", &json!({"name": "Now"})).ok();
+    let _ = server.leave(CAROL, &room).ok();
+    let asked = |route: &str, key: &str, more: &[(&str, &str)]| {
+        let mut placeholders = vec![("roomId", room.as_str())];
+        placeholders.extend(more);
+        let answer = server.get(BOB, route, &placeholders).ok();
+        let list = if key.is_empty() { answer } else { answer[key].clone() };
+        let mut ids: Vec<String> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap().to_owned())
+            .collect();
+        ids.sort();
+        ids
+    };
+    let name = || {
+        let name = [("roomId", room.as_str()), ("eventType", "m.room.name"), ("stateKey", "")];
+        server.get(BOB, "get-state-event", &name).ok()
+    };
+    let before = (asked("get-state", "", &[]), asked("members", "chunk", &[]), name());
+    assert_eq!((before.1.len(), &before.2), (3, &json!({"name": "Then"})));
+    let _ = server.text(ALICE, &room, "last");
+    let last = server.text(ALICE, &room, "very last");
+    let _ = all(&room, position(&server, &last), true);
+    let gone = server.rows::<(Option<i64>,)>(
+        "SELECT e.state_after FROM rooms_membership_changes c JOIN rooms_events e ON e.position = c.position
+         WHERE c.user_id = $1 AND c.membership = 'leave'",
+        params![BOB],
+    );
+    assert_eq!(gone, [(None,)]);
+    assert_eq!((asked("get-state", "", &[]), asked("members", "chunk", &[]), name()), before);
+}
+
+#[test]
+fn large_groups_go_bit_by_bit() {
+    let server = server();
+    let room = server.create(ALICE, &json!({"preset": "public_chat", "room_version": "11"}));
+    for n in 0..110 {
+        let _ = server.text(ALICE, &room, &format!("{n}"));
+    }
+    let _ = server.put_state(ALICE, &room, "m.room.topic", "", &json!({"topic": "old"})).ok();
+    let topic = server.put_state(ALICE, &room, "m.room.topic", "", &json!({"topic": "new"})).ok();
+    let topic = position(&server, topic["event_id"].as_str().unwrap());
+    // A group that nothing rests on, of as many entries as a large room's.
+    let stray = topic + 1_000;
+    let fill = |group: i64| {
+        server.host.acting("rooms", || {
+            storage::Batch::new()
+                .run(
+                    "INSERT INTO rooms_state_groups (group_id, room_id, prev_group, base) VALUES ($1, $2, NULL, $1)",
+                    params![group, &room],
+                )
+                .run(
+                    "INSERT INTO rooms_state_entries (group_id, type, state_key, event_id)
+                     SELECT $1, a.event_id, b.event_id, a.event_id FROM rooms_events a CROSS JOIN rooms_events b",
+                    params![group],
+                )
+                .commit()
+                .unwrap();
+        });
+    };
+    fill(stray);
+    let entries = || {
+        let sql = "SELECT COUNT(*) AS n FROM rooms_state_entries WHERE group_id = $1";
+        server.rows::<(i64,)>(sql, params![stray])[0].0
+    };
+    let most = 10_000;
+    let slice = |from: i64| purge::history(&room, from, topic, false).unwrap();
+    let full = entries();
+    assert!(full > most, "{full}");
+    let from = slice(-(stray + 1)).unwrap();
+    assert_eq!(entries(), full - most);
+    let mut from = Some(from);
+    while let Some(at) = from {
+        from = slice(at);
+    }
+    assert_eq!(entries(), 0);
+    whole(&server);
+    fill(stray);
+    assert!(!purge::room(&room).unwrap(), "closes it");
+    assert!(!purge::room(&room).unwrap());
+    assert_eq!(entries(), full - most);
+    while !purge::room(&room).unwrap() {}
+    assert_eq!(count(&server, "rooms_state_entries") + count(&server, "rooms_state_groups"), 0);
 }
 
 #[test]

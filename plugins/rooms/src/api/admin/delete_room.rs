@@ -6,7 +6,6 @@
 use serde::{Deserialize, Serialize};
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::Batch;
 use tessera_sdk::{clock, hooks};
 
 use crate::admin::{self, delete, jobs};
@@ -38,11 +37,8 @@ struct Begun {
     delete_id: String,
 }
 
-/// What is to be done, or `None` where nothing but a block is: the room is unknown.
-fn wish(
-    request: &Request,
-    patient: bool,
-) -> std::result::Result<(String, Option<delete::Wish>), Error> {
+/// The room, and what is to be done with it.
+fn wish(request: &Request, patient: bool) -> std::result::Result<(String, delete::Wish), Error> {
     let asker = admin::only(request)?;
     let room_id = ids::room(request.param("roomId"))?;
     let wish: Wish = body::of(request)?;
@@ -55,13 +51,6 @@ fn wish(
     if hooks::answered(ROOM_RULES) {
         hooks::can_shut_down(asker.who(), room_id)?;
     }
-    if !admin::known(room_id)? {
-        if !wish.block {
-            return Err(Error::not_found("there is no such room here"));
-        }
-        delete::block(Batch::new(), room_id, asker.user()).commit_blind()?;
-        return Ok((room_id.to_owned(), None));
-    }
     let wish = delete::Wish {
         requester: asker.user().to_owned(),
         new_room_user: wish.new_room_user_id,
@@ -72,37 +61,36 @@ fn wish(
         force: wish.force_purge,
         patient,
     };
-    Ok((room_id.to_owned(), Some(wish)))
+    Ok((room_id.to_owned(), wish))
 }
 
-/// Deletes a room, as much of it as can be done at once, and tells what became of its users.
+/// Deletes a room, as much of it as can be done at once, and tells what became of its users. Of an unknown room there is nothing to be purged.
 pub fn at_once(request: &Request) -> Result {
     let (room_id, wish) = wish(request, false)?;
-    let Some(wish) = wish else {
-        return Answer::json(&delete::Outcome::default());
-    };
+    if wish.purge && !wish.block && !admin::known(&room_id)? {
+        return Err(Error::not_found("there is no such room here"));
+    }
     let id = jobs::begin(&room_id, &jobs::Wish::Room(wish), 2 * AT_ONCE_MS)?;
-    let began_ms = clock::now_ms();
     let gone = || Error::not_found("the job is gone");
     let mut job = jobs::find(&id)?.ok_or_else(gone)?;
-    while !jobs::advance(&mut job)? {
-        if clock::now_ms().saturating_sub(began_ms) > AT_ONCE_MS {
-            jobs::go_on(&room_id)?;
-            break;
-        }
+    if jobs::claim(&mut job)? {
+        let worked = jobs::work(&mut job, u32::MAX, clock::now_ms() + AT_ONCE_MS);
+        jobs::release(&job)?;
+        worked?;
     }
-    match job.progress.error {
-        Some(text) => Err(Error::new(ErrorCode::Unknown, text).status(400)),
-        None => Answer::json(&job.progress.room.result),
+    if !job.done {
+        jobs::go_on(&room_id)?;
     }
+    if let Some(text) = &job.progress.error {
+        return Err(Error::new(ErrorCode::Unknown, text.clone()).status(400));
+    }
+    let outcome = delete::outcomes(std::slice::from_ref(&job))?.pop();
+    Answer::json(&outcome.unwrap_or_default())
 }
 
-/// Has a room deleted.
+/// Has a room deleted. It need not be known: then it is only blocked, if that is wanted.
 pub fn later(request: &Request) -> Result {
     let (room_id, wish) = wish(request, true)?;
-    let Some(wish) = wish else {
-        return Err(Error::not_found("there is no such room here; it is blocked now"));
-    };
     let delete_id = jobs::begin(&room_id, &jobs::Wish::Room(wish), 0)?;
     Answer::json(&Begun { delete_id })
 }

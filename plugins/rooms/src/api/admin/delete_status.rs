@@ -24,16 +24,16 @@ struct OfRoom {
     results: Vec<Status>,
 }
 
-impl From<jobs::Job> for Status {
-    fn from(job: jobs::Job) -> Self {
-        Self {
-            delete_id: job.id,
-            room_id: job.room_id,
-            status: job.status,
-            error: job.progress.error,
-            shutdown_room: job.progress.room.result,
-        }
-    }
+fn told(jobs: Vec<jobs::Job>) -> std::result::Result<Vec<Status>, Error> {
+    let outcomes = delete::outcomes(&jobs)?;
+    let told = jobs.into_iter().zip(outcomes).map(|(job, outcome)| Status {
+        delete_id: job.id,
+        room_id: job.room_id,
+        status: job.status,
+        error: job.progress.error,
+        shutdown_room: outcome,
+    });
+    Ok(told.collect())
 }
 
 /// Tells of the deletions of a room.
@@ -43,7 +43,7 @@ pub fn of_room(request: &Request) -> Result {
     if jobs.is_empty() {
         return Err(Error::not_found("the room has not been deleted"));
     }
-    Answer::json(&OfRoom { results: jobs.into_iter().map(Status::from).collect() })
+    Answer::json(&OfRoom { results: told(jobs)? })
 }
 
 /// Tells of one deletion.
@@ -51,5 +51,6 @@ pub fn one(request: &Request) -> Result {
     admin::only(request)?;
     let job = jobs::find(request.param("deleteId"))?;
     let job = job.filter(|job| matches!(job.wish, jobs::Wish::Room(_)));
-    Answer::json(&Status::from(job.ok_or_else(|| Error::not_found("there is no such deletion"))?))
+    let found = told(job.into_iter().collect())?.pop();
+    Answer::json(&found.ok_or_else(|| Error::not_found("there is no such deletion"))?)
 }

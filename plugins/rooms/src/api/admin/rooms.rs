@@ -167,7 +167,7 @@ pub fn list(request: &Request) -> Result {
         offset: from,
         rooms,
         total_rooms,
-        next_batch: (from + limit < total_rooms).then_some(from + limit),
+        next_batch: (limit > 0 && from + limit < total_rooms).then_some(from + limit),
         prev_batch: (from > 0).then_some((from - limit).max(0)),
     })
 }

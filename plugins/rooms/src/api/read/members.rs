@@ -12,7 +12,7 @@ use tessera_sdk::{params, presentation, storage};
 
 use super::client_event::{Found, with_room_id};
 use super::states;
-use crate::access::{Access, Standing, not_there, visibility_at};
+use crate::access::{Access, Left, Standing, not_there, visibility_at};
 use crate::core::visibility::Visibility;
 use crate::ids;
 
@@ -85,16 +85,24 @@ fn earlier(
         params![room_id, position],
     )?;
     let at = rows.first::<(Option<i64>,)>()?.and_then(|(group,)| group).unwrap_or(0);
-    let until = |group| states::all(room_id, Access::Until(group), Some(KIND));
+    let members_at = |position| states::at(room_id, position, Some(KIND), None);
+    let until = |position, group| {
+        let left = Left { position, group: Some(group) };
+        states::all(room_id, Access::Until(left), Some(KIND))
+    };
     match access {
-        Access::Until(left) => until(left.min(at)),
-        Access::Now if standing.membership == "join" => states::members_at(room_id, position),
-        // Whoever is not in the room reads what was open then, or what they were there for.
-        Access::Now if visibility_at(at)? == Visibility::WorldReadable => {
-            states::members_at(room_id, position)
+        Access::Until(Left { position: left, group: Some(group) }) if at > 0 => {
+            until(left, group.min(at))
         }
+        // History has gone that would tell.
+        Access::Until(left) => members_at(position.min(left.position)),
+        Access::Now if standing.membership == "join" => members_at(position),
+        // Whoever is not in the room reads what was open then, or what they were there for.
+        Access::Now if visibility_at(at)? == Visibility::WorldReadable => members_at(position),
         Access::Now => match standing.left_at {
-            Some(left) if !standing.forgotten && at <= left => until(at),
+            Some(left) if !standing.forgotten && at <= left.group.unwrap_or(left.position) => {
+                until(position, at)
+            }
             _ => Err(not_there()),
         },
     }
