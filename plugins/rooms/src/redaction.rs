@@ -12,6 +12,9 @@ use crate::core::power::Power;
 use crate::store::View;
 use crate::store::about::columns;
 
+/// The type of a state event that lists tell of, and what they tell by it: columns of the room's row.
+type Told = (String, Vec<(&'static str, Value)>);
+
 /// An event that is to be redacted.
 #[derive(Debug, Clone)]
 pub struct Target {
@@ -20,7 +23,7 @@ pub struct Target {
     /// None if it is pruned already.
     pruned: Option<String>,
     /// Of a state event that lists tell of: its type, and what they tell now.
-    told: Option<(String, Vec<(&'static str, Value)>)>,
+    told: Option<Told>,
 }
 
 impl Target {
@@ -116,7 +119,7 @@ impl Target {
 }
 
 /// What lists tell of a room by a state event, and its type.
-fn told(json: &str) -> Result<Option<(String, Vec<(&'static str, Value)>)>, Error> {
+fn told(json: &str) -> Result<Option<Told>, Error> {
     let event: Map<String, Json> = serde_json::from_str(json).map_err(Error::internal)?;
     let text = |key: &str| event.get(key).and_then(Json::as_str);
     let (Some(kind), Some("")) = (text("type"), text("state_key")) else {
