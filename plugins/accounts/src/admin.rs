@@ -114,7 +114,7 @@ pub fn set(user: &str, flag: Flag, value: bool) -> Result<(), Error> {
     let sql = format!("UPDATE accounts_users SET {} = $2 WHERE user_id = $1", flag.column());
     let mut batch = Batch::new().run(&sql, params![user, value]);
     if (flag, value) == (Flag::Admin, false) {
-        batch = session::end_all_acting(batch, user)?;
+        batch = session::end_all_acting(batch, user);
     }
     // The waking makes every node ask again, and ends what waits.
     batch.wake(topics::sessions(user)).commit_blind()?;

@@ -68,6 +68,7 @@ type Row = (
     bool,
     Option<u64>,
     Option<u64>,
+    String,
 );
 /// What `[rates]` calls the sending of messages.
 const MESSAGES: &str = "messages";
@@ -76,9 +77,10 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     let hash = digest::sha256(token.as_bytes());
     let row: Option<Row> = query(
         "SELECT t.user_id, t.device_id, t.expires_ms, t.replaces, u.deactivated, u.guest, u.admin, \
-         u.shadow_banned, u.last_seen_ms, u.locked, u.suspended, u.rate_per_second, u.rate_burst \
+         u.shadow_banned, u.last_seen_ms, u.locked, u.suspended, u.rate_per_second, u.rate_burst, t.made_by \
          FROM accounts_tokens AS t JOIN accounts_users AS u ON u.user_id = t.user_id \
-         WHERE t.hash = $1",
+         WHERE t.hash = $1 AND (t.made_by = '' OR EXISTS (SELECT m.user_id FROM accounts_users AS m \
+         WHERE m.user_id = t.made_by AND m.admin = TRUE AND m.locked = FALSE AND m.deactivated = FALSE))",
         params![&hash],
     )?
     .first()?;
@@ -101,6 +103,7 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
         suspended,
         per_second,
         burst,
+        maker,
     ) = row;
     if deactivated {
         return Err(unknown(false));
@@ -139,8 +142,13 @@ fn grant(token: &str, credentials: &Credentials) -> Result<Grant, Error> {
     } else if seen.is_none_or(|at| at.saturating_add(SEEN_MS) <= now) {
         see(&user, &device, credentials, now);
     }
+    let mut topics = vec![topics::session(&hash), topics::sessions(&user)];
+    if !maker.is_empty() {
+        // What ends or changes the administrator's own sessions says whether they may still act.
+        topics.extend([topics::acting(&maker), topics::sessions(&maker)]);
+    }
     Ok(Grant {
-        topics: vec![topics::session(&hash), topics::sessions(&user)],
+        topics,
         principal: Principal {
             user,
             device: (!device.is_empty()).then_some(device),

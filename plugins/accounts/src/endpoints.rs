@@ -143,7 +143,8 @@ pub const ROUTES: &[Route] = &[
     Route::new("admin-cross-signing", admin_user_state::allow_cross_signing),
     Route::new("admin-joined-rooms", admin_user_data::joined_rooms),
     Route::new("admin-memberships", admin_user_data::memberships),
-    Route::new("admin-account-data", admin_user_data::account_data),
+    Route::new("admin-account-data", admin_user_data::account_data)
+        .in_pieces(admin_user_data::account_data_next),
     Route::new("admin-pushers", admin_user_data::pushers),
     Route::new("admin-devices", admin_devices::list),
     Route::new("admin-device-new", admin_devices::make),

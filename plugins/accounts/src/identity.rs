@@ -106,7 +106,7 @@ pub fn bind(user: &str, server: &str, token: &str, sid: &str, secret: &str) -> R
 }
 
 /// An address that an identity server may know: medium, address, server.
-type Binding = (String, String, String);
+pub type Binding = (String, String, String);
 
 /// Tells identity servers to forget a user's address: the one that is named, else those that were told through us. Whether all of them
 /// did; false, too, where none is known.

@@ -35,6 +35,7 @@ use tessera_sdk::bindings::timer::exports::tessera::plugin::timer;
 pub struct Plugin;
 
 tessera_sdk::serve_http!(Plugin, endpoints::ROUTES);
+tessera_sdk::serve_pieces!(Plugin, endpoints::ROUTES);
 
 impl lifecycle::Guest for Plugin {
     fn start() -> Result<(), String> {

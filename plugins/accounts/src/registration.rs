@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{self, Batch, query};
+use tessera_sdk::storage::{self, Batch, Committed, query};
 use tessera_sdk::{clock, limits, params};
 
 use crate::{config, ids, topics};
@@ -112,10 +112,10 @@ pub fn room_for_one() -> Result<(), Error> {
 ///
 /// # Errors
 /// `M_USER_IN_USE` if somebody was quicker, `M_RESOURCE_LIMIT_EXCEEDED` if there may be no more users, what `told` says.
-pub fn commit(batch: Batch, told: impl Fn(u32) -> Option<Error>) -> Result<(), Error> {
+pub fn commit(batch: Batch, told: impl Fn(u32) -> Option<Error>) -> Result<Committed, Error> {
     for _ in 0..TRIES {
         match batch.clone().commit() {
-            Ok(_) => return Ok(()),
+            Ok(committed) => return Ok(committed),
             Err(storage::Error::Conflict(0)) => return Err(in_use()),
             Err(storage::Error::Conflict(1)) => room_for_one()?,
             Err(storage::Error::Conflict(at)) => {

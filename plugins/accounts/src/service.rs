@@ -65,7 +65,7 @@ impl Guest for Plugin {
     fn prove(proof: Proof) -> Result<Proven, Error> {
         // Where nobody is there to prove anything, nothing is to be asked.
         present(&proof.user)?;
-        if proof.scope == CROSS_SIGNING && cross_signing::spend(&proof.user).map_err(unavailable)? {
+        if proof.scope == CROSS_SIGNING && cross_signing::spent(&proof.user).map_err(unavailable)? {
             return Ok(Proven::Yes);
         }
         let body: uia::Object = match serde_json::from_str(&proof.body) {
@@ -249,7 +249,12 @@ impl Guest for Plugin {
             }
             Sessions::Token(token) => {
                 let sql = "SELECT user_id, device_id FROM accounts_tokens WHERE hash = $1";
-                one(query(sql, params![digest::sha256(token.as_bytes())]))?
+                let hash = digest::sha256(token.as_bytes());
+                let (user, device) = one(query(sql, params![&hash]))?;
+                if device.is_empty() {
+                    return session::end_acting(&hash).map_err(unavailable);
+                }
+                (user, device)
             }
         };
         session::remove_devices(&user, &[device]).map_err(unavailable)

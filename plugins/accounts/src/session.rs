@@ -2,8 +2,11 @@
 //!
 //! Whoever writes goes through the tables in one order, so that no two wait for each other: users, tokens, refresh tokens, devices.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
+use tessera_sdk::http::Principal;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::services;
 use tessera_sdk::storage::{
@@ -19,7 +22,9 @@ pub const MAX_NAME: usize = 512;
 /// Devices of one user; at this number a log-in without a known device is refused.
 const MAX_DEVICES: i64 = 1000;
 /// Tokens by which one administrator acts for others.
-const MAX_ACTING: i64 = 1000;
+const MAX_ACTING: i64 = 100;
+/// Topics that one commit wakes, or one notice names; those of further tokens are notified after it.
+const MAX_WAKES: usize = 500;
 
 /// What a client asks for at login and registration.
 #[derive(Debug, Clone)]
@@ -183,27 +188,66 @@ pub const TOKEN_MARK: &str = "token:";
 /// of either, or at `expires_ms`.
 ///
 /// # Errors
-/// `M_FORBIDDEN` for too many of them, storage.
+/// `M_FORBIDDEN` for too many of them and for who is no administrator (any more), `M_NOT_FOUND` for who is not there, storage.
 pub fn act_as(admin: &str, user: &str, expires_ms: Option<u64>) -> Result<String, Error> {
+    race(TRIES, || try_to_act(admin, user, expires_ms))
+}
+
+fn try_to_act(admin: &str, user: &str, expires_ms: Option<u64>) -> Result<String, Failure> {
     let now = clock::now_ms();
-    let sql = "SELECT COUNT(*) FROM accounts_tokens WHERE made_by = $1 AND (expires_ms IS NULL OR expires_ms > $2)";
+    let maker = crate::admin::standing(admin)?;
+    if !maker.is_some_and(|maker| maker.admin && !maker.locked) {
+        return Err(Error::forbidden("only administrators act for others").into());
+    }
+    if crate::admin::standing(user)?.is_none() {
+        return Err(Error::not_found("this account is deactivated").into());
+    }
+    let sql = "SELECT COUNT(*) FROM accounts_tokens WHERE made_by = $1 AND made_by <> '' \
+               AND (expires_ms IS NULL OR expires_ms > $2)";
     let count: Option<(i64,)> = query(sql, params![admin, now])?.first()?;
     if count.is_some_and(|(count,)| count >= MAX_ACTING) {
-        return Err(Error::forbidden("too many such tokens: log out of some of them"));
+        return Err(Error::forbidden("too many such tokens: log out of some of them").into());
+    }
+    // Both stay as they are until the token is there, and whoever makes another for this administrator waits. In order of their ids, so that
+    // no two wait for each other.
+    let guards = [
+        (
+            admin,
+            "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND admin = TRUE \
+             AND locked = FALSE AND deactivated = FALSE",
+        ),
+        (
+            user,
+            "UPDATE accounts_users SET revision = revision WHERE user_id = $1 AND deactivated = FALSE",
+        ),
+    ];
+    let order = if admin < user { [0, 1] } else { [1, 0] };
+    let mut batch = Batch::new();
+    for (user, sql) in order.iter().filter_map(|at| guards.get(*at)) {
+        batch = batch.run(sql, params![*user]).expect(1);
     }
     let token = random::token();
-    Batch::new()
+    batch
         .run(
-            "DELETE FROM accounts_tokens WHERE made_by = $1 AND expires_ms <= $2",
+            "DELETE FROM accounts_tokens WHERE made_by = $1 AND made_by <> '' AND expires_ms <= $2",
             params![admin, now],
         )
         .run(
             "INSERT INTO accounts_tokens (hash, user_id, device_id, expires_ms, replaces, made_by) \
-             VALUES ($1, $2, '', $3, NULL, $4)",
-            params![digest::sha256(token.as_bytes()), user, expires_ms, admin],
+             SELECT $1, u.user_id, '', CAST($3 AS bigint), NULL, $4 FROM accounts_users AS u \
+             WHERE u.user_id = $2 AND $5 > (SELECT COUNT(*) FROM accounts_tokens AS t \
+             WHERE t.made_by = $4 AND t.made_by <> '')",
+            params![digest::sha256(token.as_bytes()), user, expires_ms, admin, MAX_ACTING],
         )
-        .commit_blind()?;
+        .expect(1)
+        .commit()
+        .map_err(Failure::of)?;
     Ok(token)
+}
+
+/// Whether somebody acts for the user by a token of [`act_as`].
+pub fn acts(principal: &Principal) -> bool {
+    principal.marks.iter().any(|mark| mark.starts_with(TOKEN_MARK))
 }
 
 /// Ends one token of [`act_as`].
@@ -216,15 +260,16 @@ pub fn end_acting(hash: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Adds the end of all tokens by which somebody acts for others to a batch.
-///
-/// # Errors
-/// Storage.
-pub fn end_all_acting(batch: Batch, admin: &str) -> Result<Batch, Error> {
-    let sql = "SELECT hash FROM accounts_tokens WHERE made_by = $1";
-    let hashes: Vec<(String,)> = query(sql, params![admin])?.all()?;
-    let batch = batch.run("DELETE FROM accounts_tokens WHERE made_by = $1", params![admin]);
-    Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
+/// Adds the end of all tokens by which somebody acts for others to a batch that wakes all sessions of the administrator, or
+/// [`topics::acting`].
+pub fn end_all_acting(batch: Batch, admin: &str) -> Batch {
+    batch.run("DELETE FROM accounts_tokens WHERE made_by = $1 AND made_by <> ''", params![admin])
+}
+
+/// Wakes as many of these sessions as one commit may; [`ended`] sees to the others.
+fn wake(batch: Batch, hashes: &[String]) -> Batch {
+    let hashes = hashes.iter().take(MAX_WAKES);
+    hashes.fold(batch, |batch, hash| batch.wake(topics::session(hash)))
 }
 
 /// # Errors
@@ -277,10 +322,10 @@ fn revoke(batch: Batch, user: &str, device: &str, hashes: &[String]) -> Batch {
             "DELETE FROM accounts_refresh_tokens WHERE user_id = $1 AND device_id = $2",
             params![user, device],
         );
-    hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)))
+    wake(batch, hashes)
 }
 
-/// How often a refresh is tried when another uses the token at the same moment.
+/// How often it is tried what meets another at the same moment, such as the use of a refresh token.
 const TRIES: usize = 3;
 
 /// New tokens for a refresh token. The old one stays good until one of the new is used, so a lost answer
@@ -321,12 +366,10 @@ fn exchange(hash: &str) -> Result<Option<Issued>, Failure> {
              (hash = $3 OR replaces = $4)",
             params![&user, &device, replaces.unwrap_or_default(), hash],
         );
-    for (hash,) in &void {
-        batch = batch.wake(topics::session(hash));
-    }
+    let void: Vec<String> = void.into_iter().map(|(hash,)| hash).collect();
+    batch = wake(batch, &void);
     let (batch, issued) = issue(batch, &user, &device, true, Some(hash))?;
     let committed = batch.commit().map_err(Failure::of)?;
-    let void: Vec<String> = void.into_iter().map(|(hash,)| hash).collect();
     ended(committed, &void)?;
     Ok(Some(issued))
 }
@@ -366,12 +409,11 @@ pub fn remove_devices(user: &str, devices: &[String]) -> Result<(), Error> {
     for device in &known {
         batch = batch.emit(topics::SESSIONS, user, topics::logged_out(user, Some(device), None));
     }
-    let batch = hashes.iter().fold(batch, |batch, hash| batch.wake(topics::session(hash)));
-    ended(batch.commit_blind()?, &hashes)
+    ended(wake(batch, &hashes).commit_blind()?, &hashes)
 }
 
-/// Ends what runs under the tokens that a commit has deleted beside those that it woke: a refresh may have made some after they were
-/// looked up.
+/// Ends what runs under the tokens that a commit has deleted beside those that it woke, which are the first of `woken`: a refresh may have
+/// made some after they were looked up.
 ///
 /// # Errors
 /// Storage.
@@ -379,11 +421,12 @@ pub fn ended(committed: Committed, woken: &[String]) -> Result<(), Error> {
     let mut missed = Vec::new();
     for rows in committed.returned {
         let hashes: Vec<(String,)> = rows.all()?;
+        let woken: HashSet<&String> = woken.iter().take(MAX_WAKES).collect();
         let hashes = hashes.iter().filter(|(hash,)| !woken.contains(hash));
         missed.extend(hashes.map(|(hash,)| topics::session(hash)));
     }
-    if !missed.is_empty() {
-        bus::notify(&missed);
+    for some in missed.chunks(MAX_WAKES) {
+        bus::notify(some);
     }
     Ok(())
 }
@@ -393,7 +436,7 @@ pub fn ended(committed: Committed, woken: &[String]) -> Result<(), Error> {
 /// # Errors
 /// Storage.
 pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch, Error> {
-    let batch = end_all_acting(batch, user)?
+    let batch = end_all_acting(batch, user)
         .run("DELETE FROM accounts_login_tokens WHERE user_id = $1", params![user])
         .emit(topics::SESSIONS, user, topics::logged_out(user, None, keep));
     match keep {
@@ -420,7 +463,8 @@ pub fn remove_all(batch: Batch, user: &str, keep: Option<&str>) -> Result<Batch,
                 let sql = format!("DELETE FROM {table} WHERE user_id = $1 AND device_id <> $2");
                 batch = batch.run(&sql, params![user, keep]);
             }
-            Ok(hashes.iter().fold(batch, |batch, (hash,)| batch.wake(topics::session(hash))))
+            let hashes: Vec<String> = hashes.into_iter().map(|(hash,)| hash).collect();
+            Ok(wake(batch.wake(topics::acting(user)), &hashes))
         }
     }
 }

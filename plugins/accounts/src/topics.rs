@@ -32,6 +32,11 @@ pub fn sessions(user: &str) -> String {
     format!("sessions:{user}")
 }
 
+/// Every token by which somebody acts for others.
+pub fn acting(admin: &str) -> String {
+    format!("acting:{admin}")
+}
+
 /// Payload of [`SESSIONS`] for a log-in; `kind`: the login type.
 pub fn logged_in(user: &str, device: &str, kind: &str) -> String {
     json!({ "user_id": user, "change": "login", "device_id": device, "kind": kind }).to_string()

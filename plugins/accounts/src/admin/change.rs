@@ -94,6 +94,7 @@ impl Wish {
         );
         registration::commit(batch, |_| None)?;
         if let Some(wanted) = &self.threepids {
+            // Somebody new has none that could be bound.
             replace_addresses(user, wanted)?;
         }
         if self.locked == Some(true) {
@@ -122,6 +123,7 @@ impl Wish {
         if reopened {
             deactivate::reopen(user)?;
         }
+        let mut gone = Vec::new();
         if *was_deactivated && !reopened {
             let some = |it: &Option<Option<String>>| it.as_ref().is_some_and(Option::is_some);
             let addresses = self.threepids.as_ref().is_some_and(|it| !it.is_empty());
@@ -133,7 +135,7 @@ impl Wish {
                 return Err(Error::invalid_param("this account is deactivated"));
             }
         } else {
-            self.describe(user, now)?;
+            gone = self.describe(user, now)?;
         }
         for (flag, value) in [(Flag::Admin, self.admin), (Flag::Locked, self.locked)] {
             if let Some(value) = value {
@@ -145,13 +147,16 @@ impl Wish {
             Batch::new().run(sql, params![user, kind.as_deref()]).commit_blind()?;
         }
         if self.deactivated == Some(true) && !was_deactivated {
+            // This asks for all that is bound.
             deactivate::leave(request, user, false, None, true)?;
+        } else if !gone.is_empty() {
+            forget(user, &gone);
         }
         Ok(())
     }
 
-    /// Name, avatar, addresses and password of a user who is not deactivated.
-    fn describe(&self, user: &str, now: &Row) -> Result<(), Error> {
+    /// Name, avatar, addresses and password of a user who is not deactivated; the addresses that are not theirs any more.
+    fn describe(&self, user: &str, now: &Row) -> Result<Vec<Address>, Error> {
         let (_, _, _, _, _, hidden, ..) = now;
         for (name, value) in [("displayname", &self.displayname), ("avatar_url", &self.avatar_url)]
         {
@@ -159,13 +164,14 @@ impl Wish {
                 profile_field_set::store(user, name, value.clone().map(Value::from), *hidden)?;
             }
         }
-        if let Some(wanted) = &self.threepids {
-            replace_addresses(user, wanted)?;
+        let gone = match &self.threepids {
+            Some(wanted) => replace_addresses(user, wanted)?,
+            None => Vec::new(),
+        };
+        if let Some(password) = &self.password {
+            set_password(user, password, self.keep_devices)?;
         }
-        match &self.password {
-            Some(password) => set_password(user, password, self.keep_devices),
-            None => Ok(()),
-        }
+        Ok(gone)
     }
 }
 
@@ -194,21 +200,22 @@ pub fn set_password(user: &str, password: &str, keep_devices: bool) -> Result<()
     }
 }
 
-/// Makes these the addresses of a user. They are taken from whoever has them.
-fn replace_addresses(user: &str, wanted: &[(String, String)]) -> Result<(), Error> {
-    let now = threepids::list(user)?;
-    let is = |entry: &threepids::Entry, (medium, address): &(String, String)| {
+/// Medium and address.
+type Address = (String, String);
+
+/// Makes these the addresses of a user, and tells those that they had. They are taken from whoever has them.
+fn replace_addresses(user: &str, wanted: &[Address]) -> Result<Vec<Address>, Error> {
+    let is = |entry: &threepids::Entry, (medium, address): &Address| {
         &entry.0 == medium && &entry.1 == address
     };
-    for (medium, address, ..) in now.iter().filter(|it| !wanted.iter().any(|that| is(it, that))) {
-        forget_address(user, medium, address);
-    }
     race(TRIES, || {
         let now = threepids::list(user)?;
+        let mut gone = Vec::new();
         let mut batch = Batch::new();
         for (medium, address, ..) in now.iter().filter(|it| !wanted.iter().any(|that| is(it, that)))
         {
             batch = threepids::remove(batch, user, medium, address);
+            gone.push((medium.clone(), address.clone()));
         }
         for (medium, address) in wanted.iter().filter(|that| !now.iter().any(|it| is(it, that))) {
             if let Some(other) = threepids::owner(medium, address)?.filter(|other| other != user) {
@@ -217,16 +224,23 @@ fn replace_addresses(user: &str, wanted: &[(String, String)]) -> Result<(), Erro
             batch = threepids::add(batch, user, medium, address, clock::now_ms());
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(gone);
         }
-        batch.commit().map(drop).map_err(Failure::of)
+        batch.commit().map(|_| gone).map_err(Failure::of)
     })
 }
 
-/// Identity servers are asked to forget it; that one cannot be reached keeps nobody.
-fn forget_address(user: &str, medium: &str, address: &str) {
-    if let Err(error) = identity::unbind(user, medium, address, None) {
-        log::warn("an address stays bound", &[("reason", &error.to_string())]);
+/// Identity servers are asked to forget these, all within one time: that one cannot be reached, or is slow, keeps nobody.
+fn forget(user: &str, gone: &[Address]) {
+    let forgotten = identity::bound(user, None).and_then(|mut bound| {
+        let is_gone = |(medium, address): &Address, it: &identity::Binding| {
+            *medium == it.0 && *address == it.1
+        };
+        bound.retain(|it| gone.iter().any(|address| is_gone(address, it)));
+        identity::forget_each(user, &bound)
+    });
+    if let Err(error) = forgotten {
+        log::warn("addresses stay bound", &[("reason", &error.to_string())]);
     }
 }
 

@@ -18,6 +18,8 @@ use crate::ids;
 const KNOWN_MS: u64 = 48 * 3_600_000;
 /// After this long a try that was not heard of again is over: calls do not take as long.
 const ATTEMPT_MS: u64 = 60_000;
+/// How far clocks of two nodes may be apart.
+const CLOCKS_MS: u64 = 60_000;
 /// When to ask again for a notice that is being sent.
 const AGAIN_MS: u64 = 1_000;
 /// Events of a room in which one is looked for that may have been sent.
@@ -51,6 +53,29 @@ pub fn enabled() -> Result<ServerNotices, Error> {
 /// # Errors
 /// What `rooms` says, 409 `M_USER_IN_USE` where the server's user is somebody's account, storage.
 pub fn send(notice: &Notice) -> Result<String, Error> {
+    let event = deliver(notice)?;
+    // So that it is not taken for one that has an id. It is sent: nothing fails for this.
+    let now = clock::now_ms();
+    let known = forgotten(now)
+        .run(
+            "INSERT INTO accounts_notices (sender, txn_id, since_ms, attempt_ms, event_id) VALUES ('', $1, $2, 0, $1) \
+             ON CONFLICT DO NOTHING",
+            params![&event, now],
+        )
+        .commit_blind();
+    if let Err(error) = known {
+        log::warn("a server notice is not noted", &[("reason", &format!("{error:?}"))]);
+    }
+    Ok(event)
+}
+
+/// A batch that drops the notices of long ago.
+fn forgotten(now: u64) -> Batch {
+    let sql = "DELETE FROM accounts_notices WHERE since_ms < $1";
+    Batch::new().run(sql, params![now.saturating_sub(KNOWN_MS)])
+}
+
+fn deliver(notice: &Notice) -> Result<String, Error> {
     let config = enabled()?;
     let sender = ids::local_user(&config.localpart);
     // One notice after another: else two rooms are made.
@@ -73,8 +98,7 @@ pub fn send(notice: &Notice) -> Result<String, Error> {
 pub fn send_once(admin: &str, id: &str, notice: &Notice) -> Result<String, Error> {
     enabled()?;
     let now = clock::now_ms();
-    let fresh = Batch::new()
-        .run("DELETE FROM accounts_notices WHERE since_ms < $1", params![now.saturating_sub(KNOWN_MS)])
+    let fresh = forgotten(now)
         .run(
             "INSERT INTO accounts_notices (sender, txn_id, since_ms, attempt_ms, event_id) VALUES ($1, $2, $3, $3, '')",
             params![admin, id, now],
@@ -89,7 +113,7 @@ pub fn send_once(admin: &str, id: &str, notice: &Notice) -> Result<String, Error
         }
         Err(error) => return Err(error.into()),
     }
-    let sent = send(notice);
+    let sent = deliver(notice);
     match &sent {
         Ok(event) => note(admin, id, event)?,
         // It was not sent: the id is free for another notice.
@@ -140,12 +164,15 @@ fn resume(admin: &str, id: &str, notice: &Notice, now: u64) -> Result<Option<Str
     Ok(sent)
 }
 
-/// An event in the user's room since then that is this notice.
+/// An event in the user's room since then that is this notice and no other that is known.
 fn find(notice: &Notice, since_ms: u64) -> Result<Option<String>, Error> {
     let sender = ids::local_user(&enabled()?.localpart);
     let Some(room) = room::known(&notice.user)? else { return Ok(None) };
     let sql = "SELECT event_id, json FROM rooms_v1_events WHERE room_id = $1 AND origin_ts >= $2 \
-               AND sender = $3 AND type = $4 ORDER BY origin_ts, position LIMIT $5";
+               AND sender = $3 AND type = $4 \
+               AND event_id NOT IN (SELECT n.event_id FROM accounts_notices AS n WHERE n.event_id <> '') ORDER BY origin_ts, position LIMIT $5";
+    // Nodes' clocks differ.
+    let since_ms = since_ms.saturating_sub(CLOCKS_MS);
     let rows: Vec<(String, String)> =
         query(sql, params![room, since_ms, sender, &notice.kind, MAX_LOOK])?.all()?;
     Ok(rows.into_iter().find_map(|(event, json)| {

@@ -4,15 +4,15 @@ mod slice;
 
 use serde_json::{Map, Value};
 use tessera_sdk::matrix::{Error, ErrorCode};
-use tessera_sdk::storage::{Batch, query};
+use tessera_sdk::storage::{self, Batch, query};
 use tessera_sdk::{clock, params, random, timers};
 
 /// The timer's name.
 pub const TIMER: &str = "redactions";
 /// Jobs under way.
 const MAX_JOBS: i64 = 100;
-/// Rooms of one job.
-pub const MAX_ROOMS: usize = 10_000;
+/// Rooms that are named.
+const MAX_ROOMS: usize = 10_000;
 /// Events of one room, unless it is said, newest first.
 pub const EVENTS: u64 = 1000;
 /// How long a job that is done can be asked about.
@@ -51,32 +51,36 @@ pub struct Wish {
 pub fn begin(wish: &Wish) -> Result<String, Error> {
     let sql = "SELECT id FROM accounts_redactions WHERE user_id = $1 AND done = FALSE";
     if query(sql, params![&wish.user])?.first::<(String,)>()?.is_some() {
-        let text = "events of this user are being redacted already";
-        return Err(Error::new(ErrorCode::Unknown, text).status(400));
+        return Err(under_way());
     }
     let sql = "SELECT COUNT(*) FROM accounts_redactions WHERE done = FALSE";
     if query(sql, params![])?.first::<(i64,)>()?.is_some_and(|(count,)| count >= MAX_JOBS) {
         return Err(Error::limit_exceeded(LATEST_MS));
     }
-    let rooms = match wish.rooms.is_empty() {
-        false => wish.rooms.clone(),
-        true => rooms_of(&wish.user)?,
-    };
-    if rooms.len() > MAX_ROOMS {
+    if wish.rooms.len() > MAX_ROOMS {
         return Err(Error::too_large(format!("at most {MAX_ROOMS} rooms at once")));
     }
     let (id, now) = (random::letters(16), clock::now_ms());
-    let rooms = serde_json::to_string(&rooms).map_err(Error::internal)?;
+    let rooms = serde_json::to_string(&wish.rooms).map_err(Error::internal)?;
     timers::set(TIMER, now + LATEST_MS, "").map_err(Error::internal)?;
-    Batch::new()
+    let begun = Batch::new()
+        .run(
+            "DELETE FROM accounts_redacting WHERE user_id = $1 AND NOT EXISTS \
+             (SELECT r.id FROM accounts_redactions AS r WHERE r.user_id = $1 AND r.done = FALSE)",
+            params![&wish.user],
+        )
+        .run(
+            "INSERT INTO accounts_redacting (user_id, id) VALUES ($1, $2)",
+            params![&wish.user, &id],
+        )
         .run(
             "DELETE FROM accounts_redactions WHERE done = TRUE AND created_ms < $1",
             params![now.saturating_sub(KNOWN_MS)],
         )
         .run(
             "INSERT INTO accounts_redactions (id, user_id, admin_id, by_admin, reason, rooms, below, found, most, \
-             after_ms, before_ms, failed, done, created_ms, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, '{}', FALSE, $11, 0)",
+             after_ms, before_ms, failed, done, created_ms, revision, everywhere) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, '{}', FALSE, $11, 0, $12)",
             params![
                 &id,
                 &wish.user,
@@ -88,20 +92,24 @@ pub fn begin(wish: &Wish) -> Result<String, Error> {
                 wish.most,
                 wish.after_ms,
                 wish.before_ms,
-                now
+                now,
+                wish.rooms.is_empty()
             ],
         )
-        .commit_blind()?;
+        .commit();
+    match begun {
+        Ok(_) => {}
+        // Another request at the same moment.
+        Err(storage::Error::Conflict(1)) => return Err(under_way()),
+        Err(error) => return Err(error.into()),
+    }
     timers::set(TIMER, now, "").map_err(Error::internal)?;
     Ok(id)
 }
 
-fn rooms_of(user: &str) -> Result<Vec<String>, Error> {
-    let sql = "SELECT room_id FROM rooms_v1_memberships WHERE user_id = $1 AND membership IN ('join', 'ban') \
-               ORDER BY room_id LIMIT $2";
-    let most = i64::try_from(MAX_ROOMS).unwrap_or(i64::MAX).saturating_sub(1);
-    let rooms: Vec<(String,)> = query(sql, params![user, most])?.all()?;
-    Ok(rooms.into_iter().map(|(room,)| room).collect())
+fn under_way() -> Error {
+    let text = "events of this user are being redacted already";
+    Error::new(ErrorCode::Unknown, text).status(400)
 }
 
 /// How a job is.
@@ -125,10 +133,10 @@ pub fn state(id: &str) -> Result<Option<State>, Error> {
     Ok(Some(State { done, failed: serde_json::from_str(&failed).map_err(Error::internal)? }))
 }
 
-/// Works for a while; called by the timer.
+/// Works for a while, at one job after the other; called by the timer.
 ///
 /// # Errors
-/// Storage or `rooms` failed: the host fires again.
+/// Storage failed: the host fires again.
 pub fn run() -> Result<(), Error> {
     let end = clock::now_ms() + WORK_MS;
     while slice::one()? {
@@ -136,5 +144,11 @@ pub fn run() -> Result<(), Error> {
             return timers::set(TIMER, clock::now_ms() + REST_MS, "").map_err(Error::internal);
         }
     }
-    Ok(())
+    // What failed waits for its next try.
+    let sql =
+        "SELECT resume_ms FROM accounts_redactions WHERE done = FALSE ORDER BY resume_ms LIMIT 1";
+    match query(sql, params![])?.first::<(u64,)>()? {
+        Some((at,)) => timers::set(TIMER, at.max(clock::now_ms()), "").map_err(Error::internal),
+        None => Ok(()),
+    }
 }

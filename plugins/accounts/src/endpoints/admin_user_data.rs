@@ -3,10 +3,9 @@
 //! Not in the Matrix specification; dashboards and test suites speak it.
 //! https://element-hq.github.io/synapse/latest/admin_api/user_admin_api.html
 
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-use tessera_sdk::http::{Answer, Request, Result};
+use tessera_sdk::http::{Answer, Continued, Piece, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::query;
@@ -88,38 +87,82 @@ pub fn pushers(request: &Request) -> Result {
     Answer::json(&json!({ "total": pushers.len(), "pushers": pushers }))
 }
 
-type Contents = BTreeMap<String, Box<RawValue>>;
-
-/// `GET …/accountdata`: global and by room. `M_NOT_FOUND`.
-pub fn account_data(request: &Request) -> Result {
-    let user = admin::target(request)?;
-    let sql = "SELECT room_id, type, content FROM accounts_account_data WHERE user_id = $1 \
-               AND (room_id, type) > ($2, $3) ORDER BY room_id, type LIMIT $4";
-    let mut global = Contents::new();
-    let mut rooms: BTreeMap<String, Contents> = BTreeMap::new();
-    let mut after = (String::new(), String::new());
-    loop {
-        let page: Vec<(String, String, String)> =
-            query(sql, params![user, &after.0, &after.1, SMALL_PAGE])?.all()?;
-        let last = page.len() < SMALL_PAGE as usize;
-        for (room, kind, content) in page {
-            after = (room.clone(), kind.clone());
-            let content = RawValue::from_string(content).map_err(Error::internal)?;
-            match room.is_empty() {
-                true => global.insert(kind, content),
-                false => rooms.entry(room).or_default().insert(kind, content),
-            };
-        }
-        if last {
-            break;
-        }
-    }
-    let raw = |value: serde_json::Result<Box<RawValue>>| value.map_err(Error::internal);
-    let mut data = BTreeMap::new();
-    data.insert("global", raw(serde_json::value::to_raw_value(&global))?);
-    data.insert("rooms", raw(serde_json::value::to_raw_value(&rooms))?);
-    Answer::json(&BTreeMap::from([("account_data", data)]))
+/// Where an answer goes on: the user, and the room and type of the last entry that was told.
+#[derive(Debug, Serialize, Deserialize)]
+struct After {
+    user: String,
+    room: String,
+    kind: String,
 }
 
 /// Entries of account data read at once: one may have half a megabyte.
 const SMALL_PAGE: u32 = 25;
+/// What is kept between two pieces begins with it.
+const STATE_VERSION: u8 = 1;
+/// Bytes of one piece of an answer, a page more at most.
+const PIECE: usize = 1 << 20;
+
+/// `GET …/accountdata`: global and by room. In pieces: a user may have 32 MiB of it. `M_NOT_FOUND`.
+pub fn account_data(request: &Request) -> Result {
+    let user = admin::target(request)?.to_owned();
+    let mut text = r#"{"account_data":{"global":{"#.to_owned();
+    let more = pages(&mut text, After { user, room: String::new(), kind: String::new() })?;
+    let answer = Answer::raw_json(200, text.into_bytes());
+    match more {
+        Some(after) => answer.and_then(&kept(&after)?),
+        None => Ok(answer),
+    }
+}
+
+/// The next piece of [`account_data`].
+///
+/// # Errors
+/// Storage.
+pub fn account_data_next(continued: &Continued) -> std::result::Result<Piece, Error> {
+    let mut text = String::new();
+    let after = match continued.state.split_first() {
+        Some((&STATE_VERSION, json)) => serde_json::from_slice(json).map_err(Error::internal)?,
+        _ => return Err(Error::internal("begun by an unknown version")),
+    };
+    let more = pages(&mut text, after)?;
+    Ok(Piece { bytes: text.into_bytes(), more: more.as_ref().map(kept).transpose()? })
+}
+
+fn kept(after: &After) -> std::result::Result<Vec<u8>, Error> {
+    let mut state = vec![STATE_VERSION];
+    state.extend(serde_json::to_vec(after).map_err(Error::internal)?);
+    Ok(state)
+}
+
+/// Writes entries until it is much, or all; where it goes on.
+fn pages(text: &mut String, mut after: After) -> std::result::Result<Option<After>, Error> {
+    let sql = "SELECT room_id, type, content FROM accounts_account_data WHERE user_id = $1 \
+               AND (room_id, type) > ($2, $3) ORDER BY room_id, type LIMIT $4";
+    let quoted = |text: &str| Value::from(text).to_string();
+    loop {
+        let args = params![&after.user, &after.room, &after.kind, SMALL_PAGE];
+        let page: Vec<(String, String, String)> = query(sql, args)?.all()?;
+        let last = page.len() < SMALL_PAGE as usize;
+        for (room, kind, content) in page {
+            if room != after.room {
+                // Global data stands before that of rooms.
+                text.push_str(if after.room.is_empty() { r#"},"rooms":{"# } else { "}," });
+                text.push_str(&quoted(&room));
+                text.push_str(":{");
+            } else if !after.kind.is_empty() {
+                text.push(',');
+            }
+            text.push_str(&quoted(&kind));
+            text.push(':');
+            text.push_str(&content);
+            (after.room, after.kind) = (room, kind);
+        }
+        if last {
+            text.push_str(if after.room.is_empty() { r#"},"rooms":{}}}"# } else { "}}}}" });
+            return Ok(None);
+        }
+        if text.len() >= PIECE {
+            return Ok(Some(after));
+        }
+    }
+}

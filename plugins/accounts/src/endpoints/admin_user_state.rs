@@ -121,7 +121,7 @@ pub fn reset_rate(request: &Request) -> Result {
 }
 
 /// `POST /v1/users/{userId}/login`: a token to act for the user, who does not see it. `M_NOT_FOUND` (also for deactivated users),
-/// `M_INVALID_PARAM` for oneself.
+/// `M_INVALID_PARAM` for oneself, `M_FORBIDDEN` for who acts for somebody already.
 pub fn login(request: &Request) -> Result {
     let target = admin::target(request)?;
     let body: Object = request.json()?;
@@ -136,8 +136,9 @@ pub fn login(request: &Request) -> Result {
     if asking == target {
         return Err(Error::invalid_param("this is you"));
     }
-    if admin::standing(target)?.is_none() {
-        return Err(Error::not_found("this account is deactivated"));
+    // Such a token would outlive the one that it was made by.
+    if session::acts(request.principal()?) {
+        return Err(Error::forbidden("act for one user after the other, not for one as another"));
     }
     if notices::is_sender(target)? {
         return Err(Error::forbidden("nobody acts for the user who sends server notices"));

@@ -83,7 +83,7 @@ pub fn end(user: &str, erase: bool, by_admin: bool) -> std::result::Result<(), E
     let mut batch = Batch::new()
         .run(
             "UPDATE accounts_users SET deactivated = TRUE, password_hash = NULL, displayname = NULL, \
-             avatar_url = NULL, erased = $2, revision = revision + 1 WHERE user_id = $1 \
+             avatar_url = NULL, admin = FALSE, erased = $2, revision = revision + 1 WHERE user_id = $1 \
              AND deactivated = FALSE",
             params![user, erase],
         )

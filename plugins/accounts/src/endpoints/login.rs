@@ -171,7 +171,7 @@ fn make(
     };
     let (batch, issued) = session::log_in(registration::create(Batch::new(), &account), wish)?;
     match registration::commit(batch, |_| None) {
-        Ok(()) => Ok(issued),
+        Ok(_) => Ok(issued),
         // Another log-in made it at the same moment: it is there when the client tries again.
         Err(error) if error.errcode() == ErrorCode::UserInUse.as_str() => {
             Err(storage::Error::Busy.into())

@@ -55,6 +55,8 @@ pub fn handle(request: &Request) -> Result {
         batch = validation::spend(batch, sid);
     }
     let seen = passed.proved(Stage::Password).and_then(|it| it.get("revision")?.as_i64());
+    // By the index of its statement in the batch.
+    let guard = seen.map(|_| 1 + u32::from(proof.is_some()));
     if let Some(seen) = seen {
         // The password that was given is still the one: of two who change it at once only one does.
         let sql =
@@ -64,18 +66,29 @@ pub fn handle(request: &Request) -> Result {
     if body.logout_devices {
         batch = session::remove_all(batch, &user, request.device())?;
     }
-    match batch.commit() {
-        Ok(committed) => {
-            session::ended(committed, &[])?;
-            Answer::empty()
+    for _ in 0..TRIES {
+        match batch.clone().commit() {
+            Ok(committed) => {
+                session::ended(committed, &[])?;
+                return Answer::empty();
+            }
+            // The account has ended, or what proved it is spent.
+            Err(storage::Error::Conflict(0 | 1)) if proof.is_some() => {
+                return Err(validation::failed(400));
+            }
+            Err(storage::Error::Conflict(at)) if at == 0 || Some(at) == guard => {
+                return Err(Error::forbidden("this is not the password any more"));
+            }
+            // It met another who writes what it writes.
+            Err(storage::Error::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(storage::Error::Conflict(_)) if proof.is_some() => Err(validation::failed(400)),
-        Err(storage::Error::Conflict(_)) => {
-            Err(Error::forbidden("this is not the password any more"))
-        }
-        Err(error) => Err(error.into()),
     }
+    Err(storage::Error::Busy.into())
 }
+
+/// How often a change is tried that meets another.
+const TRIES: usize = 3;
 
 /// Whose address was proved, and by which session.
 fn owner(passed: &Passed) -> std::result::Result<(String, Option<String>), Error> {

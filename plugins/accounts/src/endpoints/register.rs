@@ -242,7 +242,7 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
         batch = with;
         Some(issued)
     };
-    registration::commit(batch, |index| {
+    let committed = registration::commit(batch, |index| {
         let index = Some(index);
         if index == session_at {
             Some(storage::Error::Busy.into())
@@ -256,6 +256,9 @@ fn make(request: &Request, body: &Body, passed: &Passed) -> Result {
             None
         }
     })?;
+    if grown {
+        session::ended(committed, &[])?;
+    }
     Answer::json(&LoggedIn::new(user, issued))
 }
 

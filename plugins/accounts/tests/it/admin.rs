@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
 use tessera_plugin_accounts::Plugin;
+use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::{Guest, Sessions};
 use tessera_sdk::params;
-use tessera_sdk::storage::{Batch, position};
+use tessera_sdk::storage::{Batch, position, query};
 use tessera_test_host::{TestAnswer, TestHost};
 
 use crate::words::{ANN, ask, by_name, log_in, register, who};
@@ -49,20 +50,27 @@ fn code(answer: TestAnswer) -> (u16, String) {
 fn only_administrators_ask_and_of_users_of_this_server() {
     let host = start();
     let forbidden = (403, "M_FORBIDDEN".to_owned());
-    for (method, route) in [
-        ("GET", "admin-users"),
-        ("GET", "admin-users-v3"),
-        ("GET", "admin-user userId=@ann:hs1"),
-        ("PUT", "admin-user-put userId=@ann:hs1"),
-        ("POST", "admin-deactivate userId=@ann:hs1"),
-        ("POST", "admin-login userId=@ann:hs1"),
-        ("GET", "admin-joined-rooms userId=@ann:hs1"),
-        ("GET", "admin-by-address medium=email address=a@b"),
-        ("GET", "admin-name-available"),
-        ("POST", "admin-notice"),
-    ] {
-        assert_eq!(code(ask(&host, method, route, Value::Null)), forbidden, "{route}");
+    let mut asked = 0;
+    for route in include_str!("../../plugin.toml").split("[[http.routes]]").skip(1) {
+        let value = |name: &str| {
+            let line = route.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            line.unwrap_or_default()
+        };
+        let id = value("id").trim_matches('"');
+        if !id.starts_with("admin-") || value("auth") == "\"none\"" {
+            continue;
+        }
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            if !value("methods").contains(&format!("\"{method}\"")) {
+                continue;
+            }
+            let body = if method == "GET" { Value::Null } else { json!({}) };
+            let answer = ask(&host, method, &format!("{id} userId={ANN}"), body);
+            assert_eq!(code(answer), forbidden, "{method} {id}");
+            asked += 1;
+        }
     }
+    assert!(asked > 40, "{asked}");
     let invalid = (400, "M_INVALID_PARAM".to_owned());
     assert_eq!(code(admin(&host, "GET", "admin-user userId=@ann:hs2", Value::Null)), invalid);
     assert_eq!(code(admin(&host, "GET", "admin-user userId=ann", Value::Null)), invalid);
@@ -197,6 +205,7 @@ fn a_password_set_by_an_administrator_ends_sessions_unless_they_are_to_be_kept()
 #[test]
 fn deactivated_users_are_erased_and_opened_again() {
     let host = start();
+    put(&host, ANN, json!({ "admin": true })).ok();
     let end = |body: Value| admin(&host, "POST", "admin-deactivate userId=@ann:hs1", body);
     assert_eq!(code(end(json!({ "erase": 1 }))), (400, "M_BAD_JSON".to_owned()));
     assert_eq!(end(Value::Null).ok()["id_server_unbind_result"], "success");
@@ -210,6 +219,8 @@ fn deactivated_users_are_erased_and_opened_again() {
     assert_eq!(code(put(&host, ANN, json!({ "password": "again" }))), invalid);
     put(&host, ANN, json!({ "deactivated": false, "password": "again" })).ok();
     assert_eq!((&ann()["deactivated"], &ann()["erased"]), (&json!(false), &json!(false)));
+    // It is an account as new ones are.
+    assert_eq!(ann()["admin"], false);
     log_in(&host, by_name("ann", "again")).ok();
     let changes: Vec<_> =
         host.messages("accounts.users").iter().map(|it| it["change"].clone()).collect();
@@ -317,6 +328,7 @@ fn act(host: &TestHost, body: Value) -> TestAnswer {
 #[test]
 fn who_acts_for_a_user_has_no_device_and_ends_without_them() {
     let host = start();
+    root(&host);
     host.advance(7_200_000);
     let token = act(&host, json!({})).ok()["access_token"].clone();
     let principal = who(&token).unwrap().principal;
@@ -342,7 +354,6 @@ fn who_acts_for_a_user_has_no_device_and_ends_without_them() {
     host.advance(10);
     assert!(who(&short).is_err());
     assert_eq!(code(act(&host, json!({ "valid_until_ms": "x" }))), (400, "M_BAD_JSON".to_owned()));
-    register(&host, "root");
     let own = admin(&host, "POST", "admin-login userId=@root:hs1", json!({}));
     assert_eq!(code(own), (400, "M_INVALID_PARAM".to_owned()));
     let token = act(&host, json!({})).ok()["access_token"].clone();
@@ -355,8 +366,90 @@ fn who_acts_for_a_user_has_no_device_and_ends_without_them() {
         .send::<Plugin>()
         .ok();
     assert!(who(&token).is_err());
+    assert_eq!(code(act(&host, json!({}))), (403, "M_FORBIDDEN".to_owned()));
+    put(&host, ROOT, json!({ "admin": true })).ok();
+    assert!(who(&token).is_err());
     put(&host, ANN, json!({ "deactivated": true })).ok();
     assert_eq!(code(act(&host, json!({}))), (404, "M_NOT_FOUND".to_owned()));
+}
+
+/// The administrator has an account.
+fn root(host: &TestHost) {
+    register(host, "root");
+    put(host, ROOT, json!({ "admin": true })).ok();
+}
+
+fn token(answer: TestAnswer) -> Value {
+    answer.ok()["access_token"].clone()
+}
+
+#[test]
+fn a_locked_administrator_acts_for_nobody() {
+    let host = start();
+    root(&host);
+    let acting = token(act(&host, json!({})));
+    let topics = who(&acting).unwrap().topics;
+    for topic in ["acting:@root:hs1", "sessions:@root:hs1", "sessions:@ann:hs1"] {
+        assert!(topics.contains(&topic.to_owned()), "{topics:?}");
+    }
+    put(&host, ROOT, json!({ "locked": true })).ok();
+    assert_eq!(who(&acting).unwrap_err()["errcode"], "M_UNKNOWN_TOKEN");
+    assert_eq!(code(act(&host, json!({}))), (403, "M_FORBIDDEN".to_owned()));
+    put(&host, ROOT, json!({ "locked": false })).ok();
+    assert!(who(&acting).is_ok());
+    // Nor does anybody from one user on to the next.
+    let chained = host
+        .request("POST", "admin-login")
+        .user(ROOT)
+        .mark("admin")
+        .mark("token:x")
+        .param("userId", ANN)
+        .json(&json!({}))
+        .send::<Plugin>();
+    assert_eq!(code(chained), (403, "M_FORBIDDEN".to_owned()));
+}
+
+#[test]
+fn an_administrator_has_so_many_tokens_to_act_and_one_commit_ends_them() {
+    let host = start();
+    root(&host);
+    let forbidden = (403, "M_FORBIDDEN".to_owned());
+    act(&host, json!({ "valid_until_ms": host.now_ms() + 1 })).ok();
+    host.advance(1);
+    for _ in 0..99 {
+        act(&host, json!({})).ok();
+    }
+    // Two come at once for the last one.
+    host.before_next_commit(|host| {
+        act(host, json!({})).ok();
+    });
+    assert_eq!(code(act(&host, json!({}))), forbidden);
+    let sql = "SELECT hash FROM accounts_tokens WHERE made_by = $1";
+    let left = || host.acting("accounts", || query(sql, params![ROOT]).unwrap().rows.len());
+    assert_eq!(left(), 100);
+    let _ = host.wakes();
+    let demote = |host: &TestHost| put(host, ROOT, json!({ "admin": false }));
+    let by_other = |host: &TestHost| {
+        let request = host.request("PUT", "admin-set-admin").user("@other:hs1").mark("admin");
+        request.param("userId", ROOT).json(&json!({ "admin": false })).send::<Plugin>().ok();
+    };
+    assert_eq!(code(demote(&host)), (400, "M_INVALID_PARAM".to_owned()));
+    by_other(&host);
+    assert_eq!((left(), host.wakes().len()), (0, 1));
+    // One that is made while that happens is not left behind.
+    put(&host, ROOT, json!({ "admin": true })).ok();
+    host.before_next_commit(move |host| by_other(host));
+    assert_eq!(code(act(&host, json!({}))), forbidden);
+    assert_eq!(left(), 0);
+}
+
+#[test]
+fn a_service_ends_the_token_of_who_acts() {
+    let host = start();
+    root(&host);
+    let (one, other) = (token(act(&host, json!({}))), token(act(&host, json!({}))));
+    Plugin::log_out(Sessions::Token(one.as_str().unwrap().to_owned())).unwrap();
+    assert!(who(&one).is_err() && who(&other).is_ok());
 }
 
 #[test]
@@ -415,15 +508,27 @@ fn rooms_and_account_data_of_users_are_told() {
     let all = admin(&host, "GET", "admin-memberships userId=@ann:hs1", Value::Null).ok();
     assert_eq!(all["memberships"].as_object().unwrap().len(), 1002);
     assert_eq!(all["memberships"]["!left:hs1"], "leave");
-    for n in 0..26 {
+    let data = || admin(&host, "GET", "admin-account-data userId=@ann:hs1", Value::Null);
+    let none = json!({ "account_data": { "global": {}, "rooms": {} } });
+    assert_eq!(data().whole::<Plugin>(), none);
+    for n in 0..30 {
         let path = format!("account-data-set userId=@ann:hs1 type=x.{n}");
-        ask(&host, "PUT", &path, json!({ "n": n })).ok();
+        ask(&host, "PUT", &path, json!({ "n": n, "long": "x".repeat(50_000) })).ok();
     }
+    let global = data().whole::<Plugin>();
+    assert_eq!(global["account_data"]["global"].as_object().unwrap().len(), 30);
+    assert_eq!(global["account_data"]["rooms"], json!({}));
+    let path = "tag-set userId=@ann:hs1 roomId=!a:hs1 tag=u.x";
+    ask(&host, "PUT", path, json!({})).ok();
     let path = "tag-set userId=@ann:hs1 roomId=!left:hs1 tag=u.x";
     ask(&host, "PUT", path, json!({})).ok();
-    let data = admin(&host, "GET", "admin-account-data userId=@ann:hs1", Value::Null).ok();
-    assert_eq!(data["account_data"]["global"].as_object().unwrap().len(), 26);
+    let data = data();
+    let pieces = data.pieces::<Plugin>();
+    assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() < 4 << 20));
+    let data: Value = serde_json::from_slice(&pieces.concat()).unwrap();
+    assert_eq!(data["account_data"]["global"].as_object().unwrap().len(), 30);
     assert_eq!(data["account_data"]["global"]["x.25"]["n"], 25);
+    assert!(data["account_data"]["rooms"]["!a:hs1"]["m.tag"]["tags"]["u.x"].is_object());
     assert!(data["account_data"]["rooms"]["!left:hs1"]["m.tag"]["tags"]["u.x"].is_object());
 }
 

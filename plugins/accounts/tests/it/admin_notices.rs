@@ -159,6 +159,16 @@ fn notice_that_may_have_been_sent_is_looked_for_before_it_is_sent_again() {
         services.send_as = Arc::new(|_, _, _, _, _, _| panic!("it is there"));
     });
     assert_eq!(world.put("a").ok(), json!({ "event_id": "$1" }));
+    // That one is known: the same notice under another id is another.
+    world.host.services(|services| {
+        services.send_as =
+            Arc::new(|_, _, _, _, _, _| Err(RoomsError::Unavailable("busy".to_owned())));
+    });
+    assert_eq!(world.put("c").status(), 503);
+    world.host.services(|services| {
+        services.send_as = Arc::new(|_, _, _, _, _, _| Ok("$c".to_owned()));
+    });
+    assert_eq!(world.put("c").ok(), json!({ "event_id": "$c" }));
     // Refused: the id is free again.
     world.host.services(|services| {
         services.send_as = Arc::new(|_, _, _, _, _, _| {
@@ -238,6 +248,10 @@ fn cross_signing_keys_may_be_replaced_once_without_the_password() {
     let other = Proof { scope: "keys.backup".to_owned(), ..proof() };
     assert!(matches!(Plugin::prove(other), Ok(Proven::No(_))));
     assert!(matches!(Plugin::prove(proof()), Ok(Proven::Yes)));
+    // For whom the first try went wrong elsewhere.
+    host.advance(59_999);
+    assert!(matches!(Plugin::prove(proof()), Ok(Proven::Yes)));
+    host.advance(1);
     assert!(matches!(Plugin::prove(proof()), Ok(Proven::No(_))));
     admin(&host, "POST", path, json!({})).ok();
     host.advance(600_000);
@@ -329,15 +343,67 @@ fn redactions_go_on_where_they_stopped() {
         });
     });
     let begun = admin(&host, "POST", "admin-redact userId=@ann:hs1", json!({ "rooms": [] })).ok();
-    use tessera_sdk::bindings::timer::exports::tessera::plugin::timer::Guest as _;
-    assert!(
-        host.acting("accounts", || Plugin::fire("redactions".to_owned(), String::new())).is_err()
-    );
+    host.fire_timers::<Plugin>("accounts");
+    assert_eq!(sent.lock().unwrap().len(), 30);
     *switch.lock().unwrap() = true;
+    host.advance(2_000);
     host.fire_timers::<Plugin>("accounts");
     let sent = sent.lock().unwrap().clone();
     let all: Vec<_> = (0..45).rev().map(|n| format!("${n}")).collect();
     assert_eq!(sent, all);
     let path = format!("admin-redact-status redactId={}", begun["redact_id"].as_str().unwrap());
     assert_eq!(admin(&host, "GET", &path, Value::Null).ok()["status"], "complete");
+}
+
+#[test]
+fn a_redaction_that_always_fails_is_passed_over_and_holds_up_nobody() {
+    let World { host, .. } = world();
+    register(&host, "bob");
+    for user in [ANN, "@bob:hs1"] {
+        member(&host, "!a:hs1", user, "join");
+        store(&host, user, "!a:hs1", "m.room.message", r#"{"body":"x"}"#);
+        store(&host, user, "!a:hs1", "m.room.message", r#"{"body":"x"}"#);
+    }
+    host.services(|services| {
+        services.send_as = Arc::new(|_, _, _, _, _, content| {
+            let content: Value = serde_json::from_str(content).unwrap();
+            match content["redacts"] == "$1" {
+                true => Err(RoomsError::Unavailable("too slow".to_owned())),
+                false => Ok("$r".to_owned()),
+            }
+        });
+    });
+    let begin = |user: &str| {
+        let path = format!("admin-redact userId={user}");
+        admin(&host, "POST", &path, json!({ "rooms": [] }))
+    };
+    let status = |begun: Value| {
+        let path = format!("admin-redact-status redactId={}", begun["redact_id"].as_str().unwrap());
+        admin(&host, "GET", &path, Value::Null).ok()
+    };
+    let ann = begin(ANN).ok();
+    host.advance(1);
+    let bob = begin("@bob:hs1").ok();
+    host.fire_timers::<Plugin>("accounts");
+    assert_eq!(status(ann.clone())["status"], "active");
+    assert_eq!(status(bob), json!({ "status": "complete", "failed_redactions": {} }));
+    for _ in 0..10 {
+        host.advance(60_000);
+        host.fire_timers::<Plugin>("accounts");
+    }
+    let failed = json!({ "$1": "too slow" });
+    assert_eq!(status(ann), json!({ "status": "complete", "failed_redactions": failed }));
+    assert_eq!(host.fire_timers::<Plugin>("accounts"), 0);
+}
+
+#[test]
+fn two_requests_at_once_begin_one_redaction() {
+    let host = world().host;
+    let begin = |host: &TestHost| {
+        admin(host, "POST", "admin-redact userId=@ann:hs1", json!({ "rooms": [] }))
+    };
+    host.before_next_commit(move |host| {
+        begin(host).ok();
+    });
+    assert_eq!(begin(&host).error(), (400, "M_UNKNOWN".to_owned()));
 }

@@ -86,6 +86,30 @@ fn guest_becomes_a_user_and_nobody_else_does() {
 }
 
 #[test]
+fn what_a_guest_opens_while_they_become_a_user_ends_at_once() {
+    use std::sync::{Arc, Mutex};
+    use tessera_sdk::bindings::accounts::exports::tessera::services::accounts::Guest;
+    let host = guests();
+    let one = guest(&host);
+    let user = one["user_id"].as_str().unwrap().to_owned();
+    let name = user[1..].split(':').next().unwrap().to_owned();
+    let late = Arc::<Mutex<String>>::default();
+    let into = late.clone();
+    let _ = host.wakes();
+    host.before_next_commit(move |_| {
+        let session = <Plugin as Guest>::log_in(user.clone(), None, None).unwrap();
+        *into.lock().unwrap() = session.access_token;
+    });
+    let body = json!({
+        "username": name, "password": "secret", "guest_access_token": one["access_token"],
+        "auth": { "type": "m.login.dummy" },
+    });
+    host.request("POST", "register").json(&body).send::<Plugin>().ok();
+    let hash = tessera_sdk::digest::sha256(late.lock().unwrap().as_bytes());
+    assert!(host.wakes().contains(&format!("session:{hash}")));
+}
+
+#[test]
 fn locked_user_can_only_log_out_and_keeps_the_session() {
     let host = start();
     let ann = register(&host, "ann");

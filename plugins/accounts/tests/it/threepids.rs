@@ -290,6 +290,37 @@ fn account_ends_before_identity_servers_are_asked_to_forget_it() {
 }
 
 #[test]
+fn addresses_that_an_administrator_takes_are_gone_before_identity_servers_are_asked() {
+    let (host, _mails) = start(json!({}));
+    register(&host, "ann");
+    let put = |addresses: &[String]| {
+        let one = |address: &String| json!({ "medium": "email", "address": address });
+        let body = json!({ "threepids": addresses.iter().map(one).collect::<Vec<_>>() });
+        crate::admin::admin(&host, "PUT", "admin-user-put userId=@ann:hs1", body).ok()
+    };
+    let addresses: Vec<_> = (0..5).map(|n| format!("a{n}@example.org")).collect();
+    put(&addresses);
+    host.acting("accounts", || {
+        let sql = "INSERT INTO accounts_bindings (user_id, medium, address, id_server) VALUES ($1, 'email', $2, 'id.example.org')";
+        let rows = addresses.iter().map(|it| tessera_sdk::params![ANN, it]).collect();
+        tessera_sdk::storage::Batch::new().run_many(sql, rows).commit().unwrap();
+    });
+    // A server that takes its time.
+    let left = Arc::new(Mutex::new(Vec::new()));
+    let (into, clock) = (left.clone(), host.clone());
+    host.services(move |services| {
+        services.fetch = Arc::new(move |_| {
+            let sql = "SELECT address FROM accounts_threepids";
+            into.lock().unwrap().push(tessera_sdk::storage::query(sql, vec![]).unwrap().rows.len());
+            clock.advance(5_000);
+            Err(fetch::Error::Unreachable("nobody".to_owned()))
+        });
+    });
+    put(&[addresses[0].clone()]);
+    assert_eq!(*left.lock().unwrap(), [1, 1]);
+}
+
+#[test]
 fn only_so_many_calls_wait_for_others_at_once() {
     use tessera_plugin_accounts::outside::{Kind, SLOTS};
     let (host, mails) = start(json!({}));

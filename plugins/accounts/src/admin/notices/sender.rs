@@ -63,5 +63,5 @@ fn make(user: &str, config: &ServerNotices) -> Result<(), Error> {
         "UPDATE accounts_users SET notices = TRUE, avatar_url = $2 WHERE user_id = $1",
         params![user, config.avatar_url.as_deref()],
     );
-    registration::commit(batch, |_| None)
+    registration::commit(batch, |_| None).map(drop)
 }
