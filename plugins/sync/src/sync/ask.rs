@@ -71,11 +71,17 @@ pub(super) struct Part {
     pub upto: Option<String>,
     /// As of when; none in the first part, which finds that out and tells all that is not of a room, too.
     pub horizon: Option<i64>,
-    /// It is one room, of which so many members are told first.
+    /// The last room is a large one, of which so many members are told first. Others before it are few if any: those that the user
+    /// was found to be in after it was looked how large rooms are.
     pub slice: Option<usize>,
 }
 
 impl Part {
+    /// The room of which only so many members are told.
+    pub(super) fn large(&self) -> Option<(&str, usize)> {
+        Some((self.upto.as_deref()?, self.slice?))
+    }
+
     /// Whether a room belongs to it.
     pub(super) fn has(&self, room: &str, joined: bool) -> bool {
         joined == (self.section == Section::Join)

@@ -23,8 +23,8 @@ pub(super) struct Plan<'a> {
     pub full: BTreeMap<String, i64>,
     /// The members of these rooms, too. Where it is not set, only those that somebody asks for.
     pub crowds: bool,
-    /// Of the one room in `full` so many members, and none of others.
-    pub slice: Option<usize>,
+    /// Of this room in `full` no more than so many members.
+    pub slice: Option<(&'a str, usize)>,
     /// Events wanted by id.
     pub events: BTreeSet<String>,
     pub summaries: Summaries,
@@ -120,21 +120,24 @@ impl Plan<'_> {
     fn whole<'r>(&'r self, ask: &'r Ask, reads: &mut Reads<'r, Filled>) {
         let rooms: Vec<String> = self.full.keys().cloned().collect();
         if self.crowds {
-            let crowds = match (self.slice, rooms.first()) {
-                (Some(limit), Some(room)) => crowd::select_slice(room, "", limit),
-                _ => crowd::select_all(&rooms),
-            };
-            reads.add([crowds], |filled, next| {
-                for row in next()?.all::<Member>()? {
-                    match filled.crowds.get_mut(&row.room_id) {
-                        Some(members) => members.push(row),
-                        None => {
-                            filled.crowds.insert(row.room_id.clone(), vec![row]);
+            let slice = self.slice.filter(|(room, _)| self.full.contains_key(*room));
+            let mut others = rooms.clone();
+            others.retain(|room| slice.is_none_or(|(large, _)| room.as_str() != large));
+            let others = (!others.is_empty()).then(|| crowd::select_all(&others));
+            let slice = slice.map(|(room, limit)| crowd::select_slice(room, "", limit));
+            for select in others.into_iter().chain(slice) {
+                reads.add([select], |filled, next| {
+                    for row in next()?.all::<Member>()? {
+                        match filled.crowds.get_mut(&row.room_id) {
+                            Some(members) => members.push(row),
+                            None => {
+                                filled.crowds.insert(row.room_id.clone(), vec![row]);
+                            }
                         }
                     }
-                }
-                Ok(())
-            });
+                    Ok(())
+                });
+            }
         }
         let sql = format!("{STATE} WHERE room_id IN ($1) AND type <> 'm.room.member'");
         reads.add([select(&sql, params![rooms])], |filled, next| {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tessera_sdk::matrix::{ClientFormat, Error};
 use tessera_sdk::{cache, clock, hooks, log, services};
 
-use super::ask::Ask;
+use super::ask::{Ask, Part};
 use super::crowd::{Member, Scribe, Written};
 use super::draft::{self, Draft, drafts};
 use super::ephemeral;
@@ -225,10 +225,10 @@ fn restrict(draft: &mut Draft, view: &Visibility, current: &mut Vec<EventRow>) {
 
 impl Answering<'_> {
     /// What the drafts lack, and what the cache shall say of sent members afterwards.
-    fn plan<'d>(&self, drafts: &'d [Draft]) -> (Plan<'d>, Vec<(String, String)>) {
+    fn plan<'d>(&'d self, drafts: &'d [Draft]) -> (Plan<'d>, Vec<(String, String)>) {
         let mut plan = Plan {
             crowds: whole::crowds(self.filter),
-            slice: self.ask.part.as_ref().and_then(|part| part.slice),
+            slice: self.ask.part.as_ref().and_then(Part::large),
             ..Plan::default()
         };
         let mut newly_sent = Vec::new();
@@ -335,7 +335,9 @@ impl Answering<'_> {
         let at = if after { end.saturating_add(1) } else { first };
         let never_in = !draft.joined && view.as_ref().is_some_and(|view| view.left_at().is_none());
         let undone = if never_in { &[] } else { undone.as_slice() };
-        let limit = self.ask.part.as_ref().and_then(|part| part.slice).unwrap_or(usize::MAX);
+        let large = self.ask.part.as_ref().and_then(Part::large);
+        let large = large.filter(|(room, _)| *room == draft.room_id);
+        let limit = large.map_or(usize::MAX, |(_, limit)| limit);
         let open = crowd.last().filter(|_| crowd.len() >= limit);
         let open = open.map(|last| Open { member: last.user.clone(), at, some: true });
         let (state, more_state) = self.state(&draft, current, crowd, undone, filled, at)?;

@@ -22,7 +22,7 @@ use crate::state::{Undone, select_undone};
 /// Rooms of one part.
 const MAX_ROOMS: usize = 150;
 /// Rooms looked at in one go to find out how large they are.
-const MAX_SIZED: usize = 3_000;
+const MAX_SIZED: usize = 500;
 /// Cuts that are kept from one part to the next: the rest is found anew.
 const MAX_CUTS: usize = 50;
 /// Where events are so large that as many members as configured cannot be read, fewer are tried, and fewer rooms with them, down to
@@ -42,7 +42,7 @@ const MAX_STATE: usize = 16 * 1024;
 struct Cut {
     /// The last room; none: there are no more.
     upto: Option<String>,
-    /// It is one room whose members are told in slices.
+    /// The last room is one whose members are told in slices.
     large: bool,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tessera_plugin_sync::Plugin;
+use tessera_sdk::bindings::continuation::exports::tessera::plugin::continuation::Guest as _;
 
 use crate::world::*;
 
@@ -218,5 +219,44 @@ fn large_messages_make_no_large_piece() {
         for room in &rooms {
             assert_eq!(joined(&body, room)["timeline"]["events"].as_array().unwrap().len(), 10);
         }
+    }
+}
+
+/// As after a join, or a leave and a join, between the look at the rooms' sizes and the reading.
+#[test]
+fn a_room_that_was_not_counted_before_a_large_one_is_told_too() {
+    let [_, parts] = both();
+    parts.host.install();
+    let ask = json!({
+        "since": null, "filter": r#"{"room":{"timeline":{"limit":1}}}"#, "full_state": false,
+        "use_state_after": true, "deadline_ms": 0, "rooms": 0, "held_until_ms": null,
+    });
+    let state = json!({
+        "ask": ask, "horizon": 1_000_000, "section": "Join", "after": "!r3:hs1",
+        "cuts": [{ "upto": "!r6:hs1", "large": true }, { "upto": null, "large": false }],
+        "some": false, "open": null, "members": 4,
+    });
+    let principal = tessera_sdk::http::Principal {
+        user: CAROL.to_owned(),
+        device: Some("D".to_owned()),
+        service: None,
+        marks: Vec::new(),
+        unlimited: false,
+        rates: Vec::new(),
+    };
+    let mut text = b"{".to_vec();
+    let mut more = Some([b"\x01", state.to_string().as_bytes()].concat());
+    while let Some(state) = more {
+        let piece = Plugin::next("sync".to_owned(), state, Some(principal.clone())).unwrap();
+        text.extend(piece.bytes);
+        more = piece.more;
+    }
+    text.truncate(text.len() - "}}".len());
+    let rooms: Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(rooms.as_object().unwrap().len(), 2, "{rooms}");
+    for (room, members) in [("!r5:hs1", SIZES[5]), ("!r6:hs1", SIZES[6])] {
+        let state = rooms[room]["state_after"]["events"].as_array().unwrap();
+        let told = state.iter().filter(|event| event["type"] == "m.room.member").count();
+        assert_eq!(told, members, "{room}");
     }
 }
