@@ -69,6 +69,9 @@ pub(crate) fn render(results: &Results, peers: &[(String, Results)]) -> String {
          of each poll's answer; the CPU of the send is counted in. Memory per idle sync includes its connection.\n\
          - **one room**: the same with all clients in one room; until the last has its answer.\n\
          - **initial**: first sync of a member of 20 rooms with 25 members and 20 messages each.\n\
+         - **first sync**, **a message and its sync**: 20 clients of members of 300 rooms with 300 members and 20 messages each, at once; then one client, \
+         message after message. **room of**: the last 500 joins of so many, then sends, topics and syncs on top of 100,000 messages. **search**: in messages of ten rooms; \
+         one in 10,000 has the rare word. **keys**: all ask for the keys of the same devices. **media**: four at once. (`bench client`)\n\
          - **nodes**: the load of *spread*, each message at the next node, with PostgreSQL (commits synced) and NATS on the same \
          cores; their CPU stands apart, and the consumers' work after the last event is counted in. *With everything*: each node runs \
          each plug-in. *With parts*: each plug-in in two of the nodes, so that most requests are answered by another node than the one that \
