@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 5;
 
 /// Writes the entry as it is to be by now: messages may come late, and twice, and two of one user side by side.
 fn one(message: &Message) -> Result<(), Error> {
-    let changed: Changed = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let changed: Changed = consumer::payload(message)?;
     let user = changed.user_id;
     let mut text = entry(&user)?;
     for _ in 0..ATTEMPTS {

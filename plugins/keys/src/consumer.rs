@@ -23,7 +23,7 @@ impl Guest for Plugin {
 }
 
 fn one(message: &Message) -> Result<(), Error> {
-    let change: Change = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let change: Change = consumer::payload(message)?;
     let user = change.user_id.as_str();
     let batch = Batch::new().done(message.id);
     let batch = match (change.change.as_str(), &change.device_id) {

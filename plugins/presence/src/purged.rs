@@ -23,7 +23,7 @@ impl Guest for Plugin {
 }
 
 fn one(message: &Message) -> Result<(), Error> {
-    let purged: Purged = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let purged: Purged = consumer::payload(message)?;
     if !purged.gone {
         return Ok(());
     }

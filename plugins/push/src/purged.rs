@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tessera_sdk::bindings::consumer::exports::tessera::plugin::consumer::Message;
+use tessera_sdk::consumer::{self, Message};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
 use tessera_sdk::storage::{self, Batch, position};
@@ -34,7 +34,7 @@ struct Purged {
 /// # Errors
 /// Storage.
 pub(crate) fn one(message: &Message) -> Result<(), Error> {
-    let purged: Purged = serde_json::from_str(&message.payload).map_err(Error::internal)?;
+    let purged: Purged = consumer::payload(message)?;
     let batch = Batch::new().done(message.id);
     let room = &purged.room_id;
     if purged.gone {

@@ -1,7 +1,6 @@
 //! What `accounts` tells: `accounts.profiles` and `accounts.users`.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tessera_sdk::consumer::{self, Guest, Message};
 use tessera_sdk::matrix::Error;
 
@@ -22,16 +21,12 @@ impl Guest for Plugin {
 fn one(message: &Message) -> Result<(), Error> {
     match message.topic.as_str() {
         "accounts.users" => {
-            let user: User = payload(message)?;
+            let user: User = consumer::payload(message)?;
             match user.change.as_str() {
                 "deactivated" => shut_down::leaves_all(&user.user_id),
                 _ => Ok(()),
             }
         }
-        _ => profiles::changed(payload(message)?),
+        _ => profiles::changed(consumer::payload(message)?),
     }
-}
-
-fn payload<T: DeserializeOwned>(message: &Message) -> Result<T, Error> {
-    serde_json::from_str(&message.payload).map_err(Error::internal)
 }

@@ -60,7 +60,6 @@ const COLUMNS: &str = "SELECT a.room_id AS room_id, a.name, a.canonical_alias, a
 
 impl FromRow for Room {
     fn from_row(row: Vec<Value>) -> std::result::Result<Self, RowError> {
-        let (first, second) = split(row);
         let (
             room_id,
             name,
@@ -69,8 +68,6 @@ impl FromRow for Room {
             joined_local_members,
             version,
             creator,
-        ) = FromRow::from_row(first)?;
-        let (
             encryption,
             federatable,
             public,
@@ -79,7 +76,7 @@ impl FromRow for Room {
             history_visibility,
             state_events,
             room_type,
-        ) = FromRow::from_row(second)?;
+        ) = FromRow::from_row(row)?;
         Ok(Self {
             room_id,
             name,
@@ -98,12 +95,6 @@ impl FromRow for Room {
             room_type,
         })
     }
-}
-
-/// The first seven columns, and the others.
-fn split(mut row: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
-    let second = row.split_off(row.len().min(7));
-    (row, second)
 }
 
 /// What a list is ordered by: the column, and whether the smallest comes first.
