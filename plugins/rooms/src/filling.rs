@@ -1,8 +1,9 @@
 //! The rows that lists read (see `store/about.rs`) where commits have not kept them: of rooms from before there were such rows, of rooms that
 //! began with a state of another server, and of those that a node of an older version has written into.
 //!
-//! A timer goes through all rooms and writes each row anew that is not of the room's state. It never ends, since nobody tells when the last node
-//! of an older version has stopped; where nothing is to be done it costs a look at each room every ten minutes.
+//! A timer goes through all rooms and writes each row anew that is not of the room's state: at every start, so also at that of the last node that
+//! is upgraded, and again soon where there was something to do. It never ends, since nobody tells when the last node of an older version has
+//! stopped. Where all is quiet it comes once a day only: a timer wakes a tenant that sleeps.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -25,8 +26,8 @@ const GO_MS: u64 = 1_000;
 const REST_MS: u64 = 100;
 /// All rooms are gone through again after so long, where rows were written or could not be.
 pub const AGAIN_MS: u64 = 60_000;
-/// And where none was.
-pub const QUIET_MS: u64 = 600_000;
+/// And where none was: seldom, for each time wakes sleepers.
+pub const QUIET_MS: u64 = 86_400_000;
 /// How often a room that changes meanwhile is read again.
 const ATTEMPTS: usize = 10;
 /// How long to wait for the room's lock; correctness does not rest on it.
