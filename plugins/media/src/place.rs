@@ -1,5 +1,6 @@
 //! Where media is: the two parts of an mxc URI.
 
+use serde_json::Value;
 use tessera_sdk::http::Request;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::{crypto, random};
@@ -35,6 +36,12 @@ impl Place {
     pub(crate) fn of_uri(uri: &str) -> Option<Self> {
         let (origin, id) = uri.strip_prefix("mxc://")?.split_once('/')?;
         Self::new(origin, id)
+    }
+
+    /// What an event (JSON) names at these places.
+    pub(crate) fn named(event: &str, at: &[&str]) -> Vec<Self> {
+        let Ok(event) = serde_json::from_str::<Value>(event) else { return Vec::new() };
+        at.iter().filter_map(|at| event.pointer(at)?.as_str()).filter_map(Self::of_uri).collect()
     }
 
     /// A new one of this server, which nobody guesses.

@@ -258,22 +258,16 @@ fn administrators_are_made_and_unmade_but_not_by_themselves() {
     assert_eq!(is()["admin"], true);
     assert!(who(&token).unwrap().principal.marks.contains(&"admin".to_owned()));
     let body = json!({ "admin": false });
-    let own = host
-        .request("PUT", "admin-set-admin")
-        .user(ANN)
-        .mark("admin")
-        .param("userId", ANN)
-        .json(&body)
-        .send::<Plugin>();
-    assert_eq!(code(own), (400, "M_INVALID_PARAM".to_owned()));
-    let own = host
-        .request("PUT", "admin-user-put")
-        .user(ANN)
-        .mark("admin")
-        .param("userId", ANN)
-        .json(&body)
-        .send::<Plugin>();
-    assert_eq!(code(own), (400, "M_INVALID_PARAM".to_owned()));
+    for route in ["admin-set-admin", "admin-user-put"] {
+        let own = host
+            .request("PUT", route)
+            .user(ANN)
+            .mark("admin")
+            .param("userId", ANN)
+            .json(&body)
+            .send::<Plugin>();
+        assert_eq!(code(own), (400, "M_INVALID_PARAM".to_owned()), "{route}");
+    }
     let none = admin(&host, "PUT", "admin-set-admin userId=@ann:hs1", json!({}));
     assert_eq!(code(none), (400, "M_MISSING_PARAM".to_owned()));
     admin(&host, "PUT", "admin-set-admin userId=@ann:hs1", body).ok();

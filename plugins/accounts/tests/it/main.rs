@@ -17,6 +17,7 @@ mod devices;
 mod discovery;
 mod filters;
 mod guests;
+mod identity_servers;
 mod login;
 mod login_modules;
 mod modules;

@@ -1,6 +1,6 @@
 //! Which files a room has.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tessera_sdk::http::{Answer, Request, Result};
 use tessera_sdk::matrix::Error;
 use tessera_sdk::params;
@@ -72,16 +72,14 @@ pub(crate) fn media_of_room(room: &str) -> std::result::Result<Vec<Place>, Error
 }
 
 fn named(event: &str) -> Vec<Place> {
-    let Ok(event) = serde_json::from_str::<Value>(event) else { return Vec::new() };
-    [
-        "/content/url",
-        "/content/info/thumbnail_url",
-        "/content/avatar_url",
-        "/content/file/url",
-        "/content/info/thumbnail_file/url",
-    ]
-    .iter()
-    .filter_map(|place| event.pointer(place)?.as_str())
-    .filter_map(Place::of_uri)
-    .collect()
+    Place::named(
+        event,
+        &[
+            "/content/url",
+            "/content/info/thumbnail_url",
+            "/content/avatar_url",
+            "/content/file/url",
+            "/content/info/thumbnail_file/url",
+        ],
+    )
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::Value;
 use tessera_sdk::matrix::Error;
 use tessera_sdk::storage::{self, Batch, select};
 use tessera_sdk::{crypto, params};
@@ -191,17 +190,14 @@ fn named(text: &str) -> HashSet<String> {
 
 /// What stands in the places that the specification has for media.
 pub(crate) fn proper(event: &str) -> HashSet<String> {
-    let Ok(event) = serde_json::from_str::<Value>(event) else { return HashSet::new() };
-    [
-        "/content/url",
-        "/content/file/url",
-        "/content/info/thumbnail_url",
-        "/content/info/thumbnail_file/url",
-    ]
-    .iter()
-    .filter_map(|place| event.pointer(place)?.as_str())
-    .filter_map(Place::of_uri)
-    .filter(Place::is_local)
-    .map(|place| place.id)
-    .collect()
+    let places = Place::named(
+        event,
+        &[
+            "/content/url",
+            "/content/file/url",
+            "/content/info/thumbnail_url",
+            "/content/info/thumbnail_file/url",
+        ],
+    );
+    places.into_iter().filter(Place::is_local).map(|place| place.id).collect()
 }
